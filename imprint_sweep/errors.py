@@ -1,0 +1,90 @@
+"""The exceptions of imprint_sweep.
+
+Every error that a user can cause derives from :class:`ImprintError`; the command line prints its message without a
+traceback and exits with code 2. Anything else is a bug and keeps its traceback.
+
+::
+
+    ImprintError
+    ├── ConfigError              the configuration cannot be turned into cells
+    │   ├── UnknownOptionError   a name that does not exist: says the nearest and lists them all
+    │   └── InvalidCellError     a combination without meaning (mnn with inner_product, quantile before GEN)
+    ├── EmbeddingsError          something about a cache entry
+    │   ├── MissingEmbeddingsError   not computed yet: carries the command that makes it
+    │   └── InvalidEmbeddingsError   NaN, wrong shapes, truncated, tampered, an empty class
+    ├── DatasetError             a dataset's files are missing or damaged
+    ├── StoreError               the results table cannot be written or read
+    ├── StageError               a stage cannot be computed on this data (it becomes a row with status "failed")
+    └── SweepError               a sweep cannot be planned, submitted or finished
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ImprintError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+class ConfigError(ImprintError):
+    """The configuration cannot be turned into cells."""
+
+
+class UnknownOptionError(ConfigError):
+    """A name that does not exist.
+
+    Args:
+        kind: what the name should have been, for example ``"gen"``.
+        name: what came.
+        available: every name that would have been understood.
+    """
+
+    def __init__(self, kind: str, name: str, available: Iterable[str]) -> None:
+        self.kind, self.name, self.available = kind, name, sorted(available)
+        super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, self.available)}")
+
+
+class InvalidCellError(ConfigError):
+    """A combination of valid values that means nothing."""
+
+
+class EmbeddingsError(ImprintError):
+    """Something is wrong with an entry of the embedding cache."""
+
+
+class MissingEmbeddingsError(EmbeddingsError):
+    """The embeddings have not been computed yet; the message carries the command that makes them."""
+
+
+class InvalidEmbeddingsError(EmbeddingsError):
+    """The embeddings are there and cannot be used: damaged file, NaN, wrong shape, a class without samples."""
+
+
+class DatasetError(ImprintError):
+    """A dataset's files are missing or damaged."""
+
+
+class StoreError(ImprintError):
+    """The results table cannot be written or read."""
+
+
+class StageError(ImprintError):
+    """A stage cannot be computed on this data."""
+
+
+class SweepError(ImprintError):
+    """A sweep cannot be planned, submitted or finished."""
+
+
+def did_you_mean(name: str, available: Iterable[str]) -> str:
+    """The tail of a message about an unknown name: the nearest names, then the full list.
+
+    >>> did_you_mean("kmeanz", ["kmeans", "mean", "all"])
+    '; did you mean kmeans? Available: all, kmeans, mean'
+    """
+    names = sorted(available)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    return f"{hint} Available: {', '.join(names) or '(none)'}"
