@@ -1,0 +1,91 @@
+"""The Hydra application: one cell, or one shard of a plan; with ``-m`` the sweeper takes over.
+
+Kept apart from ``__main__`` so that launchers can pickle the task function by reference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from imprint_sweep.config import ShardConfig, cell_from_config, conf_folder, notices, settings_from, typed
+from imprint_sweep.errors import ConfigError
+from imprint_sweep.messages import explanation
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The command line of ``python -m imprint_sweep``."""
+    launch(run)
+
+
+def launch(task: Callable[[DictConfig], Any], config_name: str = "config") -> None:
+    """Run a task function under Hydra, with the project's configuration tree and messages, from any folder.
+
+    Args:
+        task: what to do with the composed configuration.
+        config_name: the primary configuration.
+
+    Raises:
+        SystemExit: code 2 after an error that the user can mend, 130 after an interruption.
+    """
+    # Hydra prints errors in its own words and leaves with code 1, unless it is told to raise them.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    with user_errors():
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(task)()
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn errors that a user can mend into a message and an exit code; let bugs through.
+
+    Raises:
+        SystemExit: code 2 after an error that the user can mend, 130 after an interruption.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        message = explanation(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(USER_ERROR) from None
+
+
+def run(cfg: DictConfig) -> Any:
+    """The task function: the shard that a launched job is given, else the cell that the configuration describes."""
+    shard = typed(ShardConfig, cfg.shard, "shard")
+    if shard.plan is not None and shard.index is not None:
+        # The sweeper reports the errors of shards.
+        from imprint_sweep.sweep import run_shard
+
+        return run_shard(Path(shard.plan), shard.index, settings_from(cfg))
+    # Hydra would announce an error as that of a job; here there is only one.
+    with user_errors():
+        return _run_single(cfg)
+
+
+def _run_single(cfg: DictConfig) -> Any:
+    hydra_config = HydraConfig.get()
+    if "experiment" in hydra_config.runtime.choices or "experiment" in cfg:
+        raise ConfigError("an experiment is a sweep: run it with -m")
+    cell = cell_from_config(cfg)
+    settings = settings_from(cfg)
+    for notice in notices(cfg, hydra_config.overrides.task):
+        print(f"note: {notice}", file=sys.stderr)
+    from imprint_sweep.sweep import run_single
+
+    return run_single(cell, settings)

@@ -1,0 +1,501 @@
+"""The configuration: typed, validated before anything is loaded, and turned into cells and run settings.
+
+The only module besides the entry points that knows OmegaConf. Every function that makes a part of a cell takes either the
+node that Hydra composed or its typed form; the typed form is the cheaper one to pass often.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from imprint_sweep.cell import AGGREGATIONS, GENERATORS, Cell, Model, Scheme, Task, meaningless
+from imprint_sweep.embeddings import EmbeddingCache, EntryKey, remedy
+from imprint_sweep.errors import (
+    ConfigError,
+    InvalidCellError,
+    MissingEmbeddingsError,
+    UnknownOptionError,
+    did_you_mean,
+)
+from imprint_sweep.invocation import checkout_root
+from imprint_sweep.tasks import make_task
+
+GROUPS = ("model", "task", "gen", "norm", "agg")
+"""The configuration groups that a cell is made of."""
+
+_PACKAGE = Path(__file__).resolve().parent
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+
+@dataclass
+class ModelConfig:
+    """An option of the group ``model``; see ``conf/model``."""
+
+    name: str = MISSING
+    weights: str = MISSING
+    image_size: int | None = None
+    dim: int | None = None
+    weight_decay: float | None = None
+    weights_path: str | None = None
+
+
+@dataclass
+class TaskConfig:
+    """An option of the group ``task``; see ``conf/task``.
+
+    ``labels`` is a list of integers, a number n that stands for 0 to n - 1, or None; ``classes`` a name or a list.
+    """
+
+    name: str = MISSING
+    datasets: list[str] = field(default_factory=list)
+    labels: Any = None
+    sample: int | None = None
+    classes: Any = "all"
+    merge: int | None = None
+    remap: int | None = None
+
+
+@dataclass
+class GenConfig:
+    """An option of the group ``gen``; see ``conf/gen``."""
+
+    name: str = MISSING
+
+
+@dataclass
+class NormConfig:
+    """An option of the group ``norm``; see ``conf/norm``."""
+
+    pre: str = "none"
+    post: str = "none"
+    inf: str = "none"
+
+
+@dataclass
+class AggConfig:
+    """An option of the group ``agg``; see ``conf/agg``."""
+
+    name: str = MISSING
+    metric: str = MISSING
+    m: int | None = None
+    weighting: str | None = None
+
+
+@dataclass
+class PathsConfig:
+    """Where things are; see :class:`Settings` for what null stands for."""
+
+    outputs: str | None = None
+    data: str | None = None
+
+
+@dataclass
+class SweepConfig:
+    """How a sweep runs; see ``conf/config.yaml``."""
+
+    dry_run: bool = False
+    submit: bool = True
+    wait: bool = True
+    shards: int | None = None
+    threads: int | None = None
+    memory_gb: float = 4.0
+    retry_failed: bool = True
+    allow_missing: bool = False
+
+
+@dataclass
+class ShardConfig:
+    """Which shard of which plan a launched job is to run; both None for a single cell."""
+
+    plan: str | None = None
+    index: int | None = None
+
+
+@dataclass
+class RunConfig:
+    """The part of the configuration that changes no result."""
+
+    device: str = "cpu"
+    force: bool = False
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    shard: ShardConfig = field(default_factory=ShardConfig)
+
+
+@dataclass
+class Config(RunConfig):
+    """The whole configuration; the fields of ``conf/config.yaml``."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    gen: GenConfig = field(default_factory=GenConfig)
+    norm: NormConfig = field(default_factory=NormConfig)
+    agg: AggConfig = field(default_factory=AggConfig)
+    k: int | None = None
+    n_shot: int | None = None
+    seed: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run: everything that changes no result, hence is outside every identity.
+
+    Args:
+        outputs: folder of all that runs write, absolute.
+        data: folder of the data sets, absolute.
+        device: where embeddings are extracted.
+        force: compute again what is done.
+        dry_run, submit, wait, shards, retry_failed, allow_missing: see ``conf/config.yaml``.
+        threads: CPU threads per job, at least 1; None means what the machine or SLURM gives.
+        memory_gb: memory that the stages of one job may use, in 1e9 bytes.
+    """
+
+    outputs: Path
+    data: Path
+    device: str = "cpu"
+    force: bool = False
+    dry_run: bool = False
+    submit: bool = True
+    wait: bool = True
+    shards: int | None = None
+    threads: int | None = None
+    memory_gb: float = 4.0
+    retry_failed: bool = True
+    allow_missing: bool = False
+
+    @property
+    def embeddings(self) -> Path:
+        """Folder of the embedding cache."""
+        return self.outputs / "embeddings"
+
+    @property
+    def proxies(self) -> Path:
+        """Folder of the cache of proxies."""
+        return self.outputs / "cache"
+
+    @property
+    def results(self) -> Path:
+        """Folder of the results table."""
+        return self.outputs / "results"
+
+    @property
+    def sweeps(self) -> Path:
+        """Folder of the plans and logs of sweeps."""
+        return self.outputs / "sweeps"
+
+
+Node = TypeVar(
+    "Node", ModelConfig, TaskConfig, GenConfig, NormConfig, AggConfig, RunConfig, ShardConfig, Config
+)
+
+
+def conf_folder() -> Path:
+    """The folder of the configuration tree: package data of an installed wheel, or ``conf`` of the checkout."""
+    packaged = _PACKAGE / "conf"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
+
+
+def outputs_folder(configured: str | None) -> Path:
+    """Where runs write: what was configured, else ``outputs`` of the checkout, else ``outputs`` of the present folder."""
+    if configured is not None:
+        return Path(configured).expanduser().absolute()
+    return (checkout_root() or Path.cwd()) / "outputs"
+
+
+def register_resolvers() -> None:
+    """Teach OmegaConf the interpolation that ``conf/config.yaml`` uses; safe to call again."""
+    OmegaConf.register_new_resolver("imprint_outputs", lambda configured: str(outputs_folder(configured)), replace=True)
+
+
+def typed(schema: type[Node], node: DictConfig | Node, key: str = "") -> Node:
+    """Validate a composed node against its schema.
+
+    Args:
+        schema: the dataclass that lists its keys and their types.
+        node: what Hydra composed; already typed, it is returned as it is.
+        key: where the node stands in the configuration, for messages.
+
+    Raises:
+        ConfigError: an unknown key, a value of another type, a value that is missing: the message names the key, what
+            was expected and what came.
+    """
+    if isinstance(node, schema):
+        return node
+    assert isinstance(node, DictConfig)
+    keys = [name for name in node if name != "hydra"]
+    try:
+        # Masking keeps the node's place in the tree, which relative interpolations need.
+        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.masked_copy(node, keys))
+        value = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_explained(schema, node, key, error)) from error
+    assert isinstance(value, schema)
+    return value
+
+
+def config_from(cfg: DictConfig | Config) -> Config:
+    """Validate the types of a whole configuration.
+
+    Raises:
+        ConfigError: see :func:`typed`.
+    """
+    return typed(Config, cfg)
+
+
+def model_from(model: DictConfig | ModelConfig) -> Model:
+    """The model of an option of the group ``model``.
+
+    Raises:
+        ConfigError: see :func:`typed`; an image size below 1.
+    """
+    model = typed(ModelConfig, model, "model")
+    if model.image_size is not None and model.image_size < 1:
+        raise InvalidCellError(f"model.image_size must be at least 1, got {model.image_size}")
+    return Model(model.name, model.weights, model.image_size)
+
+
+def task_from(
+    task: DictConfig | TaskConfig,
+    *,
+    limit: int | None = None,
+    model: Model | None = None,
+    cache: EmbeddingCache | None = None,
+) -> Task:
+    """The task of an option of the group ``task``.
+
+    Args:
+        task: the option.
+        limit: at most so many samples of each split.
+        model, cache: where the classes are read from if the option does not list them (imported embeddings).
+
+    Raises:
+        ConfigError: see :func:`typed` and :func:`imprint_sweep.tasks.make_task`.
+        MissingEmbeddingsError: the classes are those of embeddings that do not exist.
+    """
+    task = typed(TaskConfig, task, "task")
+    if not task.datasets:
+        raise ConfigError("task.datasets is empty: expected a list of names like [mnist,usps]")
+    if len(set(task.datasets)) < len(task.datasets):
+        raise ConfigError(f"task.datasets lists a data set twice: [{','.join(task.datasets)}]")
+    return make_task(
+        task.name,
+        task.datasets,
+        _labels(task, limit, model, cache),
+        task.classes if isinstance(task.classes, str) else _integers("task.classes", task.classes, "all, even, odd, short or"),
+        sample=task.sample,
+        merge=task.merge,
+        remap=task.remap,
+        limit=limit,
+    )
+
+
+def scheme_from(
+    gen: DictConfig | GenConfig,
+    norm: DictConfig | NormConfig,
+    agg: DictConfig | AggConfig,
+    *,
+    k: int | None,
+    n_shot: int | None,
+    seed: int,
+    weight_decay: float | None,
+) -> Scheme:
+    """The scheme of one option each of ``gen``, ``norm`` and ``agg``, and the numbers.
+
+    Raises:
+        ConfigError: see :func:`typed` and :meth:`imprint_sweep.cell.Scheme.create`.
+    """
+    norm = typed(NormConfig, norm, "norm")
+    agg = typed(AggConfig, agg, "agg")
+    return Scheme.create(
+        gen=typed(GenConfig, gen, "gen").name,
+        k=k,
+        n_shot=n_shot,
+        norm_pre=norm.pre,
+        norm_post=norm.post,
+        norm_inf=norm.inf,
+        agg=agg.name,
+        metric=agg.metric,
+        m=agg.m,
+        weighting=agg.weighting,
+        seed=seed,
+        weight_decay=weight_decay,
+    )
+
+
+def cell_from_config(cfg: DictConfig | Config) -> Cell:
+    """The cell that a configuration describes.
+
+    Raises:
+        ConfigError: the configuration describes none.
+        MissingEmbeddingsError: the task's classes are those of embeddings that do not exist.
+    """
+    config = config_from(cfg)
+    scheme = scheme_from(
+        config.gen,
+        config.norm,
+        config.agg,
+        k=config.k,
+        n_shot=config.n_shot,
+        seed=config.seed,
+        weight_decay=config.model.weight_decay,
+    )
+    model = model_from(config.model)
+    cache = EmbeddingCache(settings_from(config).embeddings)
+    return Cell(model, task_from(config.task, limit=config.limit, model=model, cache=cache), scheme)
+
+
+def settings_from(cfg: DictConfig | RunConfig) -> Settings:
+    """How to run; the keys that make the cell need not be there.
+
+    Raises:
+        ConfigError: see :func:`typed`; a number below 1, an unknown device.
+    """
+    if isinstance(cfg, DictConfig):
+        cfg = OmegaConf.masked_copy(cfg, [f.name for f in dataclasses.fields(RunConfig) if f.name in cfg])
+    run = typed(RunConfig, cfg)
+    if not _DEVICE.fullmatch(run.device):
+        raise ConfigError(f"device: expected cpu, cuda or cuda:N, got {run.device!r}")
+    for key, value in (("sweep.shards", run.sweep.shards), ("sweep.threads", run.sweep.threads)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{key} must be at least 1, got {value}")
+    if not (run.sweep.memory_gb > 0 and math.isfinite(run.sweep.memory_gb)):
+        raise ConfigError(f"sweep.memory_gb must be positive, got {run.sweep.memory_gb}")
+    outputs = outputs_folder(run.paths.outputs)
+    data = outputs / "data" if run.paths.data is None else Path(run.paths.data).expanduser().absolute()
+    return Settings(
+        outputs=outputs,
+        data=data,
+        device=run.device,
+        force=run.force,
+        **dataclasses.asdict(run.sweep),
+    )
+
+
+def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
+    """What was asked for and has no meaning in this cell, a sentence each.
+
+    Args:
+        cfg: the configuration of a valid cell.
+        overrides: the overrides of the command line, ``key=value`` each.
+    """
+    config = config_from(cfg)
+    dropped = meaningless(gen=config.gen.name, agg=config.agg.name)
+    without_meaning = {
+        "k": (config.k, "k" in dropped, f"under gen={config.gen.name}"),
+        "agg.m": (config.agg.m, "m" in dropped, f"under agg={config.agg.name}"),
+        "agg.weighting": (config.agg.weighting, "weighting" in dropped, f"under agg={config.agg.name}"),
+        "model.weight_decay": (config.model.weight_decay, "weight_decay" in dropped, f"under gen={config.gen.name}"),
+        "task.remap": (config.task.remap, config.task.merge is None, "without task.merge"),
+    }
+    asked = dict.fromkeys(override.partition("=")[0].lstrip("+") for override in overrides)
+    return [
+        f"{key}={value} has no meaning {where}: dropped"
+        for key in asked
+        for value, useless, where in [without_meaning.get(key, (None, False, ""))]
+        if useless and value is not None
+    ]
+
+
+def known_keys(schema: type[Any] = Config) -> list[str]:
+    """The dotted names of all keys below a schema, groups included."""
+    keys = []
+    for name, hint in get_type_hints(schema).items():
+        keys.append(name)
+        if dataclasses.is_dataclass(hint):
+            keys += [f"{name}.{key}" for key in known_keys(hint)]  # type: ignore[arg-type]
+    return keys
+
+
+def unknown_key(name: str) -> UnknownOptionError:
+    """The error for a key that the configuration does not have: lists those that may have been meant."""
+    parent = name.rpartition(".")[0]
+    siblings = [key for key in known_keys() if key.rpartition(".")[0] == parent]
+    return UnknownOptionError("key", name, siblings or known_keys())
+
+
+def _labels(task: TaskConfig, limit: int | None, model: Model | None, cache: EmbeddingCache | None) -> Sequence[int]:
+    if isinstance(task.labels, int) and not isinstance(task.labels, bool):
+        if task.labels < 1:
+            raise ConfigError(f"task.labels must be at least 1, got {task.labels}")
+        return range(task.labels)
+    if task.labels is not None:
+        return _integers("task.labels", task.labels, "a number, null or")
+    if model is None or cache is None:
+        raise ConfigError(f"task {task.name} lists no labels, and there are no embeddings to take them from")
+    found: dict[str, list[int]] = {}
+    for dataset in task.datasets:
+        key = EntryKey(model, dataset, "train", limit)
+        header = cache.header(key)
+        if header is None:
+            raise MissingEmbeddingsError(f"there are no embeddings of {key}; make them with: {remedy(key)}")
+        found[dataset] = sorted(header.class_counts)
+    first, *others = found
+    for other in others:
+        if found[other] != found[first]:
+            differing = sorted(set(found[first]) ^ set(found[other]))
+            raise InvalidCellError(
+                f"task {task.name} joins {first} and {other}, which do not have the same classes (only one has "
+                f"{', '.join(map(str, differing))}); list those that both have in task.labels"
+            )
+    return found[first]
+
+
+def _integers(key: str, value: Any, alternatives: str) -> list[int]:
+    """A list of integers; OmegaConf leaves keys that may be a list or something else unchecked."""
+    if isinstance(value, list) and all(isinstance(item, int) and not isinstance(item, bool) for item in value):
+        return value
+    raise ConfigError(f"{key}: expected {alternatives} a list of whole numbers like [3,1,7], got {value!r}")
+
+
+def _explained(schema: type[Any], node: DictConfig, key: str, error: OmegaConfBaseException) -> str:
+    """One line that names the key, what was expected, and what came."""
+    # Errors of the node itself name the key from the root, those of the merged copy from the node.
+    relative = (error.full_key or "").removeprefix(f"{key}.")
+    name = ".".join(part for part in (key, relative) if part)
+    if isinstance(error, ConfigKeyError | ConfigAttributeError):
+        return str(unknown_key(name))
+    if isinstance(error, MissingMandatoryValue):
+        return f"{name} is missing: set it with {name}=..."
+    if isinstance(error, InterpolationResolutionError):
+        return f"{name}: {str(error).splitlines()[0]}"
+    expected = _expected(schema, relative)
+    if expected is None:
+        return f"{name or 'configuration'}: {str(error).splitlines()[0]}"
+    return f"{name}: expected {expected}, got {OmegaConf.select(node, relative)!r}"
+
+
+def _expected(schema: Any, key: str) -> str | None:
+    """What a key of a schema may hold, in words; None if the key is unknown."""
+    hint: Any = schema
+    for part in filter(None, key.split(".")):
+        name = part.partition("[")[0]
+        hints = get_type_hints(hint) if dataclasses.is_dataclass(hint) else {}
+        if name not in hints:
+            return None
+        hint = hints[name]
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a name", NoneType: "null"}
+    if get_origin(hint) is list:
+        return "a list of names like [mnist,usps]"
+    kinds = [words.get(kind) for kind in get_args(hint) or [hint]]
+    return None if not key or None in kinds else " or ".join(kind for kind in kinds if kind)
+
+
+# The jobs of a launcher unpickle functions of this package before they touch the configuration.
+register_resolvers()

@@ -1,0 +1,63 @@
+"""What went wrong on the command line, in one or two lines: errors of Hydra and OmegaConf in the project's own words."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf.errors import OmegaConfBaseException
+
+from imprint_sweep.config import unknown_key
+from imprint_sweep.errors import ImprintError, UnknownOptionError
+
+
+def explanation(error: BaseException) -> str | None:
+    """The message for a user who can mend the error; None if it is a bug, which keeps its traceback."""
+    match error:
+        case ImprintError():
+            return str(error)
+        case MissingConfigException() if error.missing_cfg_file and error.options:
+            group, _, option = error.missing_cfg_file.rpartition("/")
+            return str(UnknownOptionError(group, option, error.options))
+        case OverrideParseException():
+            return (
+                f"cannot read {error.override!r}: expected key=value, a list as key=[a,b], text with special characters "
+                "in quotes"
+            )
+        case ConfigCompositionException():
+            return _composition(str(error)) or (explanation(error.__cause__) if error.__cause__ else None)
+        case HydraException() | yaml.YAMLError():
+            return _one_line(str(error))
+        case OmegaConfBaseException():
+            return str(error).splitlines()[0]
+        case _:
+            return None
+
+
+def _composition(message: str) -> str:
+    """Hydra's message about a composition that failed, with what to do instead of what to append."""
+    if found := re.match(r"Could not override '(?P<name>[^']+)'", message):
+        name = found["name"]
+        if name == "experiment":
+            return "an experiment is added, not overridden: -m +experiment=NAME"
+        if not name.startswith("hydra"):
+            return str(unknown_key(name))
+    if found := re.match(r"Multiple values for (?P<group>\S+)\. To override a value use 'override (?P=group): (?P<option>.*)'", message):
+        return f"{found['group']} has a choice already: write {found['group']}={found['option']}, without +"
+    if found := re.match(r"Ambiguous value for argument '(?P<override>.*)'", message):
+        override = found["override"]
+        key, _, value = override.partition("=")
+        return f"{override} lists several values: add -m to sweep over them, or write {key}=[{value}] for one list"
+    if found := re.match(r"Sweep parameters '(?P<override>.*)' requires --multirun", message):
+        return f"{found['override']} stands for several values: add -m to sweep over them"
+    return _one_line(message)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
