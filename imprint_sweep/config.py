@@ -1,7 +1,7 @@
 """The configuration: typed, validated before anything is loaded, and turned into cells and run settings.
 
-The only module besides the entry points that knows OmegaConf. Every function that makes a part of a cell takes either the
-node that Hydra composed or its typed form; the typed form is the cheaper one to pass often.
+The only module besides the entry points that knows OmegaConf. Every function that makes a part of a cell takes either
+the node that Hydra composed or its typed form; the typed form is the cheaper one to pass often.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     InterpolationResolutionError,
+    InterpolationToMissingValueError,
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
 
-from imprint_sweep.cell import AGGREGATIONS, GENERATORS, Cell, Model, Scheme, Task, meaningless
+from imprint_sweep.cell import Cell, Model, Scheme, Task, meaningless
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey, remedy
 from imprint_sweep.errors import (
     ConfigError,
     InvalidCellError,
     MissingEmbeddingsError,
     UnknownOptionError,
-    did_you_mean,
 )
 from imprint_sweep.invocation import checkout_root
-from imprint_sweep.tasks import make_task
+from imprint_sweep.tasks import SELECTIONS, make_task
 
 GROUPS = ("model", "task", "gen", "norm", "agg")
 """The configuration groups that a cell is made of."""
@@ -201,9 +201,7 @@ class Settings:
         return self.outputs / "sweeps"
 
 
-Node = TypeVar(
-    "Node", ModelConfig, TaskConfig, GenConfig, NormConfig, AggConfig, RunConfig, ShardConfig, Config
-)
+Node = TypeVar("Node", ModelConfig, TaskConfig, GenConfig, NormConfig, AggConfig, RunConfig, ShardConfig, Config)
 
 
 def conf_folder() -> Path:
@@ -213,7 +211,7 @@ def conf_folder() -> Path:
 
 
 def outputs_folder(configured: str | None) -> Path:
-    """Where runs write: what was configured, else ``outputs`` of the checkout, else ``outputs`` of the present folder."""
+    """Where runs write: what was configured, else ``outputs/`` of the checkout, else that of the present folder."""
     if configured is not None:
         return Path(configured).expanduser().absolute()
     return (checkout_root() or Path.cwd()) / "outputs"
@@ -224,13 +222,14 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("imprint_outputs", lambda configured: str(outputs_folder(configured)), replace=True)
 
 
-def typed(schema: type[Node], node: DictConfig | Node, key: str = "") -> Node:
+def typed(schema: type[Node], node: DictConfig | Node, key: str = "", *, only: Iterable[str] | None = None) -> Node:
     """Validate a composed node against its schema.
 
     Args:
         schema: the dataclass that lists its keys and their types.
         node: what Hydra composed; already typed, it is returned as it is.
         key: where the node stands in the configuration, for messages.
+        only: look at these keys and at no others.
 
     Raises:
         ConfigError: an unknown key, a value of another type, a value that is missing: the message names the key, what
@@ -238,12 +237,14 @@ def typed(schema: type[Node], node: DictConfig | Node, key: str = "") -> Node:
     """
     if isinstance(node, schema):
         return node
-    assert isinstance(node, DictConfig)
-    keys = [name for name in node if name != "hydra"]
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{key or 'configuration'}: expected keys and values, got {_shown(node)}")
+    wanted = None if only is None else set(only)
+    names = [name for name in map(str, node) if name != "hydra" and (wanted is None or name in wanted)]
     try:
-        # Masking keeps the node's place in the tree, which relative interpolations need.
-        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.masked_copy(node, keys))
-        value = OmegaConf.to_object(merged)
+        # Interpolations may point out of the node, so they are resolved where it stands.
+        values = {name: _resolved(node[name]) for name in names}
+        value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
         raise ConfigError(_explained(schema, node, key, error)) from error
     assert isinstance(value, schema)
@@ -298,7 +299,7 @@ def task_from(
         task.name,
         task.datasets,
         _labels(task, limit, model, cache),
-        task.classes if isinstance(task.classes, str) else _integers("task.classes", task.classes, "all, even, odd, short or"),
+        _classes(task.classes),
         sample=task.sample,
         merge=task.merge,
         remap=task.remap,
@@ -367,9 +368,7 @@ def settings_from(cfg: DictConfig | RunConfig) -> Settings:
     Raises:
         ConfigError: see :func:`typed`; a number below 1, an unknown device.
     """
-    if isinstance(cfg, DictConfig):
-        cfg = OmegaConf.masked_copy(cfg, [f.name for f in dataclasses.fields(RunConfig) if f.name in cfg])
-    run = typed(RunConfig, cfg)
+    run = typed(RunConfig, cfg, only=[key.name for key in dataclasses.fields(RunConfig)])
     if not _DEVICE.fullmatch(run.device):
         raise ConfigError(f"device: expected cpu, cuda or cuda:N, got {run.device!r}")
     for key, value in (("sweep.shards", run.sweep.shards), ("sweep.threads", run.sweep.threads)):
@@ -430,6 +429,10 @@ def unknown_key(name: str) -> UnknownOptionError:
     return UnknownOptionError("key", name, siblings or known_keys())
 
 
+def _classes(classes: Any) -> str | list[int]:
+    return classes if isinstance(classes, str) else _integers("task.classes", classes, f"{', '.join(SELECTIONS)} or")
+
+
 def _labels(task: TaskConfig, limit: int | None, model: Model | None, cache: EmbeddingCache | None) -> Sequence[int]:
     if isinstance(task.labels, int) and not isinstance(task.labels, bool):
         if task.labels < 1:
@@ -461,24 +464,34 @@ def _integers(key: str, value: Any, alternatives: str) -> list[int]:
     """A list of integers; OmegaConf leaves keys that may be a list or something else unchecked."""
     if isinstance(value, list) and all(isinstance(item, int) and not isinstance(item, bool) for item in value):
         return value
-    raise ConfigError(f"{key}: expected {alternatives} a list of whole numbers like [3,1,7], got {value!r}")
+    raise ConfigError(f"{key}: expected {alternatives} a list of whole numbers like [3,1,7], got {_shown(value)}")
+
+
+def _resolved(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _explained(schema: type[Any], node: DictConfig, key: str, error: OmegaConfBaseException) -> str:
     """One line that names the key, what was expected, and what came."""
-    # Errors of the node itself name the key from the root, those of the merged copy from the node.
+    # Errors of resolving name the key from the root, those of merging from the node.
     relative = (error.full_key or "").removeprefix(f"{key}.")
     name = ".".join(part for part in (key, relative) if part)
     if isinstance(error, ConfigKeyError | ConfigAttributeError):
         return str(unknown_key(name))
-    if isinstance(error, MissingMandatoryValue):
+    if isinstance(error, InterpolationToMissingValueError):
+        name = str(error).splitlines()[0].rpartition(" ")[2]
+    if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
         return f"{name} is missing: set it with {name}=..."
     if isinstance(error, InterpolationResolutionError):
         return f"{name}: {str(error).splitlines()[0]}"
     expected = _expected(schema, relative)
     if expected is None:
         return f"{name or 'configuration'}: {str(error).splitlines()[0]}"
-    return f"{name}: expected {expected}, got {OmegaConf.select(node, relative)!r}"
+    return f"{name}: expected {expected}, got {_shown(OmegaConf.select(node, relative))}"
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else repr(value)
 
 
 def _expected(schema: Any, key: str) -> str | None:

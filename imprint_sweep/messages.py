@@ -1,8 +1,9 @@
-"""What went wrong on the command line, in one or two lines: errors of Hydra and OmegaConf in the project's own words."""
+"""What went wrong on the command line, in one line: errors of Hydra and OmegaConf in the project's own words."""
 
 from __future__ import annotations
 
 import re
+import traceback
 
 import yaml
 from hydra.errors import (
@@ -27,11 +28,13 @@ def explanation(error: BaseException) -> str | None:
             return str(UnknownOptionError(group, option, error.options))
         case OverrideParseException():
             return (
-                f"cannot read {error.override!r}: expected key=value, a list as key=[a,b], text with special characters "
-                "in quotes"
+                f"cannot read {error.override!r}: expected key=value, a list as key=[a,b], text with special "
+                "characters in quotes"
             )
         case ConfigCompositionException():
             return _composition(str(error)) or (explanation(error.__cause__) if error.__cause__ else None)
+        case ValueError() if _raised_by_hydra(error):
+            return _one_line(str(error))
         case HydraException() | yaml.YAMLError():
             return _one_line(str(error))
         case OmegaConfBaseException():
@@ -48,7 +51,7 @@ def _composition(message: str) -> str:
             return "an experiment is added, not overridden: -m +experiment=NAME"
         if not name.startswith("hydra"):
             return str(unknown_key(name))
-    if found := re.match(r"Multiple values for (?P<group>\S+)\. To override a value use 'override (?P=group): (?P<option>.*)'", message):
+    if found := re.match(r"Multiple values for (?P<group>\S+)\. .*: (?P<option>\S+)'", message):
         return f"{found['group']} has a choice already: write {found['group']}={found['option']}, without +"
     if found := re.match(r"Ambiguous value for argument '(?P<override>.*)'", message):
         override = found["override"]
@@ -57,6 +60,12 @@ def _composition(message: str) -> str:
     if found := re.match(r"Sweep parameters '(?P<override>.*)' requires --multirun", message):
         return f"{found['override']} stands for several values: add -m to sweep over them"
     return _one_line(message)
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Hydra refuses some command lines, such as gen=1, with a plain ValueError."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith("hydra.")
 
 
 def _one_line(message: str) -> str:

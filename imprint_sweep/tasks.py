@@ -108,7 +108,7 @@ def _shown(universe: Sequence[int], selected: Sequence[int]) -> str:
 
 def _checked_remap(merge: int, remap: int | None) -> int:
     if remap is None:
-        raise InvalidCellError(f"task.merge={merge} needs task.remap: 0 for the first shuffle of the classes, 1, 2, ...")
+        raise InvalidCellError(f"task.merge={merge} needs task.remap: 0 for the first shuffle of the classes, ...")
     if not 0 <= remap < MAX_REMAPS:
         raise InvalidCellError(f"task.remap must be 0 to {MAX_REMAPS - 1}, got {remap}")
     return remap
