@@ -1,0 +1,60 @@
+# make demo   the first look: environment, embeddings, a small sweep, a table
+# make test   environment and all tests (ARGS="-k cell" to choose)
+# make lint   ruff and mypy
+# make clean  remove the environment
+#
+# PYTHON=/path/to/python chooses the interpreter (3.11 or newer), VENV=folder where the environment goes.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TYPED := $(wildcard imprint_sweep hydra_plugins scripts benchmarks tests)
+# See requirements.txt.
+FROM_SOURCE := --no-deps --no-build-isolation --no-cache-dir --no-binary scikit-learn-extra scikit-learn-extra==0.3.0
+
+.PHONY: help demo test lint clean check-tools
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(STAMP)
+	$(BIN)/python -m imprint_sweep.commands.demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(TYPED)
+
+clean:
+	rm -rf $(VENV)
+
+# The stamp is written last: an installation that was interrupted is done again.
+$(STAMP): requirements.txt pyproject.toml | check-tools
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet $(FROM_SOURCE)
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+define CHECK_PYTHON
+import pathlib, sys, sysconfig
+if sys.version_info < (3, 11):
+    sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]} ({sys.executable}); use make PYTHON=...")
+try:
+    import ensurepip
+except ImportError:
+    sys.exit("this Python cannot make virtual environments; on Debian: apt-get install python3-venv")
+if not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists():
+    sys.exit("this Python's headers (Python.h) are missing; on Debian: apt-get install python3-dev")
+endef
+export CHECK_PYTHON
+
+check-tools:
+	@test -n "$(PYTHON)" || { echo "no python3 on PATH; Python 3.11 or newer is needed: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c "$$CHECK_PYTHON"
+	@command -v gcc >/dev/null || { echo "gcc is missing (it builds scikit-learn-extra); on Debian: apt-get install gcc" >&2; exit 1; }
