@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -201,7 +203,7 @@ class Scheme:
                 raise InvalidCellError(f"{field} must be at least 1, got {value}")
         if not -(2**63) <= seed < 2**63:
             raise InvalidCellError(f"seed must fit into 64 bits, got {seed}")
-        if "weight_decay" not in dropped and (weight_decay is None or not weight_decay > 0):
+        if "weight_decay" not in dropped and (weight_decay is None or not 0 < weight_decay < math.inf):
             raise InvalidCellError(f"model.weight_decay must be positive for gen={gen}, got {weight_decay}")
         return cls(
             n_shot=n_shot,
@@ -215,7 +217,8 @@ class Scheme:
             m=None if "m" in dropped else m,
             weighting=None if "weighting" in dropped else weighting,
             seed=seed,
-            weight_decay=None if "weight_decay" in dropped else weight_decay,
+            # 1 and 1.0 are equal but spelled differently in an identity.
+            weight_decay=None if "weight_decay" in dropped or weight_decay is None else float(weight_decay),
         )
 
     @cached_property
@@ -276,7 +279,8 @@ def _normal_form(s: Scheme, n_labels: int, zero_proxies: bool) -> Scheme:
         s = replace(s, norm_pre="none", norm_post="l2")
 
     # Metrics. The length of a query cannot change which inner product is largest, and no length a cosine.
-    if s.norm_post == "l2" and (s.metric == "inner_product" or (s.metric == "euclidean" and m == 1 and not zero_proxies)):
+    nearest_is_an_angle = s.metric == "euclidean" and m == 1 and not zero_proxies
+    if s.norm_post == "l2" and (s.metric == "inner_product" or nearest_is_an_angle):
         s = replace(s, metric="cosine")
     if s.metric in ("inner_product", "cosine"):
         s = replace(s, norm_inf="none")
@@ -300,12 +304,24 @@ class Cell:
 
     def computation_id(self, *, zero_proxies: bool = False) -> str:
         """Hex id of what is computed: shared by all cells that are equal by construction."""
-        return computation_id(self.model, self.task, self.scheme.normal_form(len(self.task.labels), zero_proxies=zero_proxies))
+        normal_form = self.scheme.normal_form(len(self.task.labels), zero_proxies=zero_proxies)
+        return computation_id(self.model, self.task, normal_form)
 
 
 def cell_id(model: Model, task: Task, scheme: Scheme) -> str:
     """The id of (model, task, scheme), 20 hex digits."""
-    return digest(model.fragment, task.fragment, scheme.fragment)
+    return cell_ids(model, task, [scheme])[0]
+
+
+def cell_ids(model: Model, task: Task, schemes: Iterable[Scheme]) -> list[str]:
+    """The ids of many schemes on one model and task: what they have in common is hashed once."""
+    common = hashlib.blake2b(f"{model.fragment}\n{task.fragment}\n".encode(), digest_size=10)
+    ids = []
+    for scheme in schemes:
+        state = common.copy()
+        state.update(scheme.fragment.encode())
+        ids.append(state.hexdigest())
+    return ids
 
 
 def computation_id(model: Model, task: Task, normal_form: Scheme) -> str:
