@@ -26,14 +26,14 @@ from omegaconf.errors import (
 )
 
 from imprint_sweep.cell import Cell, Model, Scheme, Task, meaningless
-from imprint_sweep.embeddings import EmbeddingCache, EntryKey, remedy
+from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import (
     ConfigError,
     InvalidCellError,
     MissingEmbeddingsError,
     UnknownOptionError,
 )
-from imprint_sweep.invocation import checkout_root
+from imprint_sweep.invocation import default_outputs
 from imprint_sweep.tasks import SELECTIONS, make_task
 
 GROUPS = ("model", "task", "gen", "norm", "agg")
@@ -153,6 +153,16 @@ class Config(RunConfig):
     limit: int | None = None
 
 
+@dataclass
+class EmbedConfig(RunConfig):
+    """The configuration of the command that embeds; the fields of ``conf/embed.yaml``."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    limit: int | None = None
+    batch_size: int | None = None
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to run: everything that changes no result, hence is outside every identity.
@@ -201,7 +211,9 @@ class Settings:
         return self.outputs / "sweeps"
 
 
-Node = TypeVar("Node", ModelConfig, TaskConfig, GenConfig, NormConfig, AggConfig, RunConfig, ShardConfig, Config)
+Node = TypeVar(
+    "Node", ModelConfig, TaskConfig, GenConfig, NormConfig, AggConfig, RunConfig, ShardConfig, EmbedConfig, Config
+)
 
 
 def conf_folder() -> Path:
@@ -212,9 +224,7 @@ def conf_folder() -> Path:
 
 def outputs_folder(configured: str | None) -> Path:
     """Where runs write: what was configured, else ``outputs/`` of the checkout, else that of the present folder."""
-    if configured is not None:
-        return Path(configured).expanduser().absolute()
-    return (checkout_root() or Path.cwd()) / "outputs"
+    return default_outputs() if configured is None else Path(configured).expanduser().absolute()
 
 
 def register_resolvers() -> None:
@@ -244,6 +254,7 @@ def typed(schema: type[Node], node: DictConfig | Node, key: str = "", *, only: I
     try:
         # Interpolations may point out of the node, so they are resolved where it stands.
         values = {name: _resolved(node[name]) for name in names}
+        _check_nesting(schema, values)
         value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
         raise ConfigError(_explained(schema, node, key, error)) from error
@@ -447,7 +458,7 @@ def _labels(task: TaskConfig, limit: int | None, model: Model | None, cache: Emb
         key = EntryKey(model, dataset, "train", limit)
         header = cache.header(key)
         if header is None:
-            raise MissingEmbeddingsError(f"there are no embeddings of {key}; make them with: {remedy(key)}")
+            raise MissingEmbeddingsError(f"there are no embeddings of {key}; make them with: {cache.remedy(key)}")
         found[dataset] = sorted(header.class_counts)
     first, *others = found
     for other in others:
@@ -469,6 +480,13 @@ def _integers(key: str, value: Any, alternatives: str) -> list[int]:
 
 def _resolved(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _check_nesting(schema: type[Any], values: dict[str, Any]) -> None:
+    """OmegaConf does not say which key it is that holds a value instead of keys."""
+    for name, hint in get_type_hints(schema).items():
+        if dataclasses.is_dataclass(hint) and not isinstance(values.get(name, {}), dict):
+            raise ConfigError(f"{name}: expected keys and values, got {_shown(values[name])}")
 
 
 def _explained(schema: type[Any], node: DictConfig, key: str, error: OmegaConfBaseException) -> str:

@@ -1,0 +1,81 @@
+"""List the embeddings that are cached; with --verify, hash their content."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from imprint_sweep.app import USER_ERROR
+from imprint_sweep.config import outputs_folder
+from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, read_header, verify
+from imprint_sweep.errors import InvalidEmbeddingsError
+from imprint_sweep.invocation import command
+
+COLUMNS = ("model", "weights", "image size", "dataset", "split", "limit", "n", "d", "MB", "fingerprint", "created")
+_NUMBERS = {"image size", "limit", "n", "d", "MB"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line.
+
+    Raises:
+        SystemExit: code 2 if an entry is damaged.
+    """
+    parser = ArgumentParser(prog=command("embeddings"), description=__doc__)
+    parser.add_argument("--outputs", metavar="FOLDER", help="the paths.outputs of the runs (default: theirs)")
+    parser.add_argument("--verify", action="store_true", help="hash every entry and compare with its fingerprint")
+    given = parser.parse_args(arguments)
+
+    cache = EmbeddingCache(outputs_folder(given.outputs) / "embeddings")
+    rows, damaged = [], []
+    for path in cache.paths():
+        try:
+            rows.append(_row(verify(path).header if given.verify else read_header(path)))
+        except InvalidEmbeddingsError as error:
+            damaged.append(str(error))
+    print(
+        "\n".join(_table(rows))
+        if rows
+        else f"there are no embeddings under {cache.root}; {command('embed')} makes them"
+    )
+    if given.verify and rows:
+        print(f"{len(rows)} verified")
+    for message in damaged:
+        print(f"error: {message}", file=sys.stderr)
+    if damaged:
+        raise SystemExit(USER_ERROR)
+
+
+def _row(header: EntryHeader) -> tuple[str, ...]:
+    key = header.key
+    return (
+        key.model.name,
+        key.model.weights,
+        str(key.model.image_size or "native"),
+        key.dataset,
+        key.split,
+        str(key.limit or ""),
+        f"{header.n:,}",
+        f"{header.d:,}",
+        f"{header.size / 1e6:,.1f}",
+        header.fingerprint[:12],
+        header.metadata["created"],
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines of aligned columns, numbers to the right."""
+    table = [COLUMNS, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
+            for cell, width, name in zip(row, widths, COLUMNS, strict=True)
+        ).rstrip()
+        for row in table
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From images to embeddings: datasets, frozen foundation models, extraction."""

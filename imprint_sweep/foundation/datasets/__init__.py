@@ -1,0 +1,39 @@
+"""Datasets by name: images and labels of a split, in the dataset's own order.
+
+Readers import what they need when they run, so that looking at the registry costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from imprint_sweep.errors import UnknownOptionError
+from imprint_sweep.foundation.datasets import digits, mnist
+from imprint_sweep.foundation.datasets.split import Split
+
+__all__ = ["DATASETS", "Split", "read_split"]
+
+DATASETS: dict[str, Callable[[str, Path], Split]] = {
+    "digits": digits.read,
+    "mnist": mnist.MNIST.read,
+    "fashion_mnist": mnist.FASHION_MNIST.read,
+}
+"""Reader of each dataset: (split, data root) -> :class:`Split`."""
+
+
+def read_split(dataset: str, split: str, data_root: Path) -> Split:
+    """Read one split of a dataset.
+
+    Args:
+        dataset: a name of :data:`DATASETS`.
+        split: ``"train"`` or ``"test"``.
+        data_root: the folder in which the user keeps datasets, and into which missing ones are downloaded.
+
+    Raises:
+        UnknownOptionError: there is no such dataset.
+        DatasetError: its files are missing and cannot be downloaded, or they are damaged.
+    """
+    if dataset not in DATASETS:
+        raise UnknownOptionError("dataset", dataset, DATASETS)
+    return DATASETS[dataset](split, data_root)

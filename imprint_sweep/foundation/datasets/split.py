@@ -1,0 +1,34 @@
+"""What a dataset's reader returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.errors import DatasetError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and labels of one split, in the dataset's own order.
+
+    Args:
+        images: n images, uint8: (h, w) if grey, (h, w, 3) if RGB. One array (n, h, w) or (n, h, w, 3) where all have
+            one size, else a sequence that decodes an image when it is indexed.
+        labels: (n,) int64.
+        source: where they were read, for the metadata of the embeddings.
+
+    Raises:
+        DatasetError: no images, or not one label for each.
+    """
+
+    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    labels: NDArray[np.int64]
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.images) == 0 or self.labels.shape != (len(self.images),):
+            raise DatasetError(f"{self.source}: {len(self.images)} images and labels of shape {self.labels.shape}")

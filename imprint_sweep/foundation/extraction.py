@@ -1,0 +1,222 @@
+"""From images to cached embeddings with a frozen foundation model (method, section 0)."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imprint_sweep.cell import Model
+from imprint_sweep.embeddings import IMPORTED, EmbeddingCache, EntryHeader, EntryKey, limited_indices
+from imprint_sweep.errors import ConfigError, EmbeddingsError
+from imprint_sweep.foundation.datasets import Split, read_split
+from imprint_sweep.foundation.models import load_model
+from imprint_sweep.foundation.models.foundation_model import FoundationModel
+from imprint_sweep.foundation.progress import progress_bar
+
+CPU_BATCH = 16
+"""Images per batch on the CPU: what a layer writes then still is in the cache when the next one reads it."""
+
+GPU_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How embeddings are made; none of it decides which.
+
+    Args:
+        data_root: the folder in which the user keeps datasets.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+        batch_size: images per forward pass; None means what suits the device.
+        weights_path: a state dict to load instead of the model's own weights.
+        dim: the width that the embeddings must have; None means whatever the model gives.
+    """
+
+    data_root: Path
+    device: str = "cpu"
+    batch_size: int | None = None
+    weights_path: Path | None = None
+    dim: int | None = None
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One entry of the cache, and what it took.
+
+    Args:
+        header: the entry.
+        images_per_second: of the extraction; None where the entry existed already.
+    """
+
+    header: EntryHeader
+    images_per_second: float | None
+
+
+def embed(
+    keys: Iterable[EntryKey], cache: EmbeddingCache, extraction: Extraction, *, force: bool = False
+) -> Iterator[Embedded]:
+    """Make the entries that do not exist yet, one at a time.
+
+    Each is written whole at its end, so whatever interrupts this leaves finished entries and no half ones.
+
+    Args:
+        keys: what to embed.
+        cache: where to.
+        extraction: how.
+        force: make entries anew that exist.
+
+    Raises:
+        ConfigError: an unknown model or dataset, weights that do not load, a device that is not there.
+        DatasetError: images cannot be read.
+        EmbeddingsError: an entry exists and is damaged, is one that only an import can make, or cannot be written.
+    """
+    loaded: dict[Model, FoundationModel] = {}
+    for key in keys:
+        existing = None if force else cache.header(key)
+        if existing is not None:
+            yield Embedded(existing, None)
+            continue
+        if key.model.weights == IMPORTED:
+            raise EmbeddingsError(f"{key}: imported embeddings cannot be computed; bring them: {cache.remedy(key)}")
+        device = checked_device(extraction.device)
+        cache.check_writable(key)
+        split = read_split(key.dataset, key.split, extraction.data_root)
+        if key.model not in loaded:
+            loaded = {key.model: _load(key.model, extraction)}
+        yield _embed_split(key, split, loaded[key.model], cache, device, extraction.batch_size)
+
+
+def ensure(cache: EmbeddingCache, keys: Iterable[EntryKey], extraction: Extraction) -> list[EntryHeader]:
+    """Make the entries that do not exist yet and return the headers of all, in order. Errors: see :func:`embed`."""
+    return [embedded.header for embedded in embed(keys, cache, extraction)]
+
+
+def extract(
+    model: FoundationModel,
+    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    indices: NDArray[np.int64],
+    *,
+    device: torch.device,
+    batch_size: int,
+    advance: Callable[[int], object] = lambda n: None,
+) -> NDArray[np.float32]:
+    """Embed images.
+
+    Args:
+        model: the network and its transform.
+        images: as in :class:`~imprint_sweep.foundation.datasets.Split`.
+        indices: (n,) which of them, in which order.
+        device: where the network runs.
+        batch_size: images per forward pass; changes the result by rounding alone.
+        advance: called with the number of images after each batch.
+
+    Returns:
+        (n, dim) float32.
+
+    Raises:
+        EmbeddingsError: the network returns another width than the model's ``dim``.
+    """
+    module = model.module.to(device)
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    # Resizing an array of small images is a hundredth of the work, and a second thread would only take the network's
+    # cores. Decoding files, or feeding a GPU, pays for one.
+    ahead = device.type != "cpu" or not isinstance(images, np.ndarray)
+    features = np.empty((len(indices), model.dim), np.float32)
+    done = 0
+    with torch.inference_mode(), closing(_batches(model, images, indices, batch_size, ahead)) as batches:
+        for batch in batches:
+            output = module(batch.to(device)).float().cpu().numpy()
+            if output.shape != (len(batch), model.dim):
+                raise EmbeddingsError(
+                    f"expected embeddings of width {model.dim}, the network returns {output.shape[1:]}"
+                )
+            features[done : done + len(batch)] = output
+            done += len(batch)
+            advance(len(batch))
+    return features
+
+
+def checked_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ConfigError: no device has this name, or it is not there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device={name} is no device; use cpu, cuda or cuda:<number>") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device={name} is not supported; use cpu, cuda or cuda:<number>")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise ConfigError(f"device={name}, but torch {torch.__version__} sees {count} GPUs here; use device=cpu")
+    return device
+
+
+def _load(model: Model, extraction: Extraction) -> FoundationModel:
+    loaded = load_model(model, extraction.weights_path)
+    if extraction.dim not in (None, loaded.dim):
+        raise ConfigError(f"model.dim={extraction.dim}, but embeddings of {model.name} have width {loaded.dim}")
+    return loaded
+
+
+def _embed_split(
+    key: EntryKey,
+    split: Split,
+    model: FoundationModel,
+    cache: EmbeddingCache,
+    device: torch.device,
+    batch_size: int | None,
+) -> Embedded:
+    indices = limited_indices(len(split.labels), key.limit)
+    batch_size = batch_size or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
+    start = time.perf_counter()
+    with progress_bar(str(key), len(indices)) as advance:
+        features = extract(model, split.images, indices, device=device, batch_size=batch_size, advance=advance)
+    seconds = time.perf_counter() - start
+    metadata = {
+        "transform": str(model.transform),
+        "source": f"{split.source}; weights: {model.source}",
+        "sample_order": "the dataset's own" if key.limit is None else "the dataset's own, evenly thinned to the limit",
+        "packages": " ".join(f"{package}=={version(package)}" for package in model.packages),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
+    }
+    cache.write(key, features, split.labels[indices], metadata=metadata)
+    header = cache.header(key)
+    assert header is not None
+    return Embedded(header, len(indices) / seconds)
+
+
+def _batches(
+    model: FoundationModel,
+    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    indices: NDArray[np.int64],
+    batch_size: int,
+    ahead: bool,
+) -> Generator[torch.Tensor]:
+    """Inputs of the network; with ``ahead``, the next one is made while the present one is in use."""
+    parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+
+    def make(part: NDArray[np.int64]) -> torch.Tensor:
+        if isinstance(images, np.ndarray):
+            return model.transform(images[part])
+        return torch.cat([model.transform(images[int(index)][None]) for index in part])
+
+    if not ahead:
+        yield from map(make, parts)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="transform") as executor:
+        coming = executor.submit(make, parts[0])
+        for part in parts[1:]:
+            ready, coming = coming, executor.submit(make, part)
+            yield ready.result()
+        yield coming.result()

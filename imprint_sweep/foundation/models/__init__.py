@@ -1,0 +1,40 @@
+"""Foundation models by name: frozen networks whose head is the identity.
+
+Builders import what they need when they run, so that looking at the registry costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imprint_sweep.cell import Model
+from imprint_sweep.errors import UnknownOptionError
+from imprint_sweep.foundation.models import efficientnet_lite
+
+if TYPE_CHECKING:
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel
+
+__all__ = ["MODELS", "load_model"]
+
+MODELS: dict[str, Callable[[Model, Path | None], FoundationModel]] = {
+    **dict.fromkeys(efficientnet_lite.NAMES, efficientnet_lite.build),
+}
+"""Builder of each model: (model, a state dict to load instead of the model's own) -> :class:`FoundationModel`."""
+
+
+def load_model(model: Model, weights_path: Path | None = None) -> FoundationModel:
+    """Load a frozen foundation model.
+
+    Args:
+        model: its name, weights and input size.
+        weights_path: a state dict to load instead of the model's own weights.
+
+    Raises:
+        UnknownOptionError: there is no such model.
+        ConfigError: its weights cannot be loaded.
+    """
+    if model.name not in MODELS:
+        raise UnknownOptionError("model that computes embeddings", model.name, MODELS)
+    return MODELS[model.name](model, weights_path)

@@ -1,0 +1,59 @@
+"""What a model's builder returns, and how weights get into it."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imprint_sweep.errors import ConfigError
+from imprint_sweep.foundation.transforms import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class FoundationModel:
+    """A frozen network that turns images into embeddings.
+
+    Args:
+        module: (b, 3, h, w) float32 -> (b, dim) float32: the penultimate layer, in eval mode.
+        transform: from images to the module's input.
+        dim: width of the embeddings.
+        source: where the weights came from, for the metadata of the embeddings.
+        packages: the packages whose versions decide the numbers.
+    """
+
+    module: torch.nn.Module
+    transform: Transform
+    dim: int
+    source: str
+    packages: tuple[str, ...]
+
+
+def load_weights(module: torch.nn.Module, path: Path) -> None:
+    """Load a state dict into a module that it fits exactly.
+
+    Raises:
+        ConfigError: the file is missing or damaged, or belongs to another architecture (mismatches are named).
+    """
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"cannot read the weights in {path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict):
+        raise ConfigError(f"{path} holds a {type(state).__name__}, expected a state dict")
+    if mismatches := _mismatches(module.state_dict(), state):
+        shown = "; ".join(mismatches[:3])
+        raise ConfigError(f"{path} does not fit the model in {len(mismatches)} places: {shown}")
+    module.load_state_dict(state)
+
+
+def _mismatches(expected: dict[str, torch.Tensor], state: dict[str, Any]) -> list[str]:
+    found = [f"it lacks {name}" for name in expected if name not in state]
+    found += [f"it has {name}, which the model lacks" for name in state if name not in expected]
+    for name in expected.keys() & state.keys():
+        want, have = tuple(expected[name].shape), tuple(getattr(state[name], "shape", ()))
+        found += [f"{name} is {have} instead of {want}"] if want != have else []
+    return sorted(found)

@@ -1,0 +1,63 @@
+"""From images to the input of a network, a batch at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Resize, centre crop and normalise, as the weights of ImageNet networks want it.
+
+    The same as resizing with Pillow and normalising with torchvision, up to one grey level of rounding, but for a whole
+    batch at once, and a grey image is resized in one channel before it becomes three.
+
+    Args:
+        resize: the shorter side after resizing, pixels.
+        crop: side of the square cut from the centre, pixels, at most ``resize``.
+        interpolation: ``"bilinear"`` or ``"bicubic"``, antialiased.
+        mean: of each of R, G, B, on the scale of [0, 1].
+        std: of each of R, G, B, on the scale of [0, 1].
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __str__(self) -> str:
+        mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        return (
+            f"shorter side to {self.resize} ({self.interpolation}, antialiased), centre crop {self.crop}, "
+            f"minus ({mean}), divided by ({std}); grey images in three equal channels"
+        )
+
+    def __call__(self, images: NDArray[np.uint8]) -> torch.Tensor:
+        """Transform a batch of images of one size.
+
+        Args:
+            images: (b, h, w) or (b, h, w, 3) uint8.
+
+        Returns:
+            (b, 3, crop, crop) float32, channels last in memory.
+        """
+        # A copy: readers return read-only views, which torch does not take.
+        batch = torch.from_numpy(images.copy())
+        batch = batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
+        height, width = batch.shape[-2:]
+        shorter = min(height, width)
+        if shorter != self.resize:
+            size = (self.resize * height // shorter, self.resize * width // shorter)
+            batch = functional.interpolate(batch, size, mode=self.interpolation, antialias=True)
+            height, width = size
+        # Rounded as torchvision rounds it.
+        top, left = round((height - self.crop) / 2), round((width - self.crop) / 2)
+        batch = batch[..., top : top + self.crop, left : left + self.crop]
+        mean, std = (255 * torch.tensor(values).reshape(1, 3, 1, 1) for values in (self.mean, self.std))
+        return ((batch - mean) / std).contiguous(memory_format=torch.channels_last)
