@@ -80,7 +80,7 @@ def run(cfg: DictConfig) -> Any:
 
 def _run_single(cfg: DictConfig) -> Any:
     hydra_config = HydraConfig.get()
-    if "experiment" in hydra_config.runtime.choices or "experiment" in cfg:
+    if hydra_config.runtime.choices.get("experiment") or "experiment" in cfg:
         raise ConfigError("an experiment is a sweep: run it with -m")
     cell = cell_from_config(cfg)
     settings = settings_from(cfg)
