@@ -118,9 +118,7 @@ class Task:
     @cached_property
     def fragment(self) -> str:
         """This task's share of a cell's identity: canonical JSON."""
-        return canonical_json(
-            {"labels": self.labels, "merge": self.merge, "remap": self.remap, "limit": self.limit}
-        )
+        return canonical_json({"labels": self.labels, "merge": self.merge, "remap": self.remap, "limit": self.limit})
 
     @cached_property
     def computation_fragment(self) -> str:
