@@ -248,7 +248,9 @@ def test_equal_by_construction_holds_for_the_literal_cells(name: str) -> None:
     """Of the oracle alone: what the identity calls one computation is one, up to ties, when computed as asked."""
     rng = np.random.default_rng(0)
     n_predictions = n_ties = 0
-    for cells in equal_by_construction(TASKS[name]):
+    groups = equal_by_construction(TASKS[name])
+    for index in rng.permutation(len(groups))[:100]:
+        cells = groups[index]
         first, other = (cells[i] for i in rng.permutation(len(cells))[:2])
         labels = oracle.predict(first, oracle.generate(first, TRAIN), TEST).labels
         n_predictions += len(labels)
@@ -262,11 +264,13 @@ def test_equal_by_construction_holds_for_the_literal_cells(name: str) -> None:
 
 
 def test_the_order_of_labels_permutes_the_result(cache: EmbeddingCache) -> None:
-    """On data without ties, where no label order decides one; only quantile depends on it."""
+    """Where no tie is decided by it: without duplicates and without whole votes. Only quantile depends on the order."""
     cells = [
-        replace(cell, scheme=replace(cell.scheme, norm_post="none" if cell.scheme.norm_post == "quantile" else "l2"))
-        for cell in random_cells(40, seed=5, tasks=[TASKS["all"]])
+        cell
+        for cell in random_cells(120, seed=5, tasks=[TASKS["all"]])
+        if cell.scheme.norm_post != "quantile" and (cell.scheme.m in (None, 1) or cell.scheme.weighting != "uniform")
     ]
+    assert len(cells) > 40
     order = [2, 0, 1]
     permuted = data.task(CLEAN, classes=tuple(CLEAN.classes[i] for i in order))
     for cell in cells:
