@@ -16,7 +16,16 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from imprint_sweep.config import ShardConfig, cell_from_config, conf_folder, notices, settings_from, typed
+from imprint_sweep.config import (
+    SCHEMAS,
+    Config,
+    ShardConfig,
+    cell_from_config,
+    conf_folder,
+    notices,
+    settings_from,
+    typed,
+)
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.messages import explanation
 
@@ -34,20 +43,23 @@ def launch(task: Callable[[DictConfig], Any], config_name: str = "config") -> No
 
     Args:
         task: what to do with the composed configuration.
-        config_name: the primary configuration.
+        config_name: the primary configuration, one of :data:`imprint_sweep.config.SCHEMAS`.
 
     Raises:
         SystemExit: code 2 after an error that the user can mend, 130 after an interruption.
     """
     # Hydra prints errors in its own words and leaves with code 1, unless it is told to raise them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    with user_errors():
+    with user_errors(SCHEMAS[config_name]):
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(task)()
 
 
 @contextlib.contextmanager
-def user_errors() -> Iterator[None]:
+def user_errors(schema: type[Any] = Config) -> Iterator[None]:
     """Turn errors that a user can mend into a message and an exit code; let bugs through.
+
+    Args:
+        schema: the configuration whose keys are named where one is unknown.
 
     Raises:
         SystemExit: code 2 after an error that the user can mend, 130 after an interruption.
@@ -58,7 +70,7 @@ def user_errors() -> Iterator[None]:
         print("interrupted", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
-        message = explanation(error)
+        message = explanation(error, schema)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)

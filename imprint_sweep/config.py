@@ -128,12 +128,18 @@ class ShardConfig:
 
 
 @dataclass
-class RunConfig:
-    """The part of the configuration that changes no result."""
+class PlaceConfig:
+    """What every command needs to know that changes no result."""
 
     device: str = "cpu"
     force: bool = False
     paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class RunConfig(PlaceConfig):
+    """The part of the configuration that changes no result."""
+
     sweep: SweepConfig = field(default_factory=SweepConfig)
     shard: ShardConfig = field(default_factory=ShardConfig)
 
@@ -154,13 +160,17 @@ class Config(RunConfig):
 
 
 @dataclass
-class EmbedConfig(RunConfig):
+class EmbedConfig(PlaceConfig):
     """The configuration of the command that embeds; the fields of ``conf/embed.yaml``."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     limit: int | None = None
     batch_size: int | None = None
+
+
+SCHEMAS: dict[str, type[PlaceConfig]] = {"config": Config, "embed": EmbedConfig}
+"""The schema of each primary configuration, by the name of its file."""
 
 
 @dataclass(frozen=True)
@@ -433,11 +443,19 @@ def known_keys(schema: type[Any] = Config) -> list[str]:
     return keys
 
 
-def unknown_key(name: str) -> UnknownOptionError:
-    """The error for a key that the configuration does not have: lists those that may have been meant."""
+def unknown_key(name: str, schema: type[Any] = Config, prefix: str = "") -> UnknownOptionError:
+    """The error for a key that a schema does not have: lists those that may have been meant.
+
+    Args:
+        name: the dotted key, from the schema.
+        schema: what has no such key.
+        prefix: where the schema stands in the configuration.
+    """
+    known = known_keys(schema)
     parent = name.rpartition(".")[0]
-    siblings = [key for key in known_keys() if key.rpartition(".")[0] == parent]
-    return UnknownOptionError("key", name, siblings or known_keys())
+    siblings = [key for key in known if key.rpartition(".")[0] == parent] or known
+    name, *siblings = (f"{prefix}.{key}" if prefix else key for key in (name, *siblings))
+    return UnknownOptionError("key", name, siblings)
 
 
 def _classes(classes: Any) -> str | list[int]:
@@ -495,7 +513,7 @@ def _explained(schema: type[Any], node: DictConfig, key: str, error: OmegaConfBa
     relative = (error.full_key or "").removeprefix(f"{key}.")
     name = ".".join(part for part in (key, relative) if part)
     if isinstance(error, ConfigKeyError | ConfigAttributeError):
-        return str(unknown_key(name))
+        return str(unknown_key(relative, schema, key))
     if isinstance(error, InterpolationToMissingValueError):
         name = str(error).splitlines()[0].rpartition(" ")[2]
     if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import traceback
+from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -14,12 +15,17 @@ from hydra.errors import (
 )
 from omegaconf.errors import OmegaConfBaseException
 
-from imprint_sweep.config import unknown_key
+from imprint_sweep.config import Config, unknown_key
 from imprint_sweep.errors import ImprintError, UnknownOptionError
 
 
-def explanation(error: BaseException) -> str | None:
-    """The message for a user who can mend the error; None if it is a bug, which keeps its traceback."""
+def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
+    """The message for a user who can mend the error; None if it is a bug, which keeps its traceback.
+
+    Args:
+        error: what went wrong.
+        schema: the configuration whose keys are named where one is unknown.
+    """
     match error:
         case ImprintError():
             return str(error)
@@ -32,7 +38,7 @@ def explanation(error: BaseException) -> str | None:
                 "characters in quotes"
             )
         case ConfigCompositionException():
-            return _composition(str(error)) or (explanation(error.__cause__) if error.__cause__ else None)
+            return _composition(str(error), schema) or (explanation(error.__cause__) if error.__cause__ else None)
         case ValueError() if _raised_by_hydra(error):
             return _one_line(str(error))
         case HydraException() | yaml.YAMLError():
@@ -43,14 +49,14 @@ def explanation(error: BaseException) -> str | None:
             return None
 
 
-def _composition(message: str) -> str:
+def _composition(message: str, schema: type[Any]) -> str:
     """Hydra's message about a composition that failed, with what to do instead of what to append."""
     if found := re.match(r"Could not override '(?P<name>[^']+)'", message):
         name = found["name"]
         if name == "experiment":
             return "an experiment is added, not overridden: -m +experiment=NAME"
         if not name.startswith("hydra"):
-            return str(unknown_key(name))
+            return str(unknown_key(name, schema))
     if found := re.match(r"Multiple values for (?P<group>\S+)\. .*: (?P<option>\S+)'", message):
         return f"{found['group']} has a choice already: write {found['group']}={found['option']}, without +"
     if found := re.match(r"Ambiguous value for argument '(?P<override>.*)'", message):

@@ -212,3 +212,16 @@ def test_launchers_can_send_the_task_function() -> None:
 
 def test_a_bug_has_no_explanation() -> None:
     assert explanation(ZeroDivisionError("division by zero")) is None
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [("batch_sze=3", "did you mean batch_size?"), ("k=3", "Available: batch_size, device, force, limit, model")],
+)
+def test_another_command_names_its_own_keys(
+    override: str, expected: str, calls: Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["embed", override])
+    with pytest.raises(SystemExit):
+        app.launch(print, config_name="embed")
+    assert expected in capsys.readouterr().err
