@@ -16,7 +16,12 @@ die() { printf 'cluster.sh: %s\n' "$*" >&2; exit 1; }
 
 running() {  # running NAME: is the daemon that we started under this name alive?
     local pid
-    pid=$(cat "$STATE/$1.pid" 2>/dev/null) && [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ]
+    pid=$(cat "$STATE/$1.pid" 2>/dev/null) && [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] \
+        && ! gone "$pid"
+}
+
+gone() {  # gone PID: ended, also where (in some containers) nobody reaps it
+    ! grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null
 }
 
 await() {  # await SECONDS MESSAGE COMMAND...: until the command succeeds
@@ -124,7 +129,7 @@ stop() {
         running "$name" || continue
         pid=$(cat "$STATE/$name.pid")
         kill "$pid"
-        await 30 "$name does not end" sh -c "! kill -0 $pid"
+        await 30 "$name does not end" gone "$pid"
         rm -f "$STATE/$name.pid"
     done
 }
