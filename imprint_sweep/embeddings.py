@@ -178,7 +178,7 @@ class EmbeddingCache:
             EmbeddingsError: the file cannot be written (folder not writable, disk full); nothing is left behind.
         """
         path = self.path(key)
-        _validate(str(key), features, labels)
+        validate(str(key), features, labels)
         if key.limit is not None and len(labels) > key.limit:
             raise InvalidEmbeddingsError(f"{key}: {len(labels)} samples are more than the limit of {key.limit}")
         if taken := sorted(set(RESERVED) & set(metadata)):
@@ -476,7 +476,17 @@ def _key_from_metadata(metadata: Mapping[str, str]) -> EntryKey:
     return EntryKey(model, metadata["dataset"], metadata["split"], json.loads(metadata["limit"]))
 
 
-def _validate(what: str, features: NDArray[Any], labels: NDArray[Any]) -> None:
+def validate(what: str, features: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Check that arrays can be an entry: (n, d) float32, finite, and (n,) int64, n and d at least 1.
+
+    Args:
+        what: what they are, for the message.
+        features: the embeddings.
+        labels: the labels.
+
+    Raises:
+        InvalidEmbeddingsError: they cannot; the message says why, and where a value is not finite.
+    """
     if features.ndim != 2 or labels.shape != (len(features),) or features.size == 0:
         raise InvalidEmbeddingsError(
             f"{what}: expected embeddings (n, d) and labels (n,), n and d at least 1, "

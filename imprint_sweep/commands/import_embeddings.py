@@ -10,7 +10,7 @@ from pathlib import Path
 from imprint_sweep.app import user_errors
 from imprint_sweep.cell import Model
 from imprint_sweep.config import outputs_folder
-from imprint_sweep.embeddings import IMPORTED, SPLITS, EmbeddingCache, EntryKey
+from imprint_sweep.embeddings import IMPORTED, SPLITS, EmbeddingCache, EntryKey, validate
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError
 from imprint_sweep.foundation.importing import read_embeddings
 from imprint_sweep.invocation import command, default_outputs
@@ -60,6 +60,8 @@ def _import(given: Namespace) -> None:
 
     files = {"train": (given.train, given.train_labels), "test": (given.test, given.test_labels)}
     arrays = {split: read_embeddings(*files[split]) for split in SPLITS}
+    for split, (features, labels) in arrays.items():
+        validate(str(files[split][0]), features, labels)
     (train, train_labels), (test, test_labels) = arrays["train"], arrays["test"]
     if train.shape[1] != test.shape[1]:
         raise InvalidEmbeddingsError(

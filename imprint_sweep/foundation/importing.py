@@ -82,7 +82,9 @@ def _read_safetensors(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
 
 def _read_parquet(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
     table = pq.read_table(path)
-    labels = next((name for name in (LABELS, "label") if name in table.column_names), LABELS)
+    labels = "label" if "label" in table.column_names else LABELS
+    if LABELS in wanted:
+        _present(path, table.column_names, [labels])
     if EMBEDDINGS in table.column_names:
         arrays = {EMBEDDINGS: _rows_of_lists(path, table[EMBEDDINGS].combine_chunks())}
     else:
@@ -95,7 +97,7 @@ def _read_parquet(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
         arrays = {EMBEDDINGS: np.column_stack([table[field.name].to_numpy() for field in features])}
     if labels in table.column_names:
         arrays[LABELS] = table[labels].to_numpy()
-    return [arrays[name] for name in _present(path, arrays, wanted)]
+    return [arrays[name] for name in wanted]
 
 
 def _rows_of_lists(path: Path, column: pa.Array) -> NDArray[Any]:
@@ -147,6 +149,9 @@ def _as_features(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
 
 def _as_labels(path: Path, array: NDArray[Any]) -> NDArray[np.int64]:
     flat = array.reshape(-1) if array.ndim == 2 and array.shape[1] == 1 else array
-    if flat.ndim != 1 or flat.dtype.kind not in "fiu" or not np.array_equal(flat, integers := flat.astype(np.int64)):
-        raise InvalidEmbeddingsError(f"{path}: expected integer labels (n,), got {array.shape} of {array.dtype}")
-    return integers
+    if flat.ndim == 1 and flat.dtype.kind in "fiu":
+        with np.errstate(invalid="ignore"):  # NaN becomes a number, and is not equal to it
+            labels = flat.astype(np.int64)
+        if np.array_equal(flat, labels):
+            return labels
+    raise InvalidEmbeddingsError(f"{path}: expected integer labels (n,), got {array.shape} of {array.dtype}")

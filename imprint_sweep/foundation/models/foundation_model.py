@@ -41,13 +41,17 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"cannot read the weights in {path}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"cannot read the weights in {path}: {_first_line(error)}") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} holds a {type(state).__name__}, expected a state dict")
     if mismatches := _mismatches(module.state_dict(), state):
         shown = "; ".join(mismatches[:3])
         raise ConfigError(f"{path} does not fit the model in {len(mismatches)} places: {shown}")
     module.load_state_dict(state)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _mismatches(expected: dict[str, torch.Tensor], state: dict[str, Any]) -> list[str]:

@@ -1,0 +1,189 @@
+"""Datasets, in their published formats and order."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from imprint_sweep.errors import DatasetError, UnknownOptionError
+from imprint_sweep.foundation.datasets import DATASETS, mnist, read_split
+from imprint_sweep.foundation.datasets.idx import read_idx
+from imprint_sweep.foundation.datasets.split import Split
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+LABELS = (3, 0, 9, 3)
+PIXELS = np.arange(4 * 28 * 28, dtype=np.int64).reshape(4, 28, 28) % 251
+
+
+@pytest.fixture
+def fashion_mnist() -> Path:
+    """The real FashionMNIST of Debian's package, which CI installs."""
+    if not DEBIAN.is_dir():
+        pytest.skip("Debian's dataset-fashion-mnist is not installed")
+    return DEBIAN
+
+
+def idx(shape: Sequence[int], values: bytes, kind: int = 8) -> bytes:
+    """An idx file as its format describes it."""
+    return bytes([0, 0, kind, len(shape)]) + b"".join(struct.pack(">I", size) for size in shape) + values
+
+
+def write_idx(folder: Path, prefix: str, *, zipped: bool, labels: Sequence[int] = LABELS) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        f"{prefix}-images-idx3-ubyte": idx((4, 28, 28), PIXELS.astype(np.uint8).tobytes()),
+        f"{prefix}-labels-idx1-ubyte": idx((len(labels),), bytes(labels)),
+    }
+    for name, content in files.items():
+        if zipped:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+        else:
+            (folder / name).write_bytes(content)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network and no system package: what is not under the data root is missing."""
+    import imprint_sweep.foundation.torchvision_operators  # noqa: F401, I001  # before torchvision
+    from torchvision import datasets
+
+    def download(*_: object, **__: object) -> None:
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nName or service not known")
+
+    for name in ("MNIST", "FashionMNIST"):
+        monkeypatch.setattr(datasets, name, download)
+    monkeypatch.setitem(DATASETS, "fashion_mnist", replace(mnist.FASHION_MNIST, shared=None).read)
+
+
+# scikit-learn's digits
+
+
+def test_digits_divide_the_whole_set_in_its_own_order() -> None:
+    train, test = (read_split("digits", split, Path("unused")) for split in ("train", "test"))
+    assert (len(train.images), len(test.images)) == (1257, 540)
+    whole = load_digits()
+    stretched = {image.tobytes() for image in np.rint(whole.images * 255 / 16).astype(np.uint8)}
+    assert {np.asarray(image).tobytes() for part in (train, test) for image in part.images} == stretched
+    # In the set's own order: the labels of each part are a subsequence of the whole set's.
+    for part in (train, test):
+        rest = iter(whole.target.tolist())
+        assert all(label in rest for label in part.labels.tolist())
+
+
+def test_digits_are_divided_alike_in_every_class() -> None:
+    train, test = (np.bincount(read_split("digits", split, Path("unused")).labels) for split in ("train", "test"))
+    np.testing.assert_array_equal(train + test, np.bincount(load_digits().target))
+    assert np.abs(test - 0.3 * (train + test)).max() < 1
+
+
+def test_the_division_of_digits_is_fixed() -> None:
+    """Another division would be another dataset under the same name."""
+    assert read_split("digits", "test", Path("unused")).labels[:12].tolist() == [0, 1, 4, 5, 8, 5, 6, 5, 9, 9, 1, 3]
+
+
+# FashionMNIST and MNIST
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("folder", ["FashionMNIST/raw", "fashion_mnist", "fashion-mnist", "."])
+def test_idx_files_are_found_where_people_keep_them(tmp_path: Path, folder: str, zipped: bool) -> None:
+    write_idx(tmp_path / folder, "t10k", zipped=zipped)
+    split = read_split("fashion_mnist", "test", tmp_path)
+    np.testing.assert_array_equal(split.images, PIXELS)
+    np.testing.assert_array_equal(split.labels, LABELS)
+    assert split.labels.dtype == np.int64
+    assert str(tmp_path) in split.source
+
+
+def test_the_users_files_come_before_those_of_the_system(tmp_path: Path, fashion_mnist: Path) -> None:
+    write_idx(tmp_path, "train", zipped=True)
+    assert len(read_split("fashion_mnist", "train", tmp_path).images) == 4
+    assert str(fashion_mnist) in read_split("fashion_mnist", "test", tmp_path).source
+
+
+def test_the_real_fashion_mnist(fashion_mnist: Path) -> None:
+    for split, count, first in (("train", 60_000, 9), ("test", 10_000, 9)):
+        read = read_split("fashion_mnist", split, fashion_mnist)
+        assert np.shape(read.images) == (count, 28, 28)
+        assert np.bincount(read.labels).tolist() == [count // 10] * 10
+        assert read.labels[0] == first
+
+
+def test_mnist_is_not_taken_for_fashion_mnist(tmp_path: Path) -> None:
+    """Both publish files of the same names."""
+    write_idx(tmp_path, "train", zipped=False, labels=(9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9))
+    with pytest.raises(DatasetError, match="is FashionMNIST's, not MNIST's"):
+        read_split("mnist", "train", tmp_path)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
+def test_missing_files_say_which_to_put_where(tmp_path: Path, dataset: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        read_split(dataset, "train", tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in (str(tmp_path), "Name or service not known", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "buffer"),
+        (idx((4, 2), bytes(7)), "7 values, but announces 4 x 2"),
+        (idx((4, 2), bytes(9)), "9 values, but announces 4 x 2"),
+        (idx((4,), bytes(4), kind=0x0D), "starts with 00000d01"),
+        (b"\x89PNG", "starts with 89504e47"),
+        (bytes([0, 0, 8, 3, 0, 0]), "buffer"),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_damaged_idx_file_is_refused(tmp_path: Path, content: bytes, reason: str, zipped: bool) -> None:
+    path = tmp_path / ("labels.gz" if zipped else "labels")
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    with pytest.raises(DatasetError, match=reason) as caught:
+        read_idx(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-20], lambda c: b"not gzip", lambda c: c[:30] + b"\0\0\0\0" + c[34:]])
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path, damage: object) -> None:
+    path = tmp_path / "images.gz"
+    assert callable(damage)
+    path.write_bytes(damage(gzip.compress(idx((50, 28), np.random.default_rng(0).bytes(1400)))))
+    with pytest.raises(DatasetError, match="fetch the file again"):
+        read_idx(path)
+
+
+def test_images_without_labels_are_refused(tmp_path: Path) -> None:
+    write_idx(tmp_path, "train", zipped=False, labels=(1, 2, 3))
+    with pytest.raises(DatasetError, match=r"4 images and labels of shape \(3,\)"):
+        read_split("fashion_mnist", "train", tmp_path)
+
+
+def test_swapped_files_are_refused(tmp_path: Path) -> None:
+    write_idx(tmp_path, "train", zipped=False)
+    images, labels = tmp_path / "train-images-idx3-ubyte", tmp_path / "train-labels-idx1-ubyte"
+    content = images.read_bytes()
+    images.write_bytes(labels.read_bytes())
+    labels.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"expected \(n, h, w\)"):
+        read_split("fashion_mnist", "train", tmp_path)
+
+
+def test_an_unknown_dataset_is_refused() -> None:
+    with pytest.raises(UnknownOptionError, match="fashion_mnist"):
+        read_split("fashion_mnits", "train", Path("unused"))
+
+
+def test_a_split_needs_images() -> None:
+    with pytest.raises(DatasetError, match="0 images"):
+        Split(np.zeros((0, 8, 8), np.uint8), np.zeros(0, np.int64), "nowhere")

@@ -1,0 +1,280 @@
+"""Extraction: what reaches the cache, from a tiny network and from a real one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from imprint_sweep.cell import Model
+from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey, limited_indices
+from imprint_sweep.errors import ConfigError, EmbeddingsError, InvalidEmbeddingsError, UnknownOptionError
+from imprint_sweep.foundation import extraction, progress
+from imprint_sweep.foundation.datasets import DATASETS, Split, read_split
+from imprint_sweep.foundation.extraction import Extraction, checked_device, embed, ensure, extract
+from imprint_sweep.foundation.models import MODELS, load_model
+from imprint_sweep.foundation.models.foundation_model import FoundationModel
+from imprint_sweep.foundation.transforms import Transform
+
+TINY = Model("tiny", "random", 8)
+CPU = torch.device("cpu")
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (23, 6, 6), np.uint8)
+LABELS = np.arange(23) % 3
+
+
+def tiny(dim: int = 5) -> FoundationModel:
+    """A network whose embeddings depend on every pixel."""
+    generator = torch.Generator().manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 5))
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, generator=generator)
+    transform = Transform(8, 8, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    return FoundationModel(module.eval(), transform, dim, "random numbers", ("torch",))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EmbeddingCache:
+    return EmbeddingCache(tmp_path / "embeddings")
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Registers the tiny network and data; the list counts how often the network was loaded."""
+    loads: list[str] = []
+
+    def build(model: Model, weights_path: Path | None) -> FoundationModel:
+        loads.append(model.name)
+        return tiny()
+
+    monkeypatch.setitem(MODELS, "tiny", build)
+    monkeypatch.setitem(DATASETS, "noise", lambda split, root: Split(IMAGES, LABELS, f"noise for {split}"))
+    return loads
+
+
+SETTINGS = Extraction(Path("unused"))
+
+
+# The numbers
+
+
+def plain(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """One image at a time."""
+    model = tiny()
+    with torch.inference_mode():
+        return np.concatenate([model.module(model.transform(image[None])).numpy() for image in images])
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 23, 64])
+def test_the_batch_size_changes_embeddings_by_rounding_alone(batch_size: int) -> None:
+    found = extract(tiny(), IMAGES, np.arange(23), device=CPU, batch_size=batch_size)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, plain(IMAGES), rtol=1e-5, atol=1e-4)
+
+
+def test_images_that_are_decoded_one_by_one_give_the_same() -> None:
+    found = extract(tiny(), list(IMAGES), np.arange(23), device=CPU, batch_size=4)
+    np.testing.assert_allclose(found, plain(IMAGES), rtol=1e-5, atol=1e-4)
+
+
+def test_only_the_images_asked_for_are_read() -> None:
+    class Recording(Sequence[NDArray[np.uint8]]):
+        def __init__(self) -> None:
+            self.read: list[int] = []
+
+        def __len__(self) -> int:
+            return len(IMAGES)
+
+        def __getitem__(self, index: Any) -> Any:
+            self.read.append(index)
+            return IMAGES[index]
+
+    images = Recording()
+    found = extract(tiny(), images, np.array([20, 3, 4]), device=CPU, batch_size=2)
+    assert images.read == [20, 3, 4]
+    np.testing.assert_allclose(found, plain(IMAGES[[20, 3, 4]]), rtol=1e-5, atol=1e-4)
+
+
+def test_progress_counts_every_image() -> None:
+    counts: list[int] = []
+    extract(tiny(), IMAGES, np.arange(23), device=CPU, batch_size=10, advance=counts.append)
+    assert counts == [10, 10, 3]
+
+
+def test_another_width_than_announced_is_refused() -> None:
+    with pytest.raises(EmbeddingsError, match="expected embeddings of width 6"):
+        extract(tiny(dim=6), IMAGES, np.arange(23), device=CPU, batch_size=4)
+
+
+def test_an_error_while_decoding_is_raised_and_nothing_hangs() -> None:
+    class Broken(Sequence[NDArray[np.uint8]]):
+        def __len__(self) -> int:
+            return 9
+
+        def __getitem__(self, index: Any) -> Any:
+            if index == 5:
+                raise EmbeddingsError("image 5 is broken")
+            return IMAGES[index]
+
+    with pytest.raises(EmbeddingsError, match="image 5 is broken"):
+        extract(tiny(), Broken(), np.arange(9), device=CPU, batch_size=2)
+
+
+# The entries
+
+
+@pytest.mark.usefixtures("loaded")
+def test_an_entry_says_where_it_came_from(cache: EmbeddingCache) -> None:
+    key = EntryKey(TINY, "noise", "test")
+    (header,) = ensure(cache, [key], SETTINGS)
+    entry = cache.open(key)
+    np.testing.assert_allclose(entry.features, plain(IMAGES), rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(entry.labels, LABELS)
+    metadata = header.metadata
+    assert metadata["source"] == "noise for test; weights: random numbers"
+    assert metadata["transform"] == str(tiny().transform)
+    assert metadata["packages"] == f"torch=={torch.__version__}"
+    assert metadata["sample_order"] == "the dataset's own"
+    assert metadata["device"].startswith("cpu")
+
+
+def test_what_exists_is_kept_and_force_makes_it_anew(cache: EmbeddingCache, loaded: list[str]) -> None:
+    keys = [EntryKey(TINY, "noise", split) for split in SPLITS]
+    made = list(embed(keys, cache, SETTINGS))
+    assert all(embedded.images_per_second is not None for embedded in made)
+    assert len(loaded) == 1  # one network for both splits
+    written = [header.path.stat().st_mtime_ns for header in ensure(cache, keys, SETTINGS)]
+    assert [embedded.images_per_second for embedded in embed(keys, cache, SETTINGS)] == [None, None]
+    assert len(loaded) == 1
+    again = list(embed(keys, cache, SETTINGS, force=True))
+    assert len(loaded) == 2
+    assert all(new.header.path.stat().st_mtime_ns > old for new, old in zip(again, written, strict=True))
+    assert [new.header.fingerprint for new in again] == [old.header.fingerprint for old in made]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_limited_entry_never_passes_for_a_whole_one(cache: EmbeddingCache) -> None:
+    limited = EntryKey(TINY, "noise", "train", 10)
+    ensure(cache, [limited], SETTINGS)
+    assert cache.header(EntryKey(TINY, "noise", "train")) is None
+    entry = cache.open(limited)
+    np.testing.assert_allclose(entry.features, plain(IMAGES)[limited_indices(23, 10)], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(entry.labels, LABELS[limited_indices(23, 10)])
+
+
+@pytest.mark.usefixtures("loaded")
+def test_interrupted_extraction_leaves_finished_entries_and_no_half_ones(
+    cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [EntryKey(TINY, "noise", split) for split in SPLITS]
+    embedding = embed(keys, cache, SETTINGS)
+    first = next(embedding)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        next(embedding)
+    files = [path for path in cache.root.rglob("*") if path.is_file()]
+    assert files == [first.header.path]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_damaged_entry_is_named_and_force_mends_it(cache: EmbeddingCache) -> None:
+    key = EntryKey(TINY, "noise", "train")
+    path = cache.path(key)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half")
+    with pytest.raises(InvalidEmbeddingsError, match="force=true"):
+        ensure(cache, [key], SETTINGS)
+    list(embed([key], cache, SETTINGS, force=True))
+    assert cache.open(key).header.n == 23
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_work(tmp_path: Path, loaded: list[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EmbeddingsError, match="cannot be stored"):
+        ensure(EmbeddingCache(tmp_path / "file" / "embeddings"), [EntryKey(TINY, "noise", "train")], SETTINGS)
+    assert loaded == []
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_wrong_width_in_the_configuration_is_refused(cache: EmbeddingCache) -> None:
+    with pytest.raises(ConfigError, match=r"model\.dim=7, but embeddings of tiny have width 5"):
+        ensure(cache, [EntryKey(TINY, "noise", "train")], Extraction(Path("unused"), dim=7))
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "reason"),
+    [
+        (EntryKey(Model("mynet", "imported"), "noise", "train"), EmbeddingsError, "import"),
+        (EntryKey(Model("tini", "random"), "noise", "train"), UnknownOptionError, "did you mean tiny"),
+        (EntryKey(TINY, "nois", "train"), UnknownOptionError, "did you mean noise"),
+    ],
+)
+@pytest.mark.usefixtures("loaded")
+def test_what_cannot_be_embedded_is_refused(
+    cache: EmbeddingCache, key: EntryKey, error: type[Exception], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        ensure(cache, [key], SETTINGS)
+
+
+# Devices and progress
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "mps", "meta"])
+def test_an_unknown_device_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="use cpu, cuda or cuda:<number>"):
+        checked_device(name)
+
+
+def test_an_absent_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert checked_device("cuda:0") == torch.device("cuda:0")
+    with pytest.raises(ConfigError, match="sees 1 GPUs here; use device=cpu"):
+        checked_device("cuda:1")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_the_same_embeddings() -> None:
+    found = extract(tiny(), IMAGES, np.arange(23), device=torch.device("cuda"), batch_size=8)
+    np.testing.assert_allclose(found, plain(IMAGES), rtol=1e-2, atol=1e-1)
+
+
+def test_progress_is_quiet_and_line_based_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 10.0, 40.0, 50.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    with progress.progress_bar("title", 1000) as advance:
+        for _ in range(3):
+            advance(100)
+    assert capsys.readouterr().err == "title: 200 of 1,000 images, 5 images/s, 160 s left\n"
+
+
+# The embedded default
+
+
+@pytest.fixture(scope="module")
+def digits() -> Split:
+    return read_split("digits", "train", Path("unused"))
+
+
+def test_a_real_network_tells_real_digits_apart(digits: Split) -> None:
+    """32 digits, 1-nn by leave-one-out: chance is one in ten."""
+    indices = np.arange(32)
+    model = load_model(Model("efficientnet_lite0", "IMAGENET1K", 112))
+    features = extract(model, digits.images, indices, device=CPU, batch_size=extraction.CPU_BATCH)
+    assert features.shape == (32, 1280)
+    distances = np.linalg.norm(features[:, None] - features[None], axis=2) + np.diag(np.full(32, np.inf))
+    labels = digits.labels[indices]
+    assert (labels[distances.argmin(axis=1)] == labels).mean() > 0.5
