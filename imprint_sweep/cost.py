@@ -1,0 +1,176 @@
+"""What cells will cost: rough core-seconds, good enough to balance shards and to say "about 3 min".
+
+The constants are throughputs of one core as `benchmarks/` measures them; a machine twice as fast shifts every shard alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.cell import GENERATORS, Model, Scheme, Task
+from imprint_sweep.embeddings import EntryHeader, EntryKey
+from imprint_sweep.keys import GenSpec, Readout
+from imprint_sweep.plan import Plan
+
+Codes = NDArray[np.int64]
+
+FLOPS = 80e9
+"""float32 matrix products, operations per second."""
+FLOPS_64 = 40e9
+"""float64 matrix products, operations per second."""
+L1_RATE = 24e9
+"""Manhattan kernel, element differences per second."""
+RESCORE_RATE = 2.5e9
+"""float64 rescoring, elements per second."""
+SCAN_RATE = 1e9
+"""Scanning filter scores for the nearest, scores per second."""
+VOTE_SECONDS = 2e-7
+"""Voting and counting, per query."""
+CELL_SECONDS = 2e-4
+"""What a cell costs whatever it computes: identity, outcome, row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Estimated cost of a plan's cells when run together.
+
+    Args:
+        source: (n,) code of the embeddings that a cell reads; cells of different sources share nothing.
+        unit: (n,) code of the GEN work that a cell shares with others of its source.
+        seconds: (n,) each cell's share of the core-seconds.
+    """
+
+    source: Codes
+    unit: Codes
+    seconds: NDArray[np.float64]
+
+    def atoms(self, count: int) -> NDArray[np.int64]:
+        """Groups of cells that a split into `count` shards keeps together.
+
+        A source, unless it is more than a shard's share of the work: then its units.
+        """
+        per_source = np.bincount(self.source, weights=self.seconds)
+        large = per_source > max(self.seconds.sum() / count, 1e-9)
+        return np.where(large[self.source], self.unit + len(per_source), self.source)
+
+
+def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
+    """Estimate what a plan's cells cost together.
+
+    Args:
+        plan: the cells to run.
+        headers: headers of the cache entries they read; cells without headers cost nothing.
+    """
+    form, forms = plan.normal_forms
+    specs = [GenSpec.of(s) for s in forms]
+    gen = _codes(specs)[form]
+    family = _codes(spec.family for spec in specs)[form]
+    view = _codes(Readout.of(s).view for s in forms)[form]
+
+    pairs, pair = np.unique(plan.pair, return_inverse=True)
+    reads = [(plan.models[p // len(plan.tasks)], plan.tasks[p % len(plan.tasks)]) for p in pairs.tolist()]
+    source = _codes((model, task.datasets, task.limit) for model, task in reads)[pair]
+    sizes = [_Size.of(model, task, headers) for model, task in reads]
+
+    def gen_seconds(p: int, f: int) -> float:
+        return sizes[p].gen_seconds(forms[f])
+
+    def view_seconds(p: int, f: int) -> float:
+        return sizes[p].view_seconds(forms[f])
+
+    def vote_seconds(p: int, _: int) -> float:
+        return sizes[p].n_test * VOTE_SECONDS
+
+    seconds = np.full(len(plan), CELL_SECONDS)
+    # GEN is done once for all tasks of a source: the largest task stands for them, as its classes contain the others'.
+    seconds += _shares(_group(source, gen), pair, form, cost=gen_seconds)
+    seconds += _shares(_group(pair, gen, view), pair, form, cost=view_seconds)
+    seconds += _shares(plan.computation, pair, form, cost=vote_seconds)
+    return Estimate(source, _group(source, family), seconds)
+
+
+@dataclass(frozen=True)
+class _Size:
+    """How large one (model, task) is; all zero where embeddings are missing."""
+
+    n_train: int = 0
+    n_test: int = 0
+    d: int = 0
+    n_labels: int = 1
+
+    @classmethod
+    def of(cls, model: Model, task: Task, headers: Mapping[EntryKey, EntryHeader]) -> _Size:
+        counts = {"train": 0, "test": 0}
+        d = 0
+        for split in counts:
+            for label in task.labels:
+                for dataset, value in label:
+                    header = headers.get(EntryKey(model, dataset, split, task.limit))
+                    if header is None:
+                        return cls()
+                    counts[split] += header.class_counts.get(value, 0)
+                    d = header.d
+        return cls(counts["train"], counts["test"], d, len(task.labels))
+
+    def _n(self, s: Scheme) -> int:
+        return self.n_train if s.n_shot is None else min(self.n_train, s.n_shot * self.n_labels)
+
+    def gen_seconds(self, s: Scheme) -> float:
+        n, d = self._n(s), self.d
+        elements = n * d
+        k = s.k or 0
+        if s.gen in ("kmeans", "k_least_squares"):
+            cost = elements / 8e6 * (0.15 + 0.02 * k)
+        elif s.gen == "kmedoids":
+            cost = elements * (n / self.n_labels) * 2 / FLOPS
+        elif s.gen == "fps":
+            cost = elements * k / 1e9
+        else:
+            cost = elements / 1e9
+        if GENERATORS[s.gen].joint:
+            cost += elements * d * 2 / FLOPS_64 + d**3 / FLOPS_64
+        return cost
+
+    def view_seconds(self, s: Scheme) -> float:
+        most = s.max_proxies(self.n_labels)
+        p = self._n(s) if most is None else min(most, self._n(s))
+        scores = self.n_test * p
+        m = min(s.m or 1, p)
+        cost = scores / SCAN_RATE
+        cost += self.n_test * (m * 1.2 if m > 1 else 0.1) * self.d / RESCORE_RATE
+        if s.metric == "manhattan":
+            return cost + scores * self.d / L1_RATE
+        if s.metric == "mahalanobis":
+            r = min(p, self.d)
+            cost += (self.n_test + p) * self.d * r * 2 / FLOPS_64 + p * self.d * r * 4 / FLOPS_64
+            return cost + scores * r * 2 / FLOPS
+        return cost + scores * self.d * 2 / FLOPS
+
+
+def _codes(keys: Iterable[Hashable]) -> Codes:
+    """The code of each key, in order of first appearance."""
+    seen: dict[Hashable, int] = {}
+    return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
+
+
+def _group(*columns: Codes) -> Codes:
+    """The code of each combination of codes, 0 .. number of combinations - 1."""
+    combined = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        combined = combined * (int(column.max(initial=0)) + 1) + column
+    return np.unique(combined, return_inverse=True)[1]
+
+
+def _shares(group: Codes, *arguments: Codes, cost: Callable[..., float]) -> NDArray[np.float64]:
+    """Each cell's equal share of its group's cost, which is that of the group's costliest member."""
+    combination = _group(*arguments)
+    first = np.unique(combination, return_index=True)[1]
+    each = np.array([cost(*(int(column[i]) for column in arguments)) for i in first.tolist()])[combination]
+    largest = np.zeros(int(group.max(initial=-1)) + 1)
+    np.maximum.at(largest, group, each)
+    shares: NDArray[np.float64] = (largest / np.bincount(group))[group]
+    return shares

@@ -1,0 +1,362 @@
+"""From proxies to confusion matrices: every readout of one GEN result, sharing all that its searches have in common.
+
+A *pass* is one matrix of filter scores between queries and proxies:
+
+* one pass of inner products serves ``inner_product``, ``cosine`` and ``euclidean`` under every scaling of rows and columns;
+* Manhattan needs a pass for each normalisation of both sides;
+* Mahalanobis needs one for each task as well, because its covariance is that of the task's proxies;
+* ``quantile`` and the least-squares gens give each task proxies of its own, hence passes of its own.
+
+Everywhere else the proxies of a class, hence the columns of the scores, serve every task that contains the class.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.cell import Label, Task
+from imprint_sweep.engine.features import Features
+from imprint_sweep.engine.memory import Once, StageMemory
+from imprint_sweep.engine.workers import Failure, Workers
+from imprint_sweep.keys import Readout, View
+from imprint_sweep.stages import distances, neighbors, normalization, voting, whitening
+from imprint_sweep.stages.distances import Vectors
+
+Rows = NDArray[np.float32]
+Key = tuple[Task, Readout]
+Searches = Mapping[Task, Mapping[View, Sequence[Readout]]]
+
+CHUNK = 1024
+"""Queries of one job. Fixed: Mahalanobis whitens a chunk at once, and the bits of that may depend on its shape."""
+
+AT_ONCE = 2
+"""Passes in flight: the next one fills the threads while the last jobs of one are running."""
+
+
+@dataclass
+class Evaluation:
+    """What one readout says of one task.
+
+    Args:
+        confusion: (C, C) int64, true label by predicted label.
+        seconds: compute time of everything after GEN that it took part in, also where that was shared.
+        predictions: blocks of predicted labels by true label, in sample order; only if they are to be kept.
+    """
+
+    confusion: NDArray[np.int64]
+    seconds: float = 0.0
+    predictions: dict[int, list[NDArray[np.int32]]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Queries:
+    """Test embeddings by label, measured once and kept."""
+
+    def __init__(self, features: Features, memory: StageMemory) -> None:
+        self._features, self._memory = features, memory
+
+    def __call__(self, label: Label, norm_inf: str) -> Vectors:
+        """The label's test embeddings after NORM_inf, (n, d)."""
+
+        def compute() -> Vectors:
+            if norm_inf == "l2":
+                return Vectors.of(normalization.l2(self(label, "none").rows))
+            return Vectors.of(self._features.rows("test", label))
+
+        return self._memory.get(("queries", label, norm_inf), compute).value
+
+    def count(self, label: Label) -> int:
+        """Test samples of the label."""
+        return self._features.count("test", label)
+
+
+class Proxies:
+    """Proxies of several labels as one matrix, and the same after NORM_post l2.
+
+    Args:
+        sizes: number of proxies of each label, in the order of the matrix.
+        by_label: makes the proxies, (k_c, d) float32 each; called once.
+    """
+
+    def __init__(self, sizes: Mapping[Label, int], by_label: Callable[[], Mapping[Label, Rows]]) -> None:
+        self.sizes = sizes
+        stops = np.cumsum(list(sizes.values())).tolist()
+        self._columns = {
+            label: (stop - size, stop) for (label, size), stop in zip(sizes.items(), stops, strict=True)
+        }
+        self.by_label = Once(by_label)
+        self._none = Once(lambda: Vectors.of(np.concatenate([self.by_label()[label] for label in sizes])))
+        self._l2 = Once(lambda: Vectors.of(normalization.l2(self._none().rows)))
+
+    def __len__(self) -> int:
+        return sum(self.sizes.values())
+
+    def after(self, norm_post: str) -> Vectors:
+        """All proxies, (p, d); after l2 if that is asked for. (``quantile`` has made other proxies by then.)"""
+        return self._l2() if norm_post == "l2" else self._none()
+
+    def columns(self, task: Task) -> list[tuple[int, int]]:
+        """The ranges of the rows that belong to the task's labels, in task order."""
+        return [self._columns[label] for label in task.labels]
+
+    def labels(self, task: Task) -> NDArray[np.int32]:
+        """The task's label of each of its proxies, in task order."""
+        return np.repeat(np.arange(len(task.labels), dtype=np.int32), [self.sizes[label] for label in task.labels])
+
+    def quantile(self, task: Task) -> Proxies:
+        """The task's proxies after NORM_post quantile, which depends on the order of its labels."""
+
+        def compute() -> Mapping[Label, Rows]:
+            normalised = normalization.quantile([self.by_label()[label] for label in task.labels])
+            return dict(zip(task.labels, normalised, strict=True))
+
+        return Proxies({label: self.sizes[label] for label in task.labels}, compute)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some queries against all proxies of a pass.
+
+    Args:
+        scores: (b, p) float32 filter scores.
+        geometry: for a view, its queries, its proxies, and how the scores bound their exact values.
+    """
+
+    scores: NDArray[np.float32]
+    geometry: Callable[[View], tuple[Vectors, Vectors, neighbors.Filter]]
+
+
+class Pass(ABC):
+    """One matrix of filter scores and the searches that read it."""
+
+    stage: str
+
+    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
+        self.proxies, self.queries, self.searches = proxies, queries, searches
+
+    @abstractmethod
+    def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
+        """A chunk of one label's queries in blocks of `size`."""
+
+
+class ProductPass(Pass):
+    """Inner products of vectors as they are: the metrics and scalings are made from them."""
+
+    stage = "inner_products"
+
+    def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
+        raw_proxies = self.proxies.after("none")
+        for rows in _split(chunk, size):
+            raw_queries = self.queries(label, "none")[rows]
+
+            def geometry(
+                view: View, rows: slice = rows, raw_queries: Vectors = raw_queries
+            ) -> tuple[Vectors, Vectors, neighbors.Filter]:
+                queries = self.queries(label, view.norm_inf)[rows]
+                proxies = self.proxies.after(view.norm_post)
+                bounds = neighbors.product_filter(view.metric, raw_queries, raw_proxies, queries, proxies)
+                return queries, proxies, bounds
+
+            yield Block(distances.inner_products(raw_queries.rows, raw_proxies.rows), geometry)
+
+
+class ManhattanPass(Pass):
+    """Manhattan distances in one view."""
+
+    stage = "manhattan"
+
+    def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
+        (view,) = {view for views in self.searches.values() for view in views}
+        proxies = self.proxies.after(view.norm_post)
+        for rows in _split(chunk, size):
+            queries = self.queries(label, view.norm_inf)[rows]
+            geometry = queries, proxies, neighbors.manhattan_filter(queries, proxies)
+            scores = distances.manhattan_distances(queries.rows, proxies.rows)
+            yield Block(scores, lambda _, geometry=geometry: geometry)
+
+
+class MahalanobisPass(Pass):
+    """Inner products of whitened vectors: one view of one task, the only one in `searches`."""
+
+    stage = "mahalanobis"
+
+    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
+        super().__init__(proxies, queries, searches)
+        self._whitened = Once(self._whiten)
+
+    def _whiten(self) -> tuple[whitening.Whitening, Vectors, NDArray[np.float32]]:
+        ((task, views),) = self.searches.items()
+        (view,) = views
+        every = self.proxies.after(view.norm_post).rows
+        of_task = [every[start:stop] for start, stop in self.proxies.columns(task)]
+        whitener = whitening.fit(np.concatenate(of_task))
+        # Proxies of other labels are no concern of this pass, but keep their columns.
+        white = whitener.transform(every)
+        return whitener, replace(white, rest=np.zeros(len(white))), white.rows.astype(np.float32)
+
+    def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
+        (view,) = next(iter(self.searches.values()))
+        whitener, proxies, filtering = self._whitened()
+        queries = whitener.transform(self.queries(label, view.norm_inf).rows[chunk])
+        for rows in _split(slice(0, len(queries)), size):
+            block = queries[rows]
+            geometry = block, proxies, neighbors.product_filter("mahalanobis", block, proxies, block, proxies)
+            scores = distances.inner_products(block.rows.astype(np.float32), filtering)
+            yield Block(scores, lambda _, geometry=geometry: geometry)
+
+
+def evaluate(
+    proxies: Proxies,
+    wanted: Sequence[Key],
+    queries: Queries,
+    crew: Workers[Tally],
+    *,
+    block_bytes: int,
+    calls: Counter[str],
+    keep_predictions: bool = False,
+) -> Iterator[tuple[Key, Evaluation | Failure]]:
+    """Search and vote for every wanted (task, readout) over one GEN result.
+
+    Args:
+        proxies: of all labels of all tasks.
+        wanted: distinct pairs.
+        queries: the test embeddings.
+        crew: threads; a job is a chunk of one label's queries against one pass.
+        block_bytes: what a block of scores may take.
+        calls: counts the passes of each kind, and the searches.
+        keep_predictions: whether evaluations keep their predictions.
+
+    Yields:
+        Each wanted pair with its evaluation, as soon as its pass is complete.
+    """
+    in_flight: deque[tuple[Pass, list[tuple[Label, Future[Tally | Failure]]]]] = deque()
+    for pass_ in passes(proxies, wanted, queries):
+        calls[pass_.stage] += 1
+        calls["searches"] += sum(len(views) for views in pass_.searches.values())
+        size = max(16, min(CHUNK, block_bytes // (4 * len(pass_.proxies))))
+
+        def job(item: tuple[Label, slice], pass_: Pass = pass_, size: int = size) -> Tally:
+            return _search(pass_, *item, size, crew.check)
+
+        labels = dict.fromkeys(label for task in pass_.searches for label in task.labels)
+        chunks = [(label, rows) for label in labels for rows in _split(slice(0, queries.count(label)), CHUNK)]
+        in_flight.append((pass_, [(label, crew.submit(job, (label, rows))) for label, rows in chunks]))
+        if len(in_flight) == AT_ONCE:
+            yield from _collect(*in_flight.popleft(), keep_predictions)
+    while in_flight:
+        yield from _collect(*in_flight.popleft(), keep_predictions)
+
+
+def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries) -> Iterator[Pass]:
+    """The fewest passes that answer every wanted pair."""
+    shared: dict[Task, dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
+    quantile: dict[Task, dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
+    for task, readout in wanted:
+        searches = quantile if readout.norm_post == "quantile" else shared
+        searches[task][readout.view].append(readout)
+    yield from _passes(proxies, queries, shared)
+    for task, views in quantile.items():
+        yield from _passes(proxies.quantile(task), queries, {task: views})
+
+
+def _passes(proxies: Proxies, queries: Queries, searches: Searches) -> Iterator[Pass]:
+    def reading(choose: Callable[[View], bool]) -> Searches:
+        chosen = {task: {view: r for view, r in views.items() if choose(view)} for task, views in searches.items()}
+        return {task: views for task, views in chosen.items() if views}
+
+    if products := reading(lambda view: view.metric in ("inner_product", "cosine", "euclidean")):
+        yield ProductPass(proxies, queries, products)
+    for one in sorted({view for views in searches.values() for view in views}):
+        if one.metric == "manhattan":
+            yield ManhattanPass(proxies, queries, reading(lambda view, one=one: view == one))
+        elif one.metric == "mahalanobis":
+            for task, views in reading(lambda view, one=one: view == one).items():
+                yield MahalanobisPass(proxies, queries, {task: views})
+
+
+@dataclass
+class Tally:
+    """What one job found: for each (task, readout), how often each label was predicted, the labels, the seconds."""
+
+    counts: dict[Key, NDArray[np.int64]] = field(default_factory=dict)
+    predictions: dict[Key, list[NDArray[np.int32]]] = field(default_factory=lambda: defaultdict(list))
+    seconds: Counter[Key] = field(default_factory=Counter)
+
+
+def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[[], None]) -> Tally:
+    """All searches of one pass for a chunk of one label's queries."""
+    tally = Tally()
+    searches = {task: views for task, views in pass_.searches.items() if label in task.labels}
+    keys = [(task, readout) for task, views in searches.items() for readouts in views.values() for readout in readouts]
+    columns = {task: pass_.proxies.columns(task) for task in searches}
+    labels = {task: pass_.proxies.labels(task) for task in searches}
+    start = time.perf_counter()
+    for block in pass_.blocks(label, chunk, size):
+        check()
+        shared = time.perf_counter() - start
+        for view in dict.fromkeys(view for views in searches.values() for view in views):
+            start = time.perf_counter()
+            queries, proxies, bounds = block.geometry(view)
+            geometry_seconds = time.perf_counter() - start
+            for task, views in searches.items():
+                readouts = views.get(view)
+                if not readouts:
+                    continue
+                start = time.perf_counter()
+                m = max(readout.m for readout in readouts)
+                found = neighbors.nearest(
+                    block.scores, bounds, view.metric, queries, proxies, columns[task], m, distances=m > 1
+                )
+                ballots = [(readout.m, readout.weighting) for readout in readouts]
+                predicted = voting.votes(labels[task][found.position], found.distance, ballots, len(task.labels))
+                n = len(task.labels)
+                offsets = n * np.arange(len(readouts))[:, None]
+                counts = np.bincount((predicted + offsets).ravel(), minlength=n * len(readouts)).reshape(-1, n)
+                seconds = time.perf_counter() - start + geometry_seconds
+                for i, readout in enumerate(readouts):
+                    key = task, readout
+                    tally.counts[key] = tally.counts[key] + counts[i] if key in tally.counts else counts[i]
+                    tally.predictions[key].append(predicted[i])
+                    tally.seconds[key] += seconds
+        for key in keys:
+            tally.seconds[key] += shared
+        start = time.perf_counter()
+    return tally
+
+
+def _collect(
+    pass_: Pass, jobs: Sequence[tuple[Label, Future[Tally | Failure]]], keep_predictions: bool
+) -> Iterator[tuple[Key, Evaluation | Failure]]:
+    """Add up the jobs of one pass; one failed job fails the pass."""
+    evaluations = {
+        (task, readout): Evaluation(np.zeros((len(task.labels), len(task.labels)), np.int64))
+        for task, views in pass_.searches.items()
+        for readouts in views.values()
+        for readout in readouts
+    }
+    failure = None
+    for label, future in jobs:
+        tally = future.result()
+        if isinstance(tally, Failure):
+            failure = failure or tally
+            continue
+        for (task, readout), counts in tally.counts.items():
+            evaluation = evaluations[task, readout]
+            true = task.labels.index(label)
+            evaluation.confusion[true] += counts
+            evaluation.seconds += tally.seconds[task, readout]
+            if keep_predictions:
+                evaluation.predictions[true] += tally.predictions[task, readout]
+    for key, evaluation in evaluations.items():
+        yield key, failure or evaluation
+
+
+def _split(rows: slice, size: int) -> list[slice]:
+    return [slice(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]

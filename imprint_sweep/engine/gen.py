@@ -1,0 +1,177 @@
+"""GEN within a run: which proxies are needed, and each shared piece of making them once.
+
+A stage's key holds only what the stage consumes, so sharing needs no further rule:
+
+====================  =============================================================
+n-shot draw           label, n_shot, seed
+samples               draw, NORM_pre
+clustering            samples, k, seed         (kmeans and k_least_squares share it)
+medoids               samples; one distance matrix serves every k
+second moment         samples                  (both least-squares gens, every task)
+factorisation         ordered labels, draw, NORM_pre, lambda
+====================  =============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.cell import Label, stage_seed
+from imprint_sweep.engine.features import Features
+from imprint_sweep.engine.memory import Arrays, ProxyCache, StageMemory, Timed
+from imprint_sweep.errors import StageError
+from imprint_sweep.keys import Draw, GenSpec
+from imprint_sweep.stages import normalization, sampling
+from imprint_sweep.stages.generation import clustering, least_squares, selection
+from imprint_sweep.stages.generation.clustering import Clustering
+from imprint_sweep.stages.generation.least_squares import Solver
+
+Samples = NDArray[np.float32]
+
+
+Proxies = Mapping[GenSpec, Timed[Samples]]
+
+
+class Generation:
+    """Makes proxies for one :class:`Features`, computing each shared stage once.
+
+    Every method may be called from several threads at once.
+
+    Args:
+        features: the embeddings.
+        memory: where results of shared stages are kept within the run.
+        disk: where clusterings and medoids are kept between runs.
+        keep_samples: whether samples stay in memory; gathering them again is cheap where they do not fit.
+    """
+
+    def __init__(
+        self, features: Features, memory: StageMemory, disk: ProxyCache, *, keep_samples: bool = True
+    ) -> None:
+        self._features, self._memory, self._disk, self._keep_samples = features, memory, disk, keep_samples
+
+    def per_label(self, label: Label, specs: Sequence[GenSpec]) -> Proxies:
+        """The proxies of one label for the specs of one family, each (k, d) float32.
+
+        For the joint gens nothing is returned: the label's share is prepared for :meth:`joint`.
+        """
+        first = specs[0]
+        if first.joint:
+            for spec in specs:
+                self._moment(label, spec.draw)
+                self._class_means(label, spec)
+            return {}
+        if first.gen == "kmedoids":
+            medoids = self._medoids(label, first.draw, sorted({spec.k for spec in specs}))
+            x = self._samples(label, first.draw)
+            return {spec: Timed(x[medoids[spec.k].value], medoids[spec.k].seconds) for spec in specs}
+        return {spec: self._one(label, spec) for spec in specs}
+
+    def joint(self, labels: tuple[Label, ...], spec: GenSpec) -> dict[Label, Timed[Samples]]:
+        """The weight vectors of a least-squares gen for the ordered labels of a task, (clusters, d) float32 each.
+
+        The seconds are those of the whole solution, divided equally.
+        """
+        moments = [self._moment(label, spec.draw) for label in labels]
+        means = [self._class_means(label, spec) for label in labels]
+        solver = self._solver(labels, spec)
+        solved = self._memory.time(
+            "solve", lambda: least_squares.weights(solver.value, np.concatenate([mean.value for mean in means]))
+        )
+        seconds = sum(timed.seconds for timed in (*moments, *means, solver, solved)) / len(labels)
+        ends = np.cumsum([len(mean.value) for mean in means])[:-1]
+        return {
+            label: Timed(rows, seconds) for label, rows in zip(labels, np.split(solved.value, ends), strict=True)
+        }
+
+    def _one(self, label: Label, spec: GenSpec) -> Timed[Samples]:
+        x = self._samples(label, spec.draw)
+        match spec.gen:
+            case "all":
+                return Timed(x, 0.0)
+            case "mean":
+                return self._memory.time("mean", lambda: selection.mean(x))
+            case "kmeans":
+                clustering_ = self._clustering(label, spec)
+                return Timed(clustering_.value.centers, clustering_.seconds)
+            case "cov_max":
+                return self._memory.time("cov_max", lambda: x[selection.cov_max(x, spec.k)])
+            case "random":
+                rng = np.random.default_rng(stage_seed("random", spec.seed, label))
+                return self._memory.time("random", lambda: x[selection.random(len(x), spec.k, rng)])
+            case "fps":
+                rng = np.random.default_rng(stage_seed("fps", spec.seed, label))
+                return self._memory.time("fps", lambda: x[selection.fps(x, spec.k, rng)])
+        raise StageError(f"no proxy generator is called {spec.gen!r}")
+
+    def _samples(self, label: Label, draw: Draw) -> Samples:
+        """The label's training samples after the n-shot draw and NORM_pre, (n, d) float32."""
+
+        def compute() -> Samples:
+            x = self._features.rows("train", label)
+            if draw.n_shot:
+                rng = np.random.default_rng(stage_seed("n_shot", draw.seed, label))
+                x = x[sampling.draw(len(x), draw.n_shot, rng)]
+            return normalization.l2(x) if draw.norm_pre == "l2" else x
+
+        return self._memory.get(("samples", label, draw), compute).value if self._keep_samples else compute()
+
+    def _clustering(self, label: Label, spec: GenSpec) -> Timed[Clustering]:
+        def compute() -> Timed[Arrays]:
+            x = self._samples(label, spec.draw)
+            fit = self._memory.time("kmeans", lambda: clustering.kmeans(x, spec.k, spec.seed))
+            return Timed({"centers": fit.value.centers, "assignment": fit.value.assignment}, fit.seconds)
+
+        def stored() -> Timed[Clustering]:
+            fit = self._disk.get(("kmeans", *self._disk_key(label, spec.draw), spec.k, spec.seed), compute)
+            return Timed(Clustering(fit.value["centers"], fit.value["assignment"]), fit.seconds)
+
+        return self._memory.get(("clustering", label, spec.draw, spec.k, spec.seed), stored).value
+
+    def _medoids(self, label: Label, draw: Draw, ks: Iterable[int]) -> dict[int, Timed[NDArray[np.int64]]]:
+        distances: list[Timed[NDArray[np.float32]]] = []  # made when the first k is not on disk
+
+        def compute(k: int) -> Timed[Arrays]:
+            if not distances:
+                x = self._samples(label, draw)
+                distances.append(self._memory.time("distances", lambda: clustering.pairwise_distances(x)))
+            matrix = distances[0]
+            fit = self._memory.time("kmedoids", lambda: clustering.kmedoids(matrix.value, k))
+            return Timed({"medoids": fit.value}, matrix.seconds + fit.seconds)
+
+        def stored(k: int) -> Timed[NDArray[np.int64]]:
+            fit = self._disk.get(("kmedoids", *self._disk_key(label, draw), k), lambda: compute(k))
+            return Timed(fit.value["medoids"], fit.seconds)
+
+        return {k: stored(k) for k in ks}
+
+    def _class_means(self, label: Label, spec: GenSpec) -> Timed[NDArray[np.float64]]:
+        """The means of the label's clusters, (clusters, d) float64: one for least_squares."""
+
+        def compute() -> Timed[NDArray[np.float64]]:
+            x = self._samples(label, spec.draw)
+            if spec.gen == "least_squares":
+                return self._memory.time(
+                    "cluster_means", lambda: least_squares.cluster_means(x, np.zeros(len(x), np.int32))
+                )
+            fit = self._clustering(label, spec)
+            means = self._memory.time("cluster_means", lambda: least_squares.cluster_means(x, fit.value.assignment))
+            return Timed(means.value, fit.seconds + means.seconds)
+
+        return self._memory.get(("class_means", label, spec.draw, spec.k, spec.seed), compute).value
+
+    def _moment(self, label: Label, draw: Draw) -> Timed[NDArray[np.float64]]:
+        x = self._samples(label, draw)
+        return self._memory.get(("moment", label, draw), lambda: least_squares.second_moment(x))
+
+    def _solver(self, labels: tuple[Label, ...], spec: GenSpec) -> Timed[Solver]:
+        def compute() -> Solver:
+            total = sum((self._moment(label, spec.draw).value for label in labels[1:]), self._moment(labels[0], spec.draw).value)
+            n = sum(len(self._samples(label, spec.draw)) for label in labels)
+            return least_squares.factorize(total, n, spec.weight_decay)
+
+        return self._memory.get(("factorization", labels, spec.draw, spec.weight_decay), compute)
+
+    def _disk_key(self, label: Label, draw: Draw) -> tuple[object, ...]:
+        return (self._features.part_fingerprints(label), label, draw.n_shot, draw.seed, draw.norm_pre)

@@ -1,0 +1,207 @@
+"""Compute once, share: the memory of stages within a run, and the proxies kept on disk between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from imprint_sweep.cell import METHOD_VERSION, canonical_json, digest
+
+T = TypeVar("T")
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Timed(Generic[T]):
+    """A stage's result and the seconds that computing it took, however often it is used."""
+
+    value: T
+    seconds: float
+
+
+class StageMemory:
+    """Results of shared stages: each key is computed by whoever asks first, everyone else waits for that result.
+
+    Args:
+        calls: counts computations per stage name (the key's first element); what the tests of sharing look at.
+    """
+
+    def __init__(self, calls: Counter[str]) -> None:
+        self._calls = calls
+        self._futures: dict[Hashable, Future[Timed[Any]]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, *tuple[Hashable, ...]], compute: Callable[[], T]) -> Timed[T]:
+        """The result of `compute`, run at most once per key. A failure is kept, too, and raised for all who ask."""
+        with self._lock:
+            future = self._futures.get(key)
+            mine = future is None
+            if future is None:
+                future = self._futures[key] = Future()
+        if mine:
+            try:
+                future.set_result(self.time(key[0], compute))
+            except BaseException as error:
+                future.set_exception(error)
+        return future.result()
+
+    def time(self, stage: str, compute: Callable[[], T]) -> Timed[T]:
+        """Run, count and time a computation without keeping its result."""
+        with self._lock:
+            self._calls[stage] += 1
+        start = time.perf_counter()
+        value = compute()
+        return Timed(value, time.perf_counter() - start)
+
+    def forget(self, stage: str | None = None) -> None:
+        """Drop the results of one stage, or of all."""
+        with self._lock:
+            self._futures = {} if stage is None else {k: v for k, v in self._futures.items() if k[0] != stage}
+
+
+class ProxyCache:
+    """Clusterings and medoids on disk, shared by shards and sweeps.
+
+    A file is named after everything that the result depends on: the content of the embeddings, the stage's own
+    parameters, and what may change bits (the versions of the packages, the type of CPU). So a stale file is never read:
+    it is merely never asked for. Only what takes longer to compute than to read is kept.
+
+    Args:
+        root: folder, created when first needed; None keeps nothing.
+        max_gb: the oldest files go when all together exceed this.
+    """
+
+    WORTH_SECONDS = 0.05
+
+    def __init__(self, root: Path | None, max_gb: float = 2.0) -> None:
+        self._root = root
+        self._max_bytes = int(max_gb * 1e9)
+
+    def get(self, key: tuple[Any, ...], compute: Callable[[], Timed[Arrays]]) -> Timed[Arrays]:
+        """Read the arrays of `key`, or compute and keep them. A full or read-only disk costs time, never a result."""
+        if self._root is None:
+            return compute()
+        name = digest(canonical_json(key), canonical_json([METHOD_VERSION, *_bits_depend_on()]))
+        path = self._root / name[:2] / f"{name}.safetensors"
+        try:
+            return _read(path)
+        except (OSError, SafetensorError, KeyError, ValueError):
+            pass  # not there, or damaged: computing it again mends both
+        timed = compute()
+        if timed.seconds >= self.WORTH_SECONDS:
+            try:
+                _write(path, timed)
+            except OSError:
+                pass
+        return timed
+
+    def prune(self) -> None:
+        """Delete the least recently written files until the folder is within its size."""
+        if self._root is None or not self._root.is_dir():
+            return
+        files = []
+        for path in self._root.glob("*/*.safetensors"):
+            try:
+                stat = path.stat()
+            except OSError:
+                continue  # another process pruned it
+            files.append((stat.st_mtime, stat.st_size, path))
+        excess = sum(size for _, size, _ in files) - self._max_bytes
+        for _, size, path in sorted(files):
+            if excess <= 0:
+                break
+            path.unlink(missing_ok=True)
+            excess -= size
+
+
+def _read(path: Path) -> Timed[Arrays]:
+    arrays = load_file(path)
+    seconds = float(arrays.pop("seconds")[0])
+    checksum = arrays.pop("checksum").tobytes()
+    if checksum != _checksum(arrays):
+        raise ValueError(f"{path} is damaged")
+    return Timed(arrays, seconds)
+
+
+def _write(path: Path, timed: Timed[Arrays]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {name: np.ascontiguousarray(array) for name, array in timed.value.items()}
+    extra = {
+        "seconds": np.array([timed.seconds]),
+        "checksum": np.frombuffer(_checksum(content), np.uint8),
+    }
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file({**content, **extra}, temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _checksum(arrays: Arrays) -> bytes:
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        state.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        state.update(array)
+    return state.digest()
+
+
+@lru_cache(maxsize=1)
+def _bits_depend_on() -> tuple[str, ...]:
+    packages = ("numpy", "scipy", "scikit-learn", "scikit-learn-extra")
+    return (*(f"{name}={_version(name)}" for name in packages), cpu_type())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+@lru_cache(maxsize=1)
+def cpu_type() -> str:
+    """The CPU's model and instruction sets, as far as the system tells."""
+    fields = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return " ".join(fields.get(name, "") for name in ("vendor_id", "cpu family", "model", "model name", "flags"))
+
+
+class Once(Generic[T]):
+    """A value that is computed when first asked for, by one thread."""
+
+    def __init__(self, compute: Callable[[], T]) -> None:
+        self._compute = compute
+        self._lock = threading.Lock()
+        self._value: list[T] = []
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._value:
+                self._value.append(self._compute())
+            return self._value[0]

@@ -1,0 +1,256 @@
+"""A set of cells -> an iterator of outcomes, every shared thing computed once.
+
+The order is: embeddings (model, limit) -> n-shot draw and NORM_pre -> GEN -> searches -> readouts. What lives at one level
+is forgotten when the loop leaves it, so memory is bounded by one draw's samples and one GEN result's searches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.cell import Cell, Label, Model, Task
+from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.engine.evaluation import Evaluation, Proxies, Queries, evaluate
+from imprint_sweep.engine.features import Features
+from imprint_sweep.engine.gen import Generation, Samples
+from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
+from imprint_sweep.engine.workers import Failure, Workers, workers
+from imprint_sweep.errors import EmbeddingsError
+from imprint_sweep.keys import Draw, GenSpec, Readout
+from imprint_sweep.outcome import FAILED, Outcome
+from imprint_sweep.stages import metrics
+
+Cells = Mapping[Task, Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the engine computes; nothing here can change a result.
+
+    Args:
+        threads: cores to use.
+        memory_gb: gigabytes that blocks and shared stages are sized to.
+        proxy_cache: folder for clusterings and medoids shared between runs; None keeps nothing.
+    """
+
+    threads: int = 1
+    memory_gb: float = 4.0
+    proxy_cache: Path | None = None
+
+
+def run(
+    cells: Iterable[Cell], cache: EmbeddingCache, settings: EngineSettings, *, calls: Counter[str] | None = None
+) -> Iterator[Outcome]:
+    """Compute cells, in an order that shares work; an outcome is yielded as soon as it is known.
+
+    A stage that fails becomes the outcome of the cells that depend on it; the others go on.
+
+    Args:
+        cells: any cells, from any number of models and tasks.
+        cache: where their embeddings are.
+        settings: threads and memory.
+        calls: if given, counts how often each stage was computed.
+
+    Yields:
+        One outcome per cell.
+    """
+    calls = Counter() if calls is None else calls
+    disk = ProxyCache(settings.proxy_cache)
+    disk.prune()
+    groups: dict[tuple[Model, int | None], dict[Task, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        groups[cell.model, cell.task.limit][cell.task].append(cell)
+    with workers(settings.threads) as crew:
+        for (model, limit), by_task in groups.items():
+            yield from _Group(Features(cache, model, limit), crew, settings, disk, calls).run(by_task)
+
+
+def predictions(cell: Cell, cache: EmbeddingCache, settings: EngineSettings) -> NDArray[np.int32]:
+    """The predicted label of every query of one cell, as positions in the task's list of labels.
+
+    Returns:
+        (n_test,) int32; queries ordered by task label, then by its parts, then by the dataset's own order.
+
+    Raises:
+        ImprintError, Exception: whatever the failing stage raised.
+    """
+    with workers(settings.threads) as crew:
+        features = Features(cache, cell.model, cell.task.limit)
+        group = _Group(features, crew, settings, ProxyCache(settings.proxy_cache), Counter(), keep_predictions=True)
+        for _, result in group.evaluations({cell.task: [cell]}):
+            if isinstance(result, Failure):
+                raise result.error
+            blocks = result.evaluation.predictions
+            return np.concatenate([block for label in sorted(blocks) for block in blocks[label]])
+    raise AssertionError("a cell has one evaluation")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One readout on one task, with what the outcome of its cells says of GEN."""
+
+    evaluation: Evaluation
+    zero_proxies: bool
+    n_proxies: int
+    gen_seconds: float
+
+
+class _Group:
+    """The cells of one model under one limit."""
+
+    def __init__(
+        self,
+        features: Features,
+        crew: Workers,
+        settings: EngineSettings,
+        disk: ProxyCache,
+        calls: Counter[str],
+        *,
+        keep_predictions: bool = False,
+    ) -> None:
+        self._features, self._crew, self._disk, self._calls = features, crew, disk, calls
+        self._bytes = int(settings.memory_gb * 1e9)
+        self._keep_predictions = keep_predictions
+        self._queries = Queries(features, StageMemory(calls))
+
+    def run(self, by_task: Cells) -> Iterator[Outcome]:
+        """The outcomes of the cells."""
+        fingerprints: dict[Task, str] = {}
+        for task, cells in by_task.items():
+            try:
+                fingerprints[task] = self._features.open(task)
+            except EmbeddingsError as error:
+                for cell in cells:
+                    yield _failed(cell, "", error)
+        good = {task: cells for task, cells in by_task.items() if task in fingerprints}
+        for cells, result in self.evaluations(good):
+            if isinstance(result, Failure):
+                for cell in cells:
+                    yield _failed(cell, fingerprints[cell.task], result.error)
+                continue
+            scores = metrics.scores(result.evaluation.confusion)
+            for cell in cells:
+                yield Outcome(
+                    cell=cell,
+                    computation_id=cell.computation_id(zero_proxies=result.zero_proxies),
+                    fingerprint=fingerprints[cell.task],
+                    n_correct=scores.n_correct,
+                    n_test=scores.n_test,
+                    f1=scores.f1,
+                    f1_macro=scores.f1_macro,
+                    f1_weighted=scores.f1_weighted,
+                    n_proxies=result.n_proxies,
+                    gen_seconds=result.gen_seconds,
+                    eval_seconds=result.evaluation.seconds,
+                )
+
+    def evaluations(self, by_task: Cells) -> Iterator[tuple[Sequence[Cell], _Result | Failure]]:
+        """Each distinct computation with the cells that share it."""
+        draws: dict[Draw, dict[GenSpec, dict[Task, list[Cell]]]] = {}
+        for task, cells in by_task.items():
+            for cell in cells:
+                spec = GenSpec.of(cell.scheme.normal_form(len(task.labels)))
+                draws.setdefault(spec.draw, {}).setdefault(spec, {}).setdefault(task, []).append(cell)
+        for draw in sorted(draws):
+            labels = dict.fromkeys(label for tasks in draws[draw].values() for task in tasks for label in task.labels)
+            generation = Generation(
+                self._features,
+                StageMemory(self._calls),
+                self._disk,
+                keep_samples=self._features.nbytes("train", labels) < self._bytes / 4,
+            )
+            for specs in _rounds(draws[draw]):
+                yield from self._round(generation, {spec: draws[draw][spec] for spec in specs})
+
+    def _round(
+        self, generation: Generation, specs: Mapping[GenSpec, Cells]
+    ) -> Iterator[tuple[Sequence[Cell], _Result | Failure]]:
+        """GEN for some specs, each label at a time, then the searches of each spec."""
+        wanted: dict[Label, list[GenSpec]] = defaultdict(list)
+        for spec, by_task in specs.items():
+            for label in dict.fromkeys(label for task in by_task for label in task.labels):
+                wanted[label].append(spec)
+        made = dict(self._crew.map(lambda label: generation.per_label(label, wanted[label]), wanted))
+        for spec, by_task in specs.items():
+            failures = {task: _first_failure(made[label] for label in task.labels) for task in by_task}
+            for task, failure in failures.items():
+                if failure is not None:
+                    yield by_task[task], failure
+            sound = {task: cells for task, cells in by_task.items() if failures[task] is None}
+            if not sound:
+                continue
+            if spec.joint:
+                for task, solved in self._crew.map(lambda task: generation.joint(task.labels, spec), sound):  # noqa: B023
+                    if isinstance(solved, Failure):
+                        yield sound[task], solved
+                    else:
+                        yield from self._readouts(solved, {task: sound[task]})
+            else:
+                labels = dict.fromkeys(label for task in sound for label in task.labels)
+                yield from self._readouts({label: made[label][spec] for label in labels}, sound)
+
+    def _readouts(
+        self, made: Mapping[Label, Timed[Samples]], by_task: Cells
+    ) -> Iterator[tuple[Sequence[Cell], _Result | Failure]]:
+        """The searches of one GEN result."""
+        proxies = Proxies(
+            {label: len(timed.value) for label, timed in made.items()},
+            lambda: {label: timed.value for label, timed in made.items()},
+        )
+        sharing: dict[tuple[Task, Readout], list[Cell]] = defaultdict(list)
+        zero_labels = {label for label, timed in made.items() if not timed.value.any(axis=1).all()}
+        zero = {task: not zero_labels.isdisjoint(task.labels) for task in by_task}
+        for task, cells in by_task.items():
+            for cell in cells:
+                normal_form = cell.scheme.normal_form(len(task.labels), zero_proxies=zero[task])
+                sharing[task, Readout.of(normal_form)].append(cell)
+        found = evaluate(
+            proxies,
+            list(sharing),
+            self._queries,
+            self._crew,
+            block_bytes=self._bytes // (8 * self._crew.threads),
+            calls=self._calls,
+            keep_predictions=self._keep_predictions,
+        )
+        for (task, readout), evaluation in found:
+            if isinstance(evaluation, Failure):
+                yield sharing[task, readout], evaluation
+                continue
+            yield (
+                sharing[task, readout],
+                _Result(
+                    evaluation=evaluation,
+                    zero_proxies=zero[task],
+                    n_proxies=sum(len(made[label].value) for label in task.labels),
+                    gen_seconds=sum(made[label].seconds for label in task.labels),
+                ),
+            )
+
+
+def _rounds(specs: Iterable[GenSpec]) -> list[list[GenSpec]]:
+    """What is made at once: a spec alone, but every k of kmedoids, whose distance matrices are too large to keep."""
+    rounds: dict[object, list[GenSpec]] = defaultdict(list)
+    for spec in sorted(specs):
+        rounds[spec.draw if spec.gen == "kmedoids" else spec].append(spec)
+    return list(rounds.values())
+
+
+def _first_failure(made: Iterable[object]) -> Failure | None:
+    return next((item for item in made if isinstance(item, Failure)), None)
+
+
+def _failed(cell: Cell, fingerprint: str, error: Exception) -> Outcome:
+    return Outcome(
+        cell=cell,
+        computation_id=cell.computation_id(),
+        fingerprint=fingerprint,
+        status=FAILED,
+        error=str(Failure(error)),
+    )

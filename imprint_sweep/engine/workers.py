@@ -1,0 +1,90 @@
+"""Threads that compute: each runs BLAS and OpenMP on one core, so that no result depends on how many there are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a job returns instead of raising."""
+
+    error: Exception
+
+    def __str__(self) -> str:
+        kind = type(self.error).__name__
+        return f"{kind}: {self.error}"
+
+
+class Interrupted(Exception):
+    """Raised inside a job after the run was given up."""
+
+
+class Workers(Generic[T]):
+    """A pool of threads for jobs that release the GIL.
+
+    A job's exception becomes a :class:`Failure` in the worker thread itself. The main thread catches nothing, so what a
+    signal raises there (Ctrl-C, a SLURM timeout, a preemption) always gets through.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, threads: int) -> None:
+        self._pool = pool
+        self.threads = threads
+        self._stopped = threading.Event()
+
+    def check(self) -> None:
+        """Called by long jobs between blocks: end early if the run was given up."""
+        if self._stopped.is_set():
+            raise Interrupted
+
+    def stop(self) -> None:
+        """Give up: queued jobs never start, running ones end at their next check."""
+        self._stopped.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def map(self, job: Callable[[Item], T], items: Iterable[Item]) -> Iterator[tuple[Item, T | Failure]]:
+        """Run a job per item; yields (item, result or failure) in the order of the items."""
+        futures = [(item, self.submit(job, item)) for item in items]
+        for item, future in futures:
+            yield item, future.result()
+
+    def submit(self, job: Callable[[Item], T], item: Item) -> Future[T | Failure]:
+        """Queue one job."""
+
+        def guarded() -> T | Failure:
+            try:
+                self.check()
+                return job(item)
+            except Exception as error:  # a worker thread: no signal's exception can arrive here
+                return Failure(error)
+
+        return self._pool.submit(guarded)
+
+
+@contextmanager
+def workers(threads: int) -> Iterator[Workers]:
+    """A pool of `threads` threads, BLAS and OpenMP limited to one thread each, everything restored at the end."""
+
+    def initialise() -> None:
+        threadpool_limits(limits=1)  # OpenMP's limit belongs to the thread that sets it
+
+    with threadpool_limits(limits=1):
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="imprint", initializer=initialise)
+        crew: Workers = Workers(pool, threads)
+        try:
+            yield crew
+        except BaseException:
+            crew.stop()
+            raise
+        finally:
+            pool.shutdown(wait=True)

@@ -1,0 +1,158 @@
+"""How shards get to run: what each Hydra launcher can run at once, and SLURM arrays that nobody waits for."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import submitit
+from hydra.core.utils import JobReturn, JobStatus
+
+from imprint_sweep.errors import SweepError
+from imprint_sweep.resources import available_cores
+
+MAX_SHARDS = 1000
+"""SLURM's MaxArraySize is 1001 by default: no more tasks than this fit into one array."""
+SLURM_SHARD_SECONDS = 1200
+"""Estimated core-seconds that are worth a SLURM task: starting one costs several seconds."""
+SHARDS_PER_WORKER = 3
+"""More shards than workers, so that one that takes longer than estimated does not leave the others idle."""
+
+BASIC, JOBLIB, LOCAL, SLURM = "basic", "joblib", "submitit_local", "submitit_slurm"
+_KINDS = {"BasicLauncher": BASIC, "JoblibLauncher": JOBLIB, "LocalLauncher": LOCAL, "SlurmLauncher": SLURM}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a launcher gives a sweep.
+
+    Args:
+        kind: ``"basic"``, ``"joblib"``, ``"submitit_local"`` or ``"submitit_slurm"``; the name of the class for others.
+        workers: shards that run at the same time; None where the cluster decides.
+        threads: cores for each of them, so that workers x threads never exceeds the cores given.
+    """
+
+    kind: str
+    workers: int | None
+    threads: int
+
+    @classmethod
+    def of(cls, launcher: Mapping[str, Any], *, threads: int | None, shards: int | None) -> Resources:
+        """Read them from the node ``hydra.launcher`` of a composed configuration.
+
+        Args:
+            launcher: the node, as a plain mapping.
+            threads: cores per shard, if the user says so.
+            shards: number of shards, if the user says so.
+
+        Raises:
+            SweepError: more threads than there are cores.
+        """
+        target = str(launcher["_target_"]).rpartition(".")[2]
+        kind = _KINDS.get(target, target)
+        cores = available_cores()
+        if kind == SLURM:
+            return cls(kind, None, threads or int(launcher.get("cpus_per_task") or 1))
+        if threads is not None and threads > cores:
+            raise SweepError(f"sweep.threads={threads}, but this process was given {cores} cores")
+        if kind == BASIC:
+            return cls(kind, 1, threads or cores)
+        if kind == JOBLIB:
+            jobs = int(launcher.get("n_jobs") or 1)
+            wanted = cores + 1 + jobs if jobs < 0 else jobs
+        else:  # submitit_local, and launchers unknown here, start every shard at once
+            per_shard = threads or int(launcher.get("cpus_per_task") or 1)
+            wanted = shards or max(1, cores // per_shard)
+        workers = max(1, min(wanted, cores // (threads or 1)))
+        return cls(kind, workers, threads or max(1, cores // workers))
+
+    def shards(self, core_seconds: float, wanted: int | None) -> int:
+        """How many shards to make of work that is estimated to take `core_seconds`.
+
+        Raises:
+            SweepError: more are wanted than SLURM takes into an array, or than can run at once.
+        """
+        if wanted is not None:
+            if wanted > MAX_SHARDS:
+                raise SweepError(f"sweep.shards={wanted}: SLURM takes at most {MAX_SHARDS} tasks into an array")
+            return wanted
+        if self.workers is None:
+            return max(1, min(MAX_SHARDS, round(core_seconds / SLURM_SHARD_SECONDS)))
+        if self.workers == 1 or self.kind not in (BASIC, JOBLIB):
+            return self.workers
+        return self.workers * SHARDS_PER_WORKER
+
+
+def failures(returns: Sequence[JobReturn]) -> list[str]:
+    """What went wrong in launched shards: Hydra catches their exceptions and tells nobody."""
+    return [
+        f"shard {index}: {type(result._return_value).__name__}: {result._return_value}"
+        for index, result in enumerate(returns)
+        if result.status is not JobStatus.COMPLETED
+    ]
+
+
+def write_batch_script(
+    path: Path, launcher: Mapping[str, Any], *, shards: int, overrides: Sequence[str], threads: int
+) -> None:
+    """Write the sbatch script that runs every shard of a plan as one array, with the launcher's own parameters.
+
+    Args:
+        path: the script; SLURM's logs go beside it.
+        launcher: the node ``hydra.launcher`` of ``submitit_slurm``, as a plain mapping.
+        shards: number of tasks.
+        overrides: what each task is started with, the index of its shard excepted.
+        threads: cores per task.
+    """
+    folder = path.parent / "slurm"
+    folder.mkdir(parents=True, exist_ok=True)
+    # The same steps as in Hydra's launcher, so that a partition, a constraint or a setup line means the same here.
+    base = ("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "stderr_to_stdout")
+    executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
+    parameters = {name: value for name, value in launcher.items() if name not in ("_target_", "submitit_folder")}
+    parameters.pop("max_num_timeout", None)
+    parameters["cpus_per_task"] = threads
+    executor.update_parameters(
+        **{name if name in base else f"slurm_{name}": value for name, value in parameters.items()}
+    )
+    slurm = executor._executor
+    slurm.parameters["map_count"] = shards
+    words = [sys.executable, "-m", "imprint_sweep", *overrides]
+    command = f"{shlex.join(words)} shard.index=$SLURM_ARRAY_TASK_ID"
+    text = slurm._make_submission_file_text(command, "")
+    # Since SLURM 22.05 srun does not take over --cpus-per-task from sbatch.
+    path.write_text(text.replace("# command\n", f"# command\nexport SRUN_CPUS_PER_TASK={threads}\n"))
+
+
+def submit(script: Path) -> str:
+    """Submit a batch script.
+
+    Returns:
+        SLURM's id of the array.
+
+    Raises:
+        SweepError: there is no sbatch, or it refuses.
+    """
+    try:
+        done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise SweepError(f"there is no sbatch on this machine; on one that has it: {submission_line(script)}") from error
+    if done.returncode:
+        raise SweepError(f"sbatch refused {script}: {done.stderr.strip()}")
+    return done.stdout.strip().partition(";")[0]
+
+
+def submission_line(script: Path) -> str:
+    """The line that submits a batch script by hand."""
+    return shlex.join(["sbatch", str(script)])
+
+
+def prepare_environment(threads: int) -> None:
+    """Let launched shards get their cores: srun ignores sbatch's ``--cpus-per-task`` since SLURM 22.05."""
+    os.environ["SRUN_CPUS_PER_TASK"] = str(threads)

@@ -1,0 +1,62 @@
+"""From nearest proxies to a label (method, section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+SMALLEST = 1e-10
+"""Added to a distance before it is inverted."""
+
+
+def votes(
+    labels: NDArray[np.int32],
+    distances: NDArray[np.float64],
+    ballots: Sequence[tuple[int, str]],
+    n_labels: int,
+) -> NDArray[np.int32]:
+    """The labels that several ballots elect from one list of neighbours.
+
+    The m nearest are the first m of the M nearest, so one list serves every m. Votes are added in float64, nearest first;
+    among labels with equal votes the lowest wins.
+
+    Args:
+        labels: (b, M) int32 label of each neighbour, nearest first.
+        distances: (b, M) float64.
+        ballots: (m, weighting) each, weighting ``"inverse_distance"``, or anything else for one vote each; m above M
+            means M.
+        n_labels: number of labels.
+
+    Returns:
+        (len(ballots), b) int32.
+    """
+    out = np.empty((len(ballots), len(labels)), np.int32)
+    most = labels.shape[1]
+    for inverse in (False, True):
+        mine = [i for i, (_, weighting) in enumerate(ballots) if (weighting == "inverse_distance") == inverse]
+        mine.sort(key=lambda i: ballots[i][0])
+        if mine:
+            counts = np.array([min(ballots[i][0], most) for i in mine], np.int64)
+            _elect(labels, distances, inverse, counts, np.array(mine, np.int64), n_labels, out)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _elect(labels, distances, inverse, counts, rows, n_labels, out):  # type: ignore[no-untyped-def]
+    tally = np.empty(n_labels)
+    for q in range(labels.shape[0]):
+        tally[:] = 0.0
+        counted = 0
+        for i in range(counts.shape[0]):
+            while counted < counts[i]:
+                weight = 1.0 / (distances[q, counted] + SMALLEST) if inverse else 1.0
+                tally[labels[q, counted]] += weight
+                counted += 1
+            winner = 0
+            for label in range(1, n_labels):
+                if tally[label] > tally[winner]:
+                    winner = label
+            out[rows[i], q] = winner
