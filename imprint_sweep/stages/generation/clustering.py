@@ -83,8 +83,9 @@ def kmedoids(distances: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         from sklearn_extra.cluster import KMedoids
     except (ImportError, ValueError) as error:
         raise StageError(
-            f"gen=kmedoids needs scikit-learn-extra, which does not load ({error}); build it against the NumPy in use: "
-            "pip install --force-reinstall --no-deps --no-cache-dir --no-binary scikit-learn-extra scikit-learn-extra"
+            f"gen=kmedoids needs scikit-learn-extra, which does not load ({error}). Build it against this NumPy:\n"
+            "pip install cython setuptools && pip install --force-reinstall --no-deps --no-build-isolation "
+            "--no-cache-dir --no-binary scikit-learn-extra scikit-learn-extra"
         ) from error
     fit = KMedoids(n_clusters=k, metric="precomputed", method="alternate", init="heuristic").fit(distances)
     return np.asarray(fit.medoid_indices_, dtype=np.int64)

@@ -1,9 +1,9 @@
 """The two least-squares generators: the Oracle (Eq. A.1 of the paper) and Algorithm 1.
 
-W = (1/C) Mᵀ (Σ_T + μ_G μ_Gᵀ + λI)⁻¹ with M the d x C matrix of class means, Σ_T the total covariance divided by n and μ_G
-the mean of all samples. Because Σ_T + μ_G μ_Gᵀ = XᵀX / n, the matrix is a sum over classes: every task reuses the share
-of each of its classes. In Algorithm 1 every cluster of a k-means inside each class counts as a class of its own, whatever
-its size.
+W = (1/C) Mᵀ (Σ_T + μ_G μ_Gᵀ + λI)⁻¹ with M the d x C matrix of class means, Σ_T the total covariance divided by n and
+μ_G the mean of all samples. Because Σ_T + μ_G μ_Gᵀ = XᵀX / n, the matrix is a sum over classes: every task reuses the
+share of each of its classes. In Algorithm 1 every cluster of a k-means inside each class counts as a class of its own,
+whatever its size.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Generators that choose samples by a rule, and the mean (section 3.1 of the paper).
 
-All but :func:`mean` return indices of samples. Where there are no more than k samples, they return all of them, in order.
+All but :func:`mean` return indices of samples: of all samples, in order, where there are no more than k of them.
 """
 
 from __future__ import annotations
