@@ -130,14 +130,17 @@ def extract(
     # Resizing an array of small images is a hundredth of the work, and a second thread would only take the network's
     # cores. Decoding files, or feeding a GPU, pays for one.
     ahead = device.type != "cpu" or not isinstance(images, np.ndarray)
-    features = np.empty((len(indices), model.dim), np.float32)
+    features = np.empty((len(indices), model.dim or 0), np.float32)
     done = 0
     with torch.inference_mode(), closing(_batches(model, images, indices, batch_size, ahead)) as batches:
         for batch in batches:
             output = module(batch.to(device)).float().cpu().numpy()
-            if output.shape != (len(batch), model.dim):
+            if done == 0 and model.dim is None:
+                features = np.empty((len(indices), output.shape[1]), np.float32)
+            if output.shape[1:] != features.shape[1:]:
                 raise EmbeddingsError(
-                    f"expected embeddings of width {model.dim}, the network returns {output.shape[1:]}"
+                    f"expected embeddings of width {features.shape[1]}, the network returns {output.shape[1:]}; "
+                    "images of several sizes need a model.image_size"
                 )
             features[done : done + len(batch)] = output
             done += len(batch)
@@ -164,7 +167,7 @@ def checked_device(name: str) -> torch.device:
 
 def _load(model: Model, extraction: Extraction) -> FoundationModel:
     loaded = load_model(model, extraction.weights_path)
-    if extraction.dim not in (None, loaded.dim):
+    if None not in (extraction.dim, loaded.dim) and extraction.dim != loaded.dim:
         raise ConfigError(f"model.dim={extraction.dim}, but embeddings of {model.name} have width {loaded.dim}")
     return loaded
 

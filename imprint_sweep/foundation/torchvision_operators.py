@@ -1,4 +1,4 @@
-"""Lets ``import torchvision`` succeed where its compiled operators do not load. Import this before torchvision.
+"""Imports torchvision also where its compiled operators do not load: import it from here.
 
 A torchvision wheel built for another torch (the CUDA build beside a CPU torch, say) cannot load its C++ library, and
 its import dies for want of two operators that models, transforms and datasets never call. Declaring them is enough.
@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+
+__all__ = ["torchvision"]
 
 
 def _declare() -> torch.library.Library | None:
@@ -31,3 +33,5 @@ def _declare() -> torch.library.Library | None:
 
 
 DECLARED = _declare()  # kept: the operators live as long as this object
+
+import torchvision  # noqa: E402  # only now can it be

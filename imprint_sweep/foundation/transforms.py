@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+
+
+class BatchTransform(Protocol):
+    """From images to the input of a network; its ``str`` says all that it does."""
+
+    def __call__(self, images: NDArray[np.uint8]) -> torch.Tensor:
+        """Transform images of one size, (b, h, w) or (b, h, w, 3) uint8, to (b, ...) float32."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,7 @@ class Transform:
         Returns:
             (b, 3, crop, crop) float32, channels last in memory.
         """
-        # A copy: readers return read-only views, which torch does not take.
-        batch = torch.from_numpy(images.copy())
-        batch = batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
+        batch = _channels_first(images)
         height, width = batch.shape[-2:]
         shorter = min(height, width)
         if shorter != self.resize:
@@ -61,3 +67,38 @@ class Transform:
         batch = batch[..., top : top + self.crop, left : left + self.crop]
         mean, std = (255 * torch.tensor(values).reshape(1, 3, 1, 1) for values in (self.mean, self.std))
         return ((batch - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels themselves, in [0, 1].
+
+    Args:
+        size: side of the square that images are resized to (bilinear, antialiased); None leaves them as they are.
+    """
+
+    size: int | None
+
+    def __str__(self) -> str:
+        resized = "the images' own size" if self.size is None else f"{self.size} x {self.size} (bilinear, antialiased)"
+        return f"pixels divided by 255, {resized}"
+
+    def __call__(self, images: NDArray[np.uint8]) -> torch.Tensor:
+        """Transform a batch of images of one size.
+
+        Args:
+            images: (b, h, w) or (b, h, w, 3) uint8.
+
+        Returns:
+            (b, h, w, 1) or (b, h, w, 3) float32.
+        """
+        batch = _channels_first(images)
+        if self.size is not None:
+            batch = functional.interpolate(batch, (self.size, self.size), mode="bilinear", antialias=True)
+        return batch.permute(0, 2, 3, 1) / 255
+
+
+def _channels_first(images: NDArray[np.uint8]) -> torch.Tensor:
+    # A copy: readers return read-only views, which torch does not take.
+    batch = torch.from_numpy(images.copy())
+    return batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2)

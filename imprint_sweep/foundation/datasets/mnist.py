@@ -69,11 +69,10 @@ class IdxDataset:
         return None
 
     def _download(self, split: str, data_root: Path) -> None:
-        import imprint_sweep.foundation.torchvision_operators  # noqa: F401, I001  # before torchvision
-        from torchvision import datasets
+        from imprint_sweep.foundation.torchvision_operators import torchvision
 
         try:
-            getattr(datasets, self.torchvision_name)(data_root, train=split == "train", download=True)
+            getattr(torchvision.datasets, self.torchvision_name)(data_root, train=split == "train", download=True)
         except (OSError, URLError, RuntimeError) as error:
             raise DatasetError(
                 f"{self.torchvision_name} is not under {data_root} and cannot be downloaded "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imprint_sweep.cell import Model
 from imprint_sweep.errors import UnknownOptionError
-from imprint_sweep.foundation.models import efficientnet_lite
+from imprint_sweep.foundation.models import efficientnet_lite, pixels, timm_models, torchvision_models
 
 if TYPE_CHECKING:
     from imprint_sweep.foundation.models.foundation_model import FoundationModel
@@ -20,8 +20,14 @@ __all__ = ["MODELS", "load_model"]
 
 MODELS: dict[str, Callable[[Model, Path | None], FoundationModel]] = {
     **dict.fromkeys(efficientnet_lite.NAMES, efficientnet_lite.build),
+    **dict.fromkeys(torchvision_models.HEADS, torchvision_models.build),
+    "pixels": pixels.build,
+    "timm": timm_models.build,
 }
-"""Builder of each model: (model, a state dict to load instead of the model's own) -> :class:`FoundationModel`."""
+"""Builder of each model: (model, a state dict to load instead of the model's own) -> :class:`FoundationModel`.
+
+A name with a slash is one of a library's many models: ``timm/<its name there>``.
+"""
 
 
 def load_model(model: Model, weights_path: Path | None = None) -> FoundationModel:
@@ -35,6 +41,7 @@ def load_model(model: Model, weights_path: Path | None = None) -> FoundationMode
         UnknownOptionError: there is no such model.
         ConfigError: its weights cannot be loaded.
     """
-    if model.name not in MODELS:
+    name = model.name.partition("/")[0]
+    if name not in MODELS:
         raise UnknownOptionError("model that computes embeddings", model.name, MODELS)
-    return MODELS[model.name](model, weights_path)
+    return MODELS[name](model, weights_path)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from imprint_sweep.errors import ConfigError
-from imprint_sweep.foundation.transforms import Transform
+from imprint_sweep.foundation.transforms import BatchTransform
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,14 +20,14 @@ class FoundationModel:
     Args:
         module: (b, 3, h, w) float32 -> (b, dim) float32: the penultimate layer, in eval mode.
         transform: from images to the module's input.
-        dim: width of the embeddings.
+        dim: width of the embeddings; None if only they can tell.
         source: where the weights came from, for the metadata of the embeddings.
         packages: the packages whose versions decide the numbers.
     """
 
     module: torch.nn.Module
-    transform: Transform
-    dim: int
+    transform: BatchTransform
+    dim: int | None
     source: str
     packages: tuple[str, ...]
 
@@ -47,7 +47,7 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     if mismatches := _mismatches(module.state_dict(), state):
         shown = "; ".join(mismatches[:3])
         raise ConfigError(f"{path} does not fit the model in {len(mismatches)} places: {shown}")
-    module.load_state_dict(state)
+    module.load_state_dict(state, strict=False)
 
 
 def _first_line(error: Exception) -> str:
@@ -55,9 +55,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _mismatches(expected: dict[str, torch.Tensor], state: dict[str, Any]) -> list[str]:
-    found = [f"it lacks {name}" for name in expected if name not in state]
+    # Files older than this counter, which only training uses, lack it.
+    absent = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
+    found = [f"it lacks {name}" for name in absent]
     found += [f"it has {name}, which the model lacks" for name in state if name not in expected]
-    for name in expected.keys() & state.keys():
+    for name in expected.keys() & state:
         want, have = tuple(expected[name].shape), tuple(getattr(state[name], "shape", ()))
         found += [f"{name} is {have} instead of {want}"] if want != have else []
     return sorted(found)

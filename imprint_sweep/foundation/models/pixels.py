@@ -1,0 +1,26 @@
+"""No network at all: the pixels as embeddings, a baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imprint_sweep.cell import Model
+
+if TYPE_CHECKING:
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel
+
+
+def build(model: Model, weights_path: Path | None) -> FoundationModel:
+    """Flatten images, in [0, 1]: row by row, and colours within a pixel last.
+
+    Args:
+        model: ``image_size`` None means the images' own size.
+        weights_path: not used.
+    """
+    import torch
+
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel
+    from imprint_sweep.foundation.transforms import Pixels
+
+    return FoundationModel(torch.nn.Flatten(), Pixels(model.image_size), None, "none", ("torch",))

@@ -1,0 +1,60 @@
+"""Any network of the timm library, with the transform that its own data configuration describes."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imprint_sweep.cell import Model
+from imprint_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel
+
+
+def build(model: Model, weights_path: Path | None) -> FoundationModel:
+    """Build a network of timm by its name there, after ``timm/``.
+
+    Args:
+        model: ``image_size`` None means what the network's configuration says.
+        weights_path: a state dict of the whole network, head included, to load instead of the pretrained one.
+
+    Raises:
+        ConfigError: timm is not installed, has no such model, or its weights cannot be loaded.
+    """
+    import imprint_sweep.foundation.torchvision_operators  # noqa: F401  # timm imports torchvision
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel, load_weights
+    from imprint_sweep.foundation.transforms import Transform
+
+    try:
+        timm: Any = import_module("timm")
+    except ImportError as error:
+        raise ConfigError(f"{model.name} needs timm, which is not installed; pip install timm") from error
+    name = model.name.partition("/")[2]
+    try:
+        # Networks with position embeddings must be built for their input, the others take any.
+        fixed = model.image_size is not None and timm.get_pretrained_cfg(name).fixed_input_size
+        sized = {"img_size": model.image_size} if fixed else {}
+        module = timm.create_model(name, pretrained=weights_path is None, **sized)
+    except Exception as error:  # the hub that serves the weights has many exceptions
+        raise ConfigError(f"timm cannot make {name!r}: {error}; model.weights_path names a file instead") from error
+    if weights_path is not None:
+        load_weights(module, weights_path)
+    module.reset_classifier(0)
+    data = timm.data.resolve_model_data_config(module)
+    size = model.image_size or data["input_size"][-1]
+    return FoundationModel(
+        module=module.eval(),
+        transform=Transform(
+            resize=math.floor(size / data["crop_pct"]),
+            crop=size,
+            interpolation=data["interpolation"],
+            mean=data["mean"],
+            std=data["std"],
+        ),
+        dim=None,
+        source=str(weights_path or f"timm {name}"),
+        packages=("torch", "timm"),
+    )
