@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import pickle
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
 from sklearn.datasets import load_digits
 
 from imprint_sweep.errors import DatasetError, UnknownOptionError
 from imprint_sweep.foundation.datasets import DATASETS, mnist, read_split
 from imprint_sweep.foundation.datasets.idx import read_idx
 from imprint_sweep.foundation.datasets.split import Split
+from imprint_sweep.foundation.torchvision_operators import torchvision
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 LABELS = (3, 0, 9, 3)
@@ -51,14 +57,13 @@ def write_idx(folder: Path, prefix: str, *, zipped: bool, labels: Sequence[int] 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No network and no system package: what is not under the data root is missing."""
-    from imprint_sweep.foundation.torchvision_operators import torchvision
 
     def download(*_: object, **__: object) -> None:
         raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nName or service not known")
 
-    for name in ("MNIST", "FashionMNIST"):
+    for name in ("MNIST", "FashionMNIST", "CIFAR10", "SVHN", "USPS"):
         monkeypatch.setattr(torchvision.datasets, name, download)
-    monkeypatch.setitem(DATASETS, "fashion_mnist", replace(mnist.FASHION_MNIST, shared=None).read)
+    monkeypatch.setitem(DATASETS, "fashion_mnist", replace(mnist.FASHION_MNIST, shared=()).read)
 
 
 # scikit-learn's digits
@@ -123,13 +128,23 @@ def test_mnist_is_not_taken_for_fashion_mnist(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
-def test_missing_files_say_which_to_put_where(tmp_path: Path, dataset: str) -> None:
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [
+        ("mnist", ["not known", "MNIST/raw", "train-images-idx3-ubyte, train-labels-idx1-ubyte"]),
+        ("fashion_mnist", ["not known", "FashionMNIST/raw", "train-images-idx3-ubyte, train-labels-idx1-ubyte"]),
+        ("cifar10", ["not known", "cifar-10-batches-py", "data_batch_1, data_batch_2"]),
+        ("svhn", ["not known", "/svhn", "train_32x32.mat"]),
+        ("usps", ["not known", "/usps", "usps.bz2"]),
+        ("mnist_m", ["is not published", "/mnist_m", "mnist_m_train.pt"]),
+    ],
+)
+def test_missing_files_say_which_to_put_where(tmp_path: Path, dataset: str, words: list[str]) -> None:
     with pytest.raises(DatasetError) as caught:
         read_split(dataset, "train", tmp_path)
     message = str(caught.value)
     assert "\n" not in message
-    for word in (str(tmp_path), "Name or service not known", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+    for word in (str(tmp_path), *words):
         assert word in message
 
 
@@ -176,6 +191,165 @@ def test_swapped_files_are_refused(tmp_path: Path) -> None:
     labels.write_bytes(content)
     with pytest.raises(DatasetError, match=r"expected \(n, h, w\)"):
         read_split("fashion_mnist", "train", tmp_path)
+
+
+# The other datasets, each written in its published format
+
+RGB = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), np.uint8)
+
+
+def write_cifar10(folder: Path) -> None:
+    """Pickles of protocol 2 with one row an image and its colours one after the other."""
+    folder.mkdir(parents=True)
+    for number, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        row = RGB[number : number + 1].transpose(0, 3, 1, 2).reshape(1, -1)
+        (folder / name).write_bytes(pickle.dumps({"data": row, "labels": [9 - number]}, protocol=2))
+
+
+def test_cifar10(tmp_path: Path) -> None:
+    write_cifar10(tmp_path / "cifar-10-batches-py")
+    train, test = (read_split("cifar10", split, tmp_path) for split in ("train", "test"))
+    np.testing.assert_array_equal(train.images, RGB[:5])
+    np.testing.assert_array_equal(test.images, RGB[5:])
+    assert (train.labels.tolist(), test.labels.tolist()) == ([9, 8, 7, 6, 5], [4])
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "ran",)  # type: ignore[return-value]
+
+    write_cifar10(tmp_path / "cifar10")
+    (tmp_path / "cifar10" / "test_batch").write_bytes(pickle.dumps({"data": Evil(), "labels": [0]}))
+    with pytest.raises(DatasetError, match="which no file of CIFAR-10 needs"):
+        read_split("cifar10", "test", tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def write_svhn(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    labels = np.array([[1], [10], [9], [10], [2], [3]], np.uint8)
+    savemat(folder / "test_32x32.mat", {"X": RGB.transpose(1, 2, 3, 0), "y": labels})
+
+
+def test_svhn(tmp_path: Path) -> None:
+    write_svhn(tmp_path / "svhn")
+    split = read_split("svhn", "test", tmp_path)
+    np.testing.assert_array_equal(split.images, RGB)
+    assert split.labels.tolist() == [1, 0, 9, 0, 2, 3]
+
+
+def write_usps(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    values = np.random.default_rng(2).uniform(-1, 1, (3, 256)).round(4)
+    values[:, :3] = -1, 0, 1
+    lines = [
+        " ".join([str(label), *(f"{index}:{value:g}" for index, value in enumerate(row, 1))])
+        for label, row in zip((1, 10, 4), values, strict=True)
+    ]
+    (folder / "usps.t.bz2").write_bytes(bz2.compress(" \n".join([*lines, ""]).encode()))
+
+
+def test_usps_is_read_as_torchvision_reads_it(tmp_path: Path) -> None:
+    write_usps(tmp_path / "usps")
+    split = read_split("usps", "test", tmp_path)
+    oracle = torchvision.datasets.USPS(str(tmp_path / "usps"), train=False)
+    np.testing.assert_array_equal(split.images, oracle.data)
+    assert split.labels.tolist() == oracle.targets == [0, 9, 3]
+
+
+def write_mnist_m(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    torch.save(
+        (torch.from_numpy(RGB[:, :28, :28].copy()), torch.tensor([3, 1, 4, 1, 5, 9])), folder / "mnist_m_test.pt"
+    )
+
+
+def test_mnist_m(tmp_path: Path) -> None:
+    write_mnist_m(tmp_path / "mnist_m")
+    split = read_split("mnist_m", "test", tmp_path)
+    np.testing.assert_array_equal(split.images, RGB[:, :28, :28])
+    assert split.labels.tolist() == [3, 1, 4, 1, 5, 9]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "write", "name"),
+    [
+        ("cifar10", write_cifar10, "test_batch"),
+        ("svhn", write_svhn, "test_32x32.mat"),
+        ("usps", write_usps, "usps.t.bz2"),
+        ("mnist_m", write_mnist_m, "mnist_m_test.pt"),
+    ],
+)
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_truncated_file_is_refused(
+    tmp_path: Path, dataset: str, write: Callable[[Path], None], name: str, kept: float
+) -> None:
+    write(tmp_path / dataset)
+    path = tmp_path / dataset / name
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DatasetError, match="fetch the file again") as caught:
+        read_split(dataset, "test", tmp_path)
+    assert str(path) in str(caught.value)
+
+
+# Folders of images
+
+
+def write_image_folder(root: Path) -> None:
+    for split, label, name, image in (
+        ("train", "cat", "b.png", RGB[0]),
+        ("train", "cat", "a.png", RGB[1, :, :, 0]),
+        ("train", "ant", "c.png", RGB[2, :20]),
+        ("test", "cat", "d.png", RGB[3]),
+    ):
+        path = root / split / label / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    (root / "train" / "cat" / "notes.txt").touch()
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "pets")
+    train, test = (read_split("pets", split, tmp_path) for split in ("train", "test"))
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 1], [1])
+    expected = [RGB[2, :20], RGB[1, :, :, 0], RGB[0]]
+    for found, image in zip(train.images, expected, strict=True):
+        np.testing.assert_array_equal(found, image)
+
+
+def test_other_modes_become_grey_or_rgb(tmp_path: Path) -> None:
+    folder = tmp_path / "pets" / "train" / "cat"
+    folder.mkdir(parents=True)
+    for mode in ("1", "L", "LA", "P", "RGBA"):
+        Image.fromarray(RGB[0]).convert(mode).save(folder / f"{mode}.png")
+    shapes = [np.shape(image) for image in read_split("pets", "train", tmp_path).images]
+    assert shapes == [(32, 32), (32, 32), (32, 32, 3), (32, 32, 3), (32, 32, 3)]
+
+
+def test_a_class_that_training_lacks_is_refused(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "pets")
+    (tmp_path / "pets" / "test" / "dog").mkdir()
+    with pytest.raises(DatasetError, match="classes dog, which"):
+        read_split("pets", "test", tmp_path)
+
+
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "pets")
+    path = tmp_path / "pets" / "test" / "cat" / "d.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DatasetError, match=r"cannot read the image .*d\.png"):
+        read_split("pets", "test", tmp_path).images[0]
+
+
+@pytest.mark.parametrize("missing", ["test", "images"])
+def test_a_folder_without_images_is_refused(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "pets" / "train" / "cat").mkdir(parents=True)
+    if missing == "images":
+        (tmp_path / "pets" / "test" / "cat").mkdir(parents=True)
+    with pytest.raises(DatasetError, match="is no folder" if missing == "test" else "has no images"):
+        read_split("pets", "test", tmp_path)
 
 
 def test_an_unknown_dataset_is_refused() -> None:

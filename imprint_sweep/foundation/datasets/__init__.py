@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imprint_sweep.errors import UnknownOptionError
-from imprint_sweep.foundation.datasets import digits, mnist
+from imprint_sweep.foundation.datasets import cifar10, digits, image_folder, mnist, mnist_m, svhn, usps
 from imprint_sweep.foundation.datasets.split import Split
 
 __all__ = ["DATASETS", "Split", "read_split"]
@@ -18,6 +18,10 @@ DATASETS: dict[str, Callable[[str, Path], Split]] = {
     "digits": digits.read,
     "mnist": mnist.MNIST.read,
     "fashion_mnist": mnist.FASHION_MNIST.read,
+    "cifar10": cifar10.read,
+    "mnist_m": mnist_m.read,
+    "svhn": svhn.read,
+    "usps": usps.read,
 }
 """Reader of each dataset: (split, data root) -> :class:`Split`."""
 
@@ -26,7 +30,7 @@ def read_split(dataset: str, split: str, data_root: Path) -> Split:
     """Read one split of a dataset.
 
     Args:
-        dataset: a name of :data:`DATASETS`.
+        dataset: a name of :data:`DATASETS`, or of a folder of images by class under the data root.
         split: ``"train"`` or ``"test"``.
         data_root: the folder in which the user keeps datasets, and into which missing ones are downloaded.
 
@@ -34,6 +38,8 @@ def read_split(dataset: str, split: str, data_root: Path) -> Split:
         UnknownOptionError: there is no such dataset.
         DatasetError: its files are missing and cannot be downloaded, or they are damaged.
     """
-    if dataset not in DATASETS:
-        raise UnknownOptionError("dataset", dataset, DATASETS)
-    return DATASETS[dataset](split, data_root)
+    if dataset in DATASETS:
+        return DATASETS[dataset](split, data_root)
+    if (data_root / dataset / "train").is_dir():
+        return image_folder.read(dataset, split, data_root)
+    raise UnknownOptionError(f"dataset or folder of images under {data_root}", dataset, DATASETS)

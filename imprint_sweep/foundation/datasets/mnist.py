@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 
 from imprint_sweep.errors import DatasetError
+from imprint_sweep.foundation.datasets.files import find_or_download
 from imprint_sweep.foundation.datasets.idx import read_idx
 from imprint_sweep.foundation.datasets.split import Split
 
@@ -21,8 +21,8 @@ class IdxDataset:
     """A dataset published as ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, gzipped or not.
 
     Args:
-        torchvision_name: torchvision's class that downloads it; also the folder that it makes.
-        folders: where to look under the data root; the first that holds a split's two files counts.
+        torchvision_name: torchvision's class that downloads it.
+        folders: where to look under the data root.
         first_labels: the first ten labels of each split. The datasets share file names, so this tells them apart.
         shared: where a system package puts it.
     """
@@ -30,7 +30,7 @@ class IdxDataset:
     torchvision_name: str
     folders: tuple[str, ...]
     first_labels: Mapping[str, tuple[int, ...]]
-    shared: Path | None = None
+    shared: tuple[Path, ...] = ()
 
     def read(self, split: str, data_root: Path) -> Split:
         """Read one split, downloading the dataset into the data root if it is nowhere to be found.
@@ -42,50 +42,22 @@ class IdxDataset:
         Raises:
             DatasetError: the files are missing and cannot be downloaded, or they are damaged.
         """
-        found = self._find(split, data_root)
-        if found is None:
-            self._download(split, data_root)
-            found = self._find(split, data_root)
-        if found is None:
-            raise DatasetError(f"{self.torchvision_name} is not under {data_root}; put {self._expected(split)} there")
+
+        def download() -> None:
+            from imprint_sweep.foundation.torchvision_operators import torchvision
+
+            getattr(torchvision.datasets, self.torchvision_name)(data_root, download=True)
+
+        names = [f"{_PREFIX[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+        found = find_or_download(self.torchvision_name, data_root, self.folders, names, download, self.shared)
         images, labels = map(read_idx, found)
         if images.ndim != 3 or labels.ndim != 1:
-            raise DatasetError(
-                f"expected (n, h, w) in {found[0]} and (n,) in {found[1]}, got {images.shape}, {labels.shape}"
-            )
+            shapes = f"{images.shape} and {labels.shape}"
+            raise DatasetError(f"expected (n, h, w) in {found[0]} and (n,) in {found[1]}, got {shapes}")
         for other in (MNIST, FASHION_MNIST):
             if other is not self and tuple(labels[:10].tolist()) == other.first_labels[split]:
                 raise DatasetError(f"{found[1]} is {other.torchvision_name}'s, not {self.torchvision_name}'s")
         return Split(images, labels.astype(np.int64), ", ".join(map(str, found)))
-
-    def _find(self, split: str, data_root: Path) -> tuple[Path, Path] | None:
-        for folder in (*(data_root / name for name in self.folders), *([self.shared] if self.shared else [])):
-            images, labels = (
-                next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
-                for name in _file_names(split)
-            )
-            if images and labels:
-                return images, labels
-        return None
-
-    def _download(self, split: str, data_root: Path) -> None:
-        from imprint_sweep.foundation.torchvision_operators import torchvision
-
-        try:
-            getattr(torchvision.datasets, self.torchvision_name)(data_root, train=split == "train", download=True)
-        except (OSError, URLError, RuntimeError) as error:
-            raise DatasetError(
-                f"{self.torchvision_name} is not under {data_root} and cannot be downloaded "
-                f"({str(error).splitlines()[-1]}); put {self._expected(split)} there"
-            ) from error
-
-    def _expected(self, split: str) -> str:
-        names = " and ".join(_file_names(split))
-        return f"{names} (gzipped or not) into {' or '.join(repr(name) for name in self.folders)}"
-
-
-def _file_names(split: str) -> tuple[str, str]:
-    return f"{_PREFIX[split]}-images-idx3-ubyte", f"{_PREFIX[split]}-labels-idx1-ubyte"
 
 
 MNIST = IdxDataset(
@@ -97,5 +69,5 @@ FASHION_MNIST = IdxDataset(
     torchvision_name="FashionMNIST",
     folders=("FashionMNIST/raw", "fashion_mnist", "fashion-mnist", "."),
     first_labels={"train": (9, 0, 0, 3, 0, 2, 7, 2, 5, 5), "test": (9, 2, 1, 1, 6, 1, 4, 6, 5, 7)},
-    shared=Path("/usr/share/datasets/fashion-mnist"),
+    shared=(Path("/usr/share/datasets/fashion-mnist"),),
 )

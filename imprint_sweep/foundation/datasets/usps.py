@@ -1,0 +1,41 @@
+"""USPS: grey digits of 16 x 16 in bzip2-compressed libsvm files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from imprint_sweep.errors import DatasetError
+from imprint_sweep.foundation.datasets.files import find_or_download
+from imprint_sweep.foundation.datasets.split import Split
+
+_NAMES = {"train": "usps.bz2", "test": "usps.t.bz2"}
+
+
+def read(split: str, data_root: Path) -> Split:
+    """Read one split from ``usps.bz2`` or ``usps.t.bz2``, downloading it if it is not under the data root.
+
+    Labels are the digits shown: the file counts from 1. Values in [-1, 1] become grey levels as torchvision makes them.
+
+    Args:
+        split: ``"train"`` or ``"test"``.
+        data_root: the folder in which the user keeps datasets.
+
+    Raises:
+        DatasetError: the file is missing and cannot be downloaded, or it is damaged.
+    """
+    from sklearn.datasets import load_svmlight_file
+
+    def download() -> None:
+        from imprint_sweep.foundation.torchvision_operators import torchvision
+
+        torchvision.datasets.USPS(data_root / "usps", train=split == "train", download=True)
+
+    (path,) = find_or_download("USPS", data_root, ("usps", "USPS", "."), [_NAMES[split]], download)
+    try:
+        values, labels = load_svmlight_file(str(path), n_features=256, dtype=np.float32, zero_based=False)
+    except Exception as error:  # a damaged file can raise anything
+        raise DatasetError(f"cannot read {path}: {type(error).__name__}: {error}; fetch the file again") from error
+    grey = ((values.toarray().astype(np.float32) + 1) / 2 * 255).astype(np.uint8)
+    return Split(grey.reshape(-1, 16, 16), labels.astype(np.int64) - 1, str(path))
