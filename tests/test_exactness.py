@@ -18,8 +18,15 @@ import pytest
 from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_INF, NORM_POST, NORM_PRE, WEIGHTINGS, Cell, Task
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, predictions, run
+from imprint_sweep.engine.memory import ProxyCache
 from imprint_sweep.outcome import OK, Outcome
 from tests import data, oracle
+
+# Some classes here hold fewer distinct samples than k, which both libraries remark on.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Number of distinct clusters:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:Cluster .* is empty:UserWarning"),
+]
 
 CLEAN, UNEVEN, DEGENERATE, PIXELS = data.clean(), data.uneven(), data.degenerate(), data.digits()
 LEFT, RIGHT = data.joined()
@@ -148,8 +155,13 @@ def test_threads_and_memory_do_not_matter(
 
 
 def test_the_proxy_cache_does_not_matter(
-    grid: list[Cell], reference: Mapping[str, tuple[object, ...]], cache: EmbeddingCache, tmp_path: Path
+    grid: list[Cell],
+    reference: Mapping[str, tuple[object, ...]],
+    cache: EmbeddingCache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(ProxyCache, "WORTH_SECONDS", 0.0)
     settings = EngineSettings(threads=2, memory_gb=1.0, proxy_cache=tmp_path)
     half = grid[::2]
     assert results(half, cache, settings) == {cell.cell_id: reference[cell.cell_id] for cell in half}
