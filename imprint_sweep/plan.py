@@ -65,6 +65,14 @@ class Plan:
             requested=len(request.model),
         )
 
+    @classmethod
+    def single(cls, cell: Cell) -> Plan:
+        """The plan of one cell: a sweep of one."""
+        zero = np.zeros(1, np.int32)
+        return cls(
+            (cell.model,), (cell.task,), (cell.scheme,), zero, zero, zero, np.array([cell.cell_id], "S20"), requested=1
+        )
+
     def __len__(self) -> int:
         return len(self.cell_id)
 

@@ -63,11 +63,12 @@ def run(
     calls = Counter() if calls is None else calls
     disk = ProxyCache(settings.proxy_cache)
     disk.prune()
-    groups: dict[tuple[Model, int | None], dict[Task, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[Model, int | None, tuple[str, ...]], dict[Task, list[Cell]]]
+    groups = defaultdict(lambda: defaultdict(list))
     for cell in cells:
-        groups[cell.model, cell.task.limit][cell.task].append(cell)
+        groups[cell.model, cell.task.limit, cell.task.datasets][cell.task].append(cell)
     with workers(settings.threads) as crew:
-        for (model, limit), by_task in groups.items():
+        for (model, limit, _), by_task in groups.items():
             yield from _Group(Features(cache, model, limit), crew, settings, disk, calls).run(by_task)
 
 
@@ -102,7 +103,7 @@ class _Result:
 
 
 class _Group:
-    """The cells of one model under one limit."""
+    """The cells that read the same embeddings."""
 
     def __init__(
         self,
@@ -192,8 +193,9 @@ class _Group:
                     else:
                         yield from self._readouts(solved, {task: sound[task]})
             else:
-                labels = dict.fromkeys(label for task in sound for label in task.labels)
-                yield from self._readouts({label: made[label][spec] for label in labels}, sound)
+                for largest, tasks in _families(sound).items():
+                    of_family = {label: made[label][spec] for label in largest.labels}
+                    yield from self._readouts(of_family, {task: sound[task] for task in tasks})
 
     def _readouts(
         self, made: Mapping[Label, Timed[Samples]], by_task: Cells
@@ -240,6 +242,15 @@ def _rounds(specs: Iterable[GenSpec]) -> list[list[GenSpec]]:
     for spec in sorted(specs):
         rounds[spec.draw if spec.gen == "kmedoids" else spec].append(spec)
     return list(rounds.values())
+
+
+def _families(tasks: Iterable[Task]) -> dict[Task, list[Task]]:
+    """Tasks that are searched together: a task, and those whose labels are all among its own."""
+    families: dict[Task, list[Task]] = {}
+    for task in sorted(tasks, key=lambda task: -len(task.labels)):
+        fitting = (largest for largest in families if set(task.labels) <= set(largest.labels))
+        families.setdefault(next(fitting, task), []).append(task)
+    return families
 
 
 def _first_failure(made: Iterable[object]) -> Failure | None:
