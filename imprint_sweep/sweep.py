@@ -1,0 +1,389 @@
+"""The one place that joins plan, engine and store. A single cell is a sweep of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+from hydra.core.utils import JobReturn
+from numpy.typing import NDArray
+
+from imprint_sweep import engine
+from imprint_sweep.cell import METHOD_VERSION, Cell
+from imprint_sweep.config import Settings
+from imprint_sweep.cost import Estimate, estimate
+from imprint_sweep.embeddings import EmbeddingCache, EntryKey, remedy
+from imprint_sweep.errors import MissingEmbeddingsError, SweepError
+from imprint_sweep.invocation import command
+from imprint_sweep.launch import (
+    BASIC,
+    SLURM,
+    Resources,
+    failures,
+    prepare_environment,
+    submission_line,
+    submit,
+    write_batch_script,
+)
+from imprint_sweep.outcome import OK, Outcome
+from imprint_sweep.plan import Plan, Sources, look_up, shards
+from imprint_sweep.progress import Progress, Reporter, duration, watching
+from imprint_sweep.request import Request
+from imprint_sweep.resources import available_cores
+from imprint_sweep.store import Lookup, Provenance, ResultStore
+from imprint_sweep.summary import accuracy_table, outcome_lines
+
+PLAN = "plan.npz"
+ABOUT = "sweep.json"
+BUNDLED_MODELS = ("efficientnet_lite0", "pixels")
+BUNDLED_DATASETS = ("digits",)
+"""What ships inside packages: embeddings of these are made when a single cell needs them."""
+TERMINATED = 143
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What of a plan is done and what is to do.
+
+    Args:
+        plan: all its cells.
+        sources: what the embedding cache holds for them.
+        rows: what the results table holds for them.
+        todo: (n,) bool, cells to run now.
+    """
+
+    plan: Plan
+    sources: Sources
+    rows: Lookup
+    todo: NDArray[np.bool_]
+
+    @cached_property
+    def remaining(self) -> Plan:
+        """The plan of the cells to run."""
+        return self.plan[np.flatnonzero(self.todo)]
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """What the cells to run will cost."""
+        return estimate(self.remaining, self.sources.headers)
+
+    @cached_property
+    def blocked(self) -> NDArray[np.bool_]:
+        """(n,) bool, cells to run whose embeddings are missing."""
+        missing: NDArray[np.bool_] = self.todo & (self.sources.fingerprint == b"")
+        return missing
+
+    def missing(self) -> list[EntryKey]:
+        """The missing cache entries that cells to run would read."""
+        pairs = np.unique(self.plan.pair[self.blocked]).tolist()
+        absent = set(self.sources.missing)
+        return [key for key in dict.fromkeys(k for pair in pairs for k in self.plan.entry_keys(pair)) if key in absent]
+
+
+def find_work(plan: Plan, settings: Settings, *, since: datetime | None = None) -> Work:
+    """Compare a plan with the results table and the embedding cache.
+
+    Args:
+        plan: what is asked for.
+        settings: where table and cache are, and whether failed cells are tried again.
+        since: rows older than this do not count.
+    """
+    sources = look_up(plan, EmbeddingCache(settings.embeddings))
+    rows = ResultStore(settings.results).look_up(
+        plan.cell_id, sources.fingerprint, method_version=METHOD_VERSION, since=since
+    )
+    todo = ~rows.done if settings.retry_failed else ~(rows.done | rows.failed)
+    return Work(plan, sources, rows, todo)
+
+
+def run_cells(
+    plan: Plan,
+    settings: Settings,
+    *,
+    since: datetime | None = None,
+    sweep: str | None = None,
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> None:
+    """Compute the cells of a plan that are not done and put them into the table: the only path to a result.
+
+    What is done is looked up here and now, so running the same cells again, or at the same time elsewhere, is harmless.
+    Whatever ends the run early, the outcomes known by then are in the table.
+
+    Args:
+        plan: the cells.
+        settings: folders, threads, memory.
+        since: rows older than this do not count; a result that differs from such a row is reported loudly.
+        sweep: id of the sweep, for the rows.
+        report: told of every outcome.
+
+    Raises:
+        StoreError: the table cannot be written.
+        SystemExit: the process was told to terminate.
+    """
+    store = ResultStore(settings.results)
+    store.check_writable()
+    work = find_work(plan, settings, since=since)
+    before = _earlier_results(work, store) if since is not None else {}
+    how = engine.EngineSettings(
+        threads=min(settings.threads or available_cores(), available_cores()),
+        memory_gb=settings.memory_gb,
+        proxy_cache=settings.proxies,
+    )
+    cells = work.remaining.cells(np.arange(len(work.remaining)))
+    with _terminable(), store.writer(Provenance.here(sweep)) as writer:
+        for outcome in engine.run(cells, EmbeddingCache(settings.embeddings), how):
+            writer.add(outcome)
+            report(outcome)
+            earlier = before.get((outcome.cell.cell_id, outcome.fingerprint))
+            if earlier is not None and outcome.status == OK and earlier != outcome.n_correct:
+                print(
+                    f"WARNING: cell {outcome.cell.cell_id} now has n_correct={outcome.n_correct}, an older row of the "
+                    f"same identity has {earlier}: another CPU type or package version, or a bug. Both rows are kept.",
+                    file=sys.stderr,
+                )
+
+
+def run_single(cell: Cell, settings: Settings) -> None:
+    """Run one cell, unless it is done, and print what it computed.
+
+    Raises:
+        ImprintError: its embeddings are missing, or the table cannot be written.
+        SystemExit: code 1 if the cell failed.
+    """
+    since = datetime.now(UTC) if settings.force else None
+    store = ResultStore(settings.results)
+    store.check_writable()
+    plan = Plan.single(cell)
+    make_bundled_embeddings(look_up(plan, EmbeddingCache(settings.embeddings)).missing, settings)
+    work = find_work(plan, settings, since=since)
+    if missing := work.missing():
+        raise MissingEmbeddingsError(missing_message(missing))
+    if work.rows.done[0]:
+        row = store.row(cell.cell_id, fingerprint=work.sources.fingerprint[0].decode())
+        print("\n".join(["done before (force=true computes it again):", *outcome_lines(row, settings.results)]))
+        return
+    outcomes: list[Outcome] = []
+    run_cells(plan, settings, since=since, report=outcomes.append)
+    (outcome,) = outcomes
+    if outcome.status != OK:
+        print(f"error: the cell failed: {outcome.error}", file=sys.stderr)
+        raise SystemExit(1)
+    print("\n".join(outcome_lines(store.row(cell.cell_id, fingerprint=outcome.fingerprint), settings.results)))
+
+
+class Hydra(Protocol):
+    """What a sweep needs of Hydra; the plugin provides it."""
+
+    launcher: Mapping[str, Any]
+    """The node ``hydra.launcher``, resolved."""
+    overrides: Sequence[str]
+    """Overrides that every job gets: settings, no axes."""
+
+    def launch(self, jobs: Sequence[Sequence[str]], *, workers: int | None) -> Sequence[JobReturn]:
+        """Run jobs through the launcher, at most `workers` at once, and wait for them."""
+
+
+def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
+    """Plan the requested rows, run what is new through Hydra's launcher, and show what came out.
+
+    Raises:
+        ImprintError: the sweep cannot be planned or submitted.
+        SystemExit: code 1 if a cell or a shard failed.
+    """
+    started = datetime.now(UTC)
+    clock = time.monotonic()
+    since = started if settings.force else None
+    plan = Plan.of(request)
+    if not settings.dry_run:
+        ResultStore(settings.results).check_writable()
+        make_bundled_embeddings(look_up(plan, EmbeddingCache(settings.embeddings)).missing, settings)
+    work = find_work(plan, settings, since=since)
+    resources = Resources.of(hydra.launcher, threads=settings.threads, shards=settings.shards)
+    core_seconds = float(work.estimate.seconds.sum())
+    n_shards = resources.shards(core_seconds, settings.shards)
+    shard = shards(work.estimate.atoms(n_shards), work.estimate.seconds, n_shards)
+    n_shards = int(shard.max(initial=-1)) + 1
+    print(_summary(request, work, n_shards, core_seconds, resources), flush=True)
+    missing = work.missing()
+    if missing:
+        message = f"{int(work.blocked.sum()):,} cells wait for embeddings. {missing_message(missing)}"
+        if not settings.dry_run and not settings.allow_missing:
+            raise MissingEmbeddingsError(message)
+        print(f"note: {message}", flush=True)
+    if settings.dry_run:
+        return
+    if settings.allow_missing and missing:
+        keep = ~work.blocked[work.todo]
+        shard = np.where(keep, shard, -1).astype(np.int32)
+    if not (shard >= 0).any():
+        _show(request, plan, settings, since=None)
+        return
+
+    name = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    folder = settings.sweeps / name
+    work.remaining.save(folder / PLAN, shard=shard)
+    about = {
+        "id": name,
+        "created": started.isoformat(),
+        "since": since.isoformat() if since else None,
+        "command": sys.argv[1:],
+        "requested": plan.requested,
+        "distinct": len(plan),
+        "to_run": int((shard >= 0).sum()),
+        "shards": n_shards,
+        "launcher": resources.kind,
+    }
+    (folder / ABOUT).write_text(json.dumps(about, indent=1))
+    common = [*hydra.overrides, f"shard.plan='{folder / PLAN}'", f"sweep.threads={resources.threads}"]
+
+    if not (settings.wait and settings.submit):
+        if resources.kind != SLURM:
+            option = "sweep.submit=false" if not settings.submit else "sweep.wait=false"
+            raise SweepError(f"{option} needs hydra/launcher=submitit_slurm; this sweep runs through {resources.kind}")
+        script = folder / "sweep.sbatch"
+        write_batch_script(script, hydra.launcher, shards=n_shards, overrides=common, threads=resources.threads)
+        if settings.submit:
+            print(f"submitted as SLURM job {submit(script)}; follow it with: {command('status')}")
+        else:
+            print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
+        return
+
+    prepare_environment(resources.threads)
+    jobs = [[*common, f"shard.index={index}"] for index in range(n_shards)]
+    with watching(folder, int((shard >= 0).sum())):
+        returns = hydra.launch(jobs, workers=resources.workers)
+    problems = failures(returns)
+    progress = Progress.read(folder)
+    _show(request, plan, settings, since=since)
+    print(
+        f"{progress.done:,} cells in {duration(time.monotonic() - clock)}; one by one they would have computed for "
+        f"{duration(progress.alone_seconds)}. Results: {settings.results}"
+    )
+    left = find_work(plan, settings, since=since)
+    failed, undone = int((left.rows.failed & ~left.rows.done).sum()), int((~left.rows.done).sum())
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    if undone and not (settings.allow_missing and undone == int(left.blocked.sum())):
+        print(
+            f"error: {failed:,} cells failed and {undone - failed:,} were not computed; run the same command again, or "
+            f"see {command('status')}",
+            file=sys.stderr,
+        )
+        raise SystemExit(1)
+
+
+def run_shard(path: Path, index: int, settings: Settings) -> None:
+    """Run one shard of a plan: what a launched job does.
+
+    Raises:
+        ImprintError: the plan cannot be read, or the table not written.
+    """
+    plan, columns = Plan.load(path)
+    about = json.loads((path.parent / ABOUT).read_text())
+    mine = plan[np.flatnonzero(columns["shard"] == index)]
+    if not len(mine):
+        raise SweepError(f"{path} has no shard {index}; it has {int(columns['shard'].max(initial=-1)) + 1}")
+    since = datetime.fromisoformat(about["since"]) if about["since"] else None
+    reporter = Reporter(path.parent / f"progress-{index:04d}.json", len(mine))
+    try:
+        run_cells(mine, settings, since=since, sweep=about["id"], report=reporter.add)
+    finally:
+        reporter.finish()
+
+
+def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> None:
+    """Compute missing embeddings of images and networks that ship inside packages."""
+    bundled = [k for k in missing if k.model.name in BUNDLED_MODELS and k.dataset in BUNDLED_DATASETS]
+    if not bundled:
+        return
+    from imprint_sweep.foundation.extraction import Extraction, ensure
+
+    ensure(
+        EmbeddingCache(settings.embeddings),
+        bundled,
+        Extraction(data_root=settings.data, device=settings.device),
+    )
+
+
+def missing_message(missing: Sequence[EntryKey]) -> str:
+    """One line that says which embeddings are missing and which commands make them."""
+    commands = list(dict.fromkeys(remedy(key) for key in missing))
+    shown = "; ".join(commands[:3]) + (f"; and {len(commands) - 3} more" if len(commands) > 3 else "")
+    return f"there are no embeddings of {missing[0]}; make them with: {shown}"
+
+
+def _summary(request: Request, work: Work, n_shards: int, core_seconds: float, resources: Resources) -> str:
+    """``requested 1,440 -> 612 distinct -> 204 done, 408 to run in 4 shards, about 3 min``, and what was left out."""
+    done, todo = int(work.rows.done.sum()), int(work.todo.sum())
+    cores = resources.threads * (resources.workers or n_shards)
+    lines = [
+        f"requested {work.plan.requested:,} -> {len(work.plan):,} distinct -> {done:,} done, {todo:,} to run"
+        + (f" in {n_shards:,} shards, about {duration(core_seconds / max(1, cores))}" if todo else "")
+    ]
+    computations = len(np.unique(work.plan.computation))
+    if computations < len(work.plan):
+        lines.append(f"  {computations:,} different computations; the others are equal by construction")
+    if request.excluded:
+        lines.append(f"  {request.excluded:,} combinations excluded by the experiment")
+    for reason, count in request.invalid.items():
+        lines.append(f"  {count:,} combinations left out: {reason}")
+    skipped = int((work.rows.failed & ~work.rows.done & ~work.todo).sum())
+    if skipped:
+        lines.append(f"  {skipped:,} failed before and are not tried again (sweep.retry_failed=false)")
+    return "\n".join(lines)
+
+
+def _show(request: Request, plan: Plan, settings: Settings, *, since: datetime | None) -> None:
+    """Print the table of the swept axes against accuracy."""
+    work = find_work(plan, settings, since=since)
+    table = accuracy_table(plan, work.rows.accuracy)
+    if table:
+        print(table, flush=True)
+
+
+def _earlier_results(work: Work, store: ResultStore) -> dict[tuple[str, str], int]:
+    """n_correct of the good rows that exist for cells about to be recomputed."""
+    plan = work.remaining
+    fingerprint = work.sources.fingerprint[work.todo]
+    rows = store.look_up(plan.cell_id, fingerprint, method_version=METHOD_VERSION)
+    return {
+        (plan.cell_id[i].decode(), fingerprint[i].decode()): int(rows.n_correct[i])
+        for i in np.flatnonzero(rows.done).tolist()
+    }
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM (scancel, a batch system's time limit) into an exit that flushes what is known.
+
+    Where something else listens already, submitit for one, it is left alone.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
