@@ -15,6 +15,9 @@ factorisation         ordered labels, draw, NORM_pre, lambda
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from threading import Lock
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,13 +46,22 @@ class Generation:
         features: the embeddings.
         memory: where results of shared stages are kept within the run.
         disk: where clusterings and medoids are kept between runs.
+        memory_bytes: what distance matrices may take.
         keep_samples: whether samples stay in memory; gathering them again is cheap where they do not fit.
     """
 
     def __init__(
-        self, features: Features, memory: StageMemory, disk: ProxyCache, *, keep_samples: bool = True
+        self,
+        features: Features,
+        memory: StageMemory,
+        disk: ProxyCache,
+        *,
+        memory_bytes: int,
+        keep_samples: bool = True,
     ) -> None:
         self._features, self._memory, self._disk, self._keep_samples = features, memory, disk, keep_samples
+        self._memory_bytes = memory_bytes
+        self._one_matrix = Lock()
 
     def per_label(self, label: Label, specs: Sequence[GenSpec]) -> Proxies:
         """The proxies of one label for the specs of one family, each (k, d) float32.
@@ -131,10 +143,16 @@ class Generation:
 
     def _medoids(self, label: Label, draw: Draw, ks: Iterable[int]) -> dict[int, Timed[NDArray[np.int64]]]:
         distances: list[Timed[NDArray[np.float32]]] = []  # made when the first k is not on disk
+        x = self._samples(label, draw)
+        matrix_bytes = 4 * len(x) ** 2
+        if matrix_bytes > self._memory_bytes:
+            raise StageError(
+                f"gen=kmedoids needs {matrix_bytes / 1e9:.1f} GB for the distances between the {len(x):,} samples of "
+                f"{label}; raise sweep.memory_gb, or draw fewer with n_shot"
+            )
 
         def compute(k: int) -> Timed[Arrays]:
             if not distances:
-                x = self._samples(label, draw)
                 distances.append(self._memory.time("distances", lambda: clustering.pairwise_distances(x)))
             matrix = distances[0]
             fit = self._memory.time("kmedoids", lambda: clustering.kmedoids(matrix.value, k))
@@ -144,7 +162,9 @@ class Generation:
             fit = self._disk.get(("kmedoids", *self._disk_key(label, draw), k), lambda: compute(k))
             return Timed(fit.value["medoids"], fit.seconds)
 
-        return {k: stored(k) for k in ks}
+        # Large matrices one at a time, whatever the number of threads.
+        with self._one_matrix if matrix_bytes > self._memory_bytes / 8 else nullcontext():
+            return {k: stored(k) for k in ks}
 
     def _class_means(self, label: Label, spec: GenSpec) -> Timed[NDArray[np.float64]]:
         """The means of the label's clusters, (clusters, d) float64: one for least_squares."""

@@ -164,6 +164,7 @@ class _Group:
                 self._features,
                 StageMemory(self._calls),
                 self._disk,
+                memory_bytes=self._bytes,
                 keep_samples=self._features.nbytes("train", labels) < self._bytes / 4,
             )
             for specs in _rounds(draws[draw]):
