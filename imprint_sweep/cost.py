@@ -1,6 +1,7 @@
 """What cells will cost: rough core-seconds, good enough to balance shards and to say "about 3 min".
 
-The constants are throughputs of one core as `benchmarks/` measures them; a machine twice as fast shifts every shard alike.
+The constants are throughputs of one core as `benchmarks/` measures them; a machine twice as fast shifts every shard
+alike.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from imprint_sweep.keys import GenSpec, Readout
 from imprint_sweep.plan import Plan
 
 Codes = NDArray[np.int64]
+Columns = NDArray[np.int64] | NDArray[np.int32]
 
 FLOPS = 80e9
 """float32 matrix products, operations per second."""
@@ -54,7 +56,8 @@ class Estimate:
         A source, unless it is more than a shard's share of the work: then its units.
         """
         per_source = np.bincount(self.source, weights=self.seconds)
-        large = per_source > max(self.seconds.sum() / count, 1e-9)
+        share = self.seconds.sum() / count
+        large = per_source > max(share * (1 + 1e-9), 1e-9)  # sums of equal work may round differently
         return np.where(large[self.source], self.unit + len(per_source), self.source)
 
 
@@ -85,7 +88,7 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
     def vote_seconds(p: int, _: int) -> float:
         return sizes[p].n_test * VOTE_SECONDS
 
-    seconds = np.full(len(plan), CELL_SECONDS)
+    seconds: NDArray[np.float64] = np.full(len(plan), CELL_SECONDS)
     # GEN is done once for all tasks of a source: the largest task stands for them, as its classes contain the others'.
     seconds += _shares(_group(source, gen), pair, form, cost=gen_seconds)
     seconds += _shares(_group(pair, gen, view), pair, form, cost=view_seconds)
@@ -157,15 +160,16 @@ def _codes(keys: Iterable[Hashable]) -> Codes:
     return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
 
 
-def _group(*columns: Codes) -> Codes:
+def _group(*columns: Columns) -> Codes:
     """The code of each combination of codes, 0 .. number of combinations - 1."""
     combined = np.zeros(len(columns[0]), np.int64)
     for column in columns:
         combined = combined * (int(column.max(initial=0)) + 1) + column
-    return np.unique(combined, return_inverse=True)[1]
+    codes: Codes = np.unique(combined, return_inverse=True)[1]
+    return codes
 
 
-def _shares(group: Codes, *arguments: Codes, cost: Callable[..., float]) -> NDArray[np.float64]:
+def _shares(group: Codes, *arguments: Columns, cost: Callable[..., float]) -> NDArray[np.float64]:
     """Each cell's equal share of its group's cost, which is that of the group's costliest member."""
     combination = _group(*arguments)
     first = np.unique(combination, return_index=True)[1]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import submitit
 from hydra.core.utils import JobReturn, JobStatus
+from submitit.slurm.slurm import SlurmExecutor
 
 from imprint_sweep.errors import SweepError
 from imprint_sweep.resources import available_cores
@@ -76,7 +76,7 @@ class Resources:
         """How many shards to make of work that is estimated to take `core_seconds`.
 
         Raises:
-            SweepError: more are wanted than SLURM takes into an array, or than can run at once.
+            SweepError: more are wanted than SLURM takes into an array.
         """
         if wanted is not None:
             if wanted > MAX_SHARDS:
@@ -112,22 +112,29 @@ def write_batch_script(
     """
     folder = path.parent / "slurm"
     folder.mkdir(parents=True, exist_ok=True)
-    # The same steps as in Hydra's launcher, so that a partition, a constraint or a setup line means the same here.
-    base = ("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "stderr_to_stdout")
-    executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
-    parameters = {name: value for name, value in launcher.items() if name not in ("_target_", "submitit_folder")}
-    parameters.pop("max_num_timeout", None)
+    # The same names as in Hydra's launcher, so that a partition, a constraint or a setup line means the same here.
+    own = ("_target_", "submitit_folder", "max_num_timeout")
+    parameters = {name: value for name, value in launcher.items() if value is not None and name not in own}
     parameters["cpus_per_task"] = threads
-    executor.update_parameters(
-        **{name if name in base else f"slurm_{name}": value for name, value in parameters.items()}
-    )
-    slurm = executor._executor
+    # submitit would have SLURM announce the time limit with SIGUSR2, which ends a process that does not listen.
+    warning = f"TERM@{parameters.get('signal_delay_s', 120)}"
+    parameters["additional_parameters"] = {"signal": warning, **parameters.get("additional_parameters", {})}
+    slurm = _ScriptWriter(folder)
+    slurm.update_parameters(**slurm._convert_parameters(parameters))
     slurm.parameters["map_count"] = shards
     words = [sys.executable, "-m", "imprint_sweep", *overrides]
     command = f"{shlex.join(words)} shard.index=$SLURM_ARRAY_TASK_ID"
     text = slurm._make_submission_file_text(command, "")
     # Since SLURM 22.05 srun does not take over --cpus-per-task from sbatch.
     path.write_text(text.replace("# command\n", f"# command\nexport SRUN_CPUS_PER_TASK={threads}\n"))
+
+
+class _ScriptWriter(SlurmExecutor):
+    """Writes scripts also where there is no srun: another machine may submit them."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        return 2
 
 
 def submit(script: Path) -> str:
@@ -142,7 +149,9 @@ def submit(script: Path) -> str:
     try:
         done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise SweepError(f"there is no sbatch on this machine; on one that has it: {submission_line(script)}") from error
+        raise SweepError(
+            f"there is no sbatch on this machine; on one that has it: {submission_line(script)}"
+        ) from error
     if done.returncode:
         raise SweepError(f"sbatch refused {script}: {done.stderr.strip()}")
     return done.stdout.strip().partition(";")[0]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +126,8 @@ class Plan:
         task_code, tasks = _distinct([task.computation_fragment for task in self.tasks], self.tasks)
         form, forms = self.normal_forms
         code = (self.model.astype(np.int64) * len(tasks) + task_code[self.task]) * len(forms) + form
-        return np.unique(code, return_inverse=True)[1]
+        codes: Indices = np.unique(code, return_inverse=True)[1]
+        return codes
 
     def sources(self) -> dict[int, list[EntryKey]]:
         """The cache entries that each occurring :attr:`pair` reads."""
@@ -148,7 +151,13 @@ class Plan:
             "tasks": [asdict(task) for task in self.tasks],
             "schemes": [asdict(scheme) for scheme in self.schemes],
         }
-        arrays = {"model": self.model, "task": self.task, "scheme": self.scheme, "cell_id": self.cell_id, **columns}
+        arrays: dict[str, Any] = {
+            "model": self.model,
+            "task": self.task,
+            "scheme": self.scheme,
+            "cell_id": self.cell_id,
+            **columns,
+        }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=".", suffix=".npz", dir=path.parent)
@@ -170,7 +179,8 @@ class Plan:
             SweepError: no such file, or not a plan of this version.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here: NumPy would leave a damaged file open.
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             about = json.loads(arrays.pop("about").tobytes())
             if about["format"] != FORMAT:
@@ -184,7 +194,7 @@ class Plan:
             )
         except FileNotFoundError as error:
             raise SweepError(f"there is no plan at {path}") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
             raise SweepError(f"{path} is no readable plan ({error}); plan the sweep again") from error
         return plan, arrays
 
@@ -252,7 +262,12 @@ def _distinct(keys: Sequence[Any], values: Sequence[Any]) -> tuple[Column, tuple
 
 
 def _cell_ids(
-    models: Sequence[Model], tasks: Sequence[Task], schemes: Sequence[Scheme], model: Column, task: Column, scheme: Column
+    models: Sequence[Model],
+    tasks: Sequence[Task],
+    schemes: Sequence[Scheme],
+    model: Column,
+    task: Column,
+    scheme: Column,
 ) -> NDArray[np.bytes_]:
     ids = np.empty(len(model), "S20")
     pair = model.astype(np.int64) * len(tasks) + task

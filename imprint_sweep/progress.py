@@ -67,7 +67,7 @@ class Progress:
         total = cls()
         names = {field.name for field in fields(cls)}
         for path in folder.glob("progress-*.json"):
-            with suppress(OSError, ValueError, TypeError):  # being replaced, or from another version
+            with suppress(OSError, ValueError, TypeError, AttributeError):  # being replaced, or from another version
                 content = json.loads(path.read_text())
                 total += cls(**{name: value for name, value in content.items() if name in names})
         return total

@@ -1,0 +1,443 @@
+"""Nothing is computed twice, nothing is recomputed for a parameter that does not reach it, and no failure spreads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from imprint_sweep.cell import Cell, Task
+from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.engine import EngineSettings, run
+from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
+from imprint_sweep.engine.workers import Workers, workers
+from imprint_sweep.errors import StageError
+from imprint_sweep.outcome import FAILED, OK, Outcome
+from imprint_sweep.stages import distances, normalization, whitening
+from imprint_sweep.stages.generation import clustering, selection
+from tests import data
+
+BLOBS = data.blobs(train_sizes={number: 20 + number for number in range(6)})
+PLAIN = EngineSettings(threads=2, memory_gb=1.0)
+ALL, EVEN, ODD, SHORT = (data.task(BLOBS, classes=c) for c in ((0, 1, 2, 3, 4, 5), (0, 2, 4), (1, 3, 5), (0, 1, 2)))
+TASKS = (ALL, EVEN, ODD, SHORT)
+LABELS = len(ALL.labels)
+N_TEST = len(BLOBS.test.labels)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingCache:
+    """The embeddings of this module."""
+    cache = EmbeddingCache(tmp_path_factory.mktemp("embeddings"))
+    data.write(cache, BLOBS)
+    return cache
+
+
+def grid(tasks: Sequence[Task] = TASKS, **axes: Any) -> list[Cell]:
+    """The product of tasks and axes, a sequence of values each."""
+    return [
+        data.cell(task, **dict(zip(axes, values, strict=True))) for task in tasks for values in product(*axes.values())
+    ]
+
+
+READOUTS: dict[str, Any] = {
+    "norm_post": ("none", "l2", "quantile"),
+    "norm_inf": ("none", "l2"),
+    "metric": ("euclidean", "cosine", "manhattan", "mahalanobis"),
+    "m": (1, 3, 7),
+    "weighting": ("uniform", "inverse_distance"),
+}
+"""Everything after GEN, under which no proxy may be made anew."""
+
+
+def counted(cells: Sequence[Cell], cache: EmbeddingCache, settings: EngineSettings = PLAIN) -> Counter[str]:
+    """How often each stage was computed for cells, all of which must succeed."""
+    calls: Counter[str] = Counter()
+    outcomes = list(run(cells, cache, settings, calls=calls))
+    assert Counter(outcome.cell for outcome in outcomes) == Counter(cells)
+    assert [outcome.error for outcome in outcomes if outcome.status != OK] == []
+    return calls
+
+
+# --- GEN -------------------------------------------------------------------------------------------------------------
+
+
+def test_no_readout_and_no_task_fits_kmeans_again(cache: EmbeddingCache) -> None:
+    cells = grid(gen=["kmeans"], agg=["mnn"], **READOUTS) + grid(gen=["kmeans"], norm_inf=["none", "l2"])
+    calls = counted(cells, cache)
+    assert calls["kmeans"] == calls["clustering"] == calls["samples"] == LABELS
+
+
+def test_kmeans_is_fitted_once_for_every_parameter_that_reaches_it(cache: EmbeddingCache) -> None:
+    axes: dict[str, Any] = {"n_shot": (None, 8), "norm_pre": ("none", "l2"), "k": (2, 3), "seed": (0, 1, 2)}
+    calls = counted(grid(gen=["kmeans"], norm_post=["none", "l2"], **axes), cache)
+    assert calls["kmeans"] == LABELS * 2 * 2 * 2 * 3
+    # All samples are the same samples under every seed.
+    assert calls["samples"] == LABELS * 2 * (1 + 3)
+
+
+def test_one_distance_matrix_serves_every_k_and_every_seed_of_kmedoids(cache: EmbeddingCache) -> None:
+    calls = counted(grid(gen=["kmedoids"], k=[1, 2, 5], seed=[0, 1, 2], norm_post=["none", "l2"]), cache)
+    assert calls["distances"] == LABELS
+    assert calls["kmedoids"] == LABELS * 3
+
+
+def test_a_draw_has_a_distance_matrix_of_its_own(cache: EmbeddingCache) -> None:
+    calls = counted(grid(gen=["kmedoids"], k=[2, 5], seed=[0, 1], n_shot=[10]), cache)
+    assert calls["distances"] == LABELS * 2
+    assert calls["kmedoids"] == LABELS * 2 * 2
+
+
+@pytest.mark.parametrize("gen", ["mean", "cov_max", "least_squares"])
+def test_gens_without_randomness_are_computed_once_for_all_seeds(gen: str, cache: EmbeddingCache) -> None:
+    once = counted(grid(gen=[gen]), cache)
+    assert once
+    assert counted(grid(gen=[gen], seed=[0, 1, 2]), cache) == once
+
+
+@pytest.mark.parametrize("gen", ["random", "fps"])
+def test_gens_that_draw_are_computed_once_per_seed(gen: str, cache: EmbeddingCache) -> None:
+    calls = counted(grid(gen=[gen], seed=[0, 1, 2], metric=["euclidean", "cosine"]), cache)
+    assert calls[gen] == LABELS * 3
+    assert calls["samples"] == LABELS
+
+
+def test_second_moments_serve_both_least_squares_gens_every_k_seed_and_task(cache: EmbeddingCache) -> None:
+    cells = grid(gen=["k_least_squares"], k=[2, 3], seed=[0, 1]) + grid(gen=["least_squares"], seed=[0, 1])
+    calls = counted(cells, cache)
+    assert calls["moment"] == LABELS
+    assert calls["factorization"] == len(TASKS)
+    assert calls["kmeans"] == LABELS * 2 * 2
+    assert calls["solve"] == len(TASKS) * (2 * 2 + 1)
+
+
+def test_another_lambda_is_another_factorisation_of_the_same_moments(cache: EmbeddingCache) -> None:
+    calls = counted(grid(gen=["least_squares"], weight_decay=[0.1, 0.2]), cache)
+    assert calls["moment"] == LABELS
+    assert calls["factorization"] == len(TASKS) * 2
+
+
+def test_k_least_squares_shares_the_clustering_of_kmeans(cache: EmbeddingCache) -> None:
+    calls = counted(grid(gen=["kmeans", "k_least_squares"], k=[2, 3], seed=[0, 1]), cache)
+    assert calls["kmeans"] == LABELS * 2 * 2
+
+
+def test_cells_that_are_equal_by_construction_are_one_computation(cache: EmbeddingCache) -> None:
+    cells = grid(gen=["kmeans"], k=[1], seed=[0, 1]) + grid(gen=["mean"], agg=["max", "mnn"], metric=["cosine"], m=[1])
+    calls = counted(cells, cache)
+    assert calls["kmeans"] == 0
+    assert calls["mean"] == LABELS
+
+
+# --- Searches --------------------------------------------------------------------------------------------------------
+
+
+def test_one_pass_of_inner_products_serves_three_metrics_under_every_scaling(
+    cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = 0
+    lock = threading.Lock()
+    inner_products = distances.inner_products
+
+    def counting(queries: NDArray[np.float32], proxies: NDArray[np.float32]) -> NDArray[np.float32]:
+        nonlocal scores
+        with lock:
+            scores += len(queries) * len(proxies)
+        return inner_products(queries, proxies)
+
+    monkeypatch.setattr(distances, "inner_products", counting)
+    scalings: dict[str, Any] = {"norm_post": ["none", "l2"], "norm_inf": ["none", "l2"]}
+    cells = grid(gen=["kmeans"], agg=["max"], metric=["inner_product", "cosine", "euclidean"], **scalings)
+    cells += grid(gen=["kmeans"], agg=["mnn"], metric=["cosine", "euclidean"], m=[2, 5], **scalings)
+    assert counted(cells, cache)["inner_products"] == 1
+    assert scores == N_TEST * LABELS * 3
+
+
+def test_one_search_serves_every_m_and_both_weightings(cache: EmbeddingCache) -> None:
+    votes: dict[str, Any] = {"m": [1, 2, 5, 1000], "weighting": ["uniform", "inverse_distance"]}
+    for metric in ("euclidean", "manhattan", "mahalanobis"):
+        assert counted(grid([ALL], gen=["all"], agg=["mnn"], metric=[metric], **votes), cache)["searches"] == 1
+
+
+def test_manhattan_needs_a_pass_for_every_normalisation_and_none_for_every_task(cache: EmbeddingCache) -> None:
+    axes: dict[str, Any] = {"norm_post": ["none", "l2"], "norm_inf": ["none", "l2"], "m": [1, 5]}
+    assert counted(grid(gen=["all"], agg=["mnn"], metric=["manhattan"], **axes), cache)["manhattan"] == 4
+
+
+def test_mahalanobis_is_that_of_a_tasks_own_proxies(cache: EmbeddingCache) -> None:
+    axes: dict[str, Any] = {"norm_inf": ["none", "l2"], "m": [1, 5]}
+    calls = counted(grid(gen=["all"], agg=["mnn"], metric=["mahalanobis"], **axes), cache)
+    assert calls["mahalanobis"] == len(TASKS) * 2
+
+
+def test_quantile_makes_proxies_of_a_tasks_own(cache: EmbeddingCache) -> None:
+    cells = grid(gen=["kmeans"], norm_post=["quantile"], metric=["inner_product", "cosine", "euclidean"])
+    assert counted(cells, cache)["inner_products"] == len(TASKS)
+
+
+def test_queries_are_normalised_once(cache: EmbeddingCache) -> None:
+    calls = counted(grid(gen=["kmeans", "mean", "all"], agg=["mnn"], **READOUTS), cache)
+    assert calls["queries"] == LABELS * 2
+
+
+# --- Between runs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineSettings:
+    """Settings with a cache of proxies that keeps also what took no time."""
+    monkeypatch.setattr(ProxyCache, "WORTH_SECONDS", 0.0)
+    return EngineSettings(threads=2, memory_gb=1.0, proxy_cache=tmp_path / "proxies")
+
+
+def files(settings: EngineSettings) -> list[Path]:
+    assert settings.proxy_cache is not None
+    return sorted(settings.proxy_cache.rglob("*.safetensors"))
+
+
+def test_a_second_run_reads_clusterings_and_medoids(cache: EmbeddingCache, kept: EngineSettings) -> None:
+    cells = grid(gen=["kmeans", "k_least_squares", "kmedoids"], k=[2, 3])
+    first, second = counted(cells, cache, kept), counted(cells, cache, kept)
+    assert (first["kmeans"], first["kmedoids"], first["distances"]) == (LABELS * 2, LABELS * 2, LABELS)
+    assert (second["kmeans"], second["kmedoids"], second["distances"]) == (0, 0, 0)
+
+
+def test_proxies_are_those_of_one_content_and_no_other(kept: EngineSettings, tmp_path: Path) -> None:
+    cells = grid(gen=["kmeans"])
+    for seed in (0, 1):
+        other = EmbeddingCache(tmp_path / str(seed))
+        data.write(other, data.blobs(train_sizes=dict.fromkeys(range(6), 20), seed=seed))
+        assert counted(cells, other, kept)["kmeans"] == LABELS
+
+
+DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut in the header": lambda content: content[:20],
+    "cut in the data": lambda content: content[:-3],
+    "one bit": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+    "not ours": lambda content: b"something else entirely",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_computed_again_and_mended(
+    damage: str, cache: EmbeddingCache, kept: EngineSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = grid(gen=["kmeans"])
+    before = {outcome.cell: outcome.n_correct for outcome in run(cells, cache, kept)}
+    path = files(kept)[0]
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    calls: Counter[str] = Counter()
+    assert {outcome.cell: outcome.n_correct for outcome in run(cells, cache, kept, calls=calls)} == before
+    assert calls["kmeans"] == 1
+    assert counted(cells, cache, kept)["kmeans"] == 0
+
+
+def test_what_is_quickly_computed_is_not_kept(
+    cache: EmbeddingCache, kept: EngineSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ProxyCache, "WORTH_SECONDS", 3600.0)
+    counted(grid(gen=["kmeans"]), cache, kept)
+    assert files(kept) == []
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing_but_time(
+    cache: EmbeddingCache, kept: EngineSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "proxies").write_text("a file where the folder should be")
+    assert counted(grid(gen=["kmeans"]), cache, kept)["kmeans"] == LABELS
+
+
+def test_the_oldest_files_go_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProxyCache, "WORTH_SECONDS", 0.0)
+    array = np.zeros(25_000, np.float32)  # 100 kB
+    generous, small = ProxyCache(tmp_path), ProxyCache(tmp_path, max_gb=3.5e-4)
+    computed: list[int] = []
+
+    def make(number: int) -> Timed[dict[str, NDArray[Any]]]:
+        computed.append(number)
+        return Timed({"array": array}, 1.0)
+
+    for number in range(5):
+        generous.get((number,), partial(make, number))
+        newest = max(tmp_path.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+        os.utime(newest, (number - 1000 + time.time(), number - 1000 + time.time()))
+    small.prune()
+    computed.clear()
+    for number in range(5):
+        generous.get((number,), partial(make, number))
+    assert computed == [0, 1]
+    ProxyCache(None).prune()
+    ProxyCache(tmp_path / "never made").prune()
+
+
+# --- Failures --------------------------------------------------------------------------------------------------------
+
+
+def failing(*_: object, **__: object) -> Any:
+    raise StageError("this stage fails in this test")
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "depends"),
+    [
+        (selection, "fps", lambda s: s.gen == "fps"),
+        (clustering, "kmeans", lambda s: s.gen in ("kmeans", "k_least_squares")),
+        (clustering, "pairwise_distances", lambda s: s.gen == "kmedoids"),
+        (distances, "manhattan_distances", lambda s: s.metric == "manhattan"),
+        (whitening, "fit", lambda s: s.metric == "mahalanobis"),
+        (normalization, "quantile", lambda s: s.norm_post == "quantile"),
+    ],
+)
+def test_a_stage_fails_the_cells_that_depend_on_it_and_no_others(
+    module: Any,
+    function: str,
+    depends: Callable[[Any], bool],
+    cache: EmbeddingCache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gens = ["mean", "kmeans", "kmedoids", "fps", "least_squares", "k_least_squares"]
+    cells = grid(
+        [ALL, EVEN],
+        gen=gens,
+        norm_post=["none", "quantile"],
+        metric=["inner_product", "manhattan", "mahalanobis"],
+    )
+    monkeypatch.setattr(module, function, failing)
+    outcomes = list(run(cells, cache, PLAIN))
+    assert len(outcomes) == len(cells)
+    assert {outcome.cell for outcome in outcomes if outcome.status == FAILED} == {
+        cell for cell in cells if depends(cell.scheme)
+    }
+    for outcome in outcomes:
+        if outcome.status == FAILED:
+            assert outcome.error == "StageError: this stage fails in this test"
+            assert (outcome.n_correct, outcome.accuracy, outcome.f1, outcome.gen_seconds) == (None, None, None, None)
+            assert outcome.fingerprint
+            assert outcome.computation_id
+        else:
+            assert outcome.error is None
+            assert outcome.n_test
+
+
+def test_a_label_fails_the_tasks_that_hold_it(cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    kmeans = clustering.kmeans
+    of_label_3 = 20 + 3
+
+    def picky(x: NDArray[np.float32], k: int, seed: int) -> clustering.Clustering:
+        if len(x) == of_label_3:
+            raise MemoryError("too large")
+        return kmeans(x, k, seed)
+
+    monkeypatch.setattr(clustering, "kmeans", picky)
+    outcomes = {o.cell.task: o for o in run(grid(gen=["kmeans"]), cache, PLAIN)}
+    assert {task: outcome.error for task, outcome in outcomes.items()} == {
+        ALL: "MemoryError: too large",
+        EVEN: None,
+        ODD: "MemoryError: too large",
+        SHORT: None,
+    }
+
+
+def test_missing_embeddings_fail_their_own_cells(cache: EmbeddingCache) -> None:
+    absent = data.task(data.clean())
+    outcomes = {o.cell.task: o for o in run(grid([ALL, absent], gen=["mean"]), cache, PLAIN)}
+    assert outcomes[ALL].status == OK
+    assert outcomes[absent].status == FAILED
+    assert (outcomes[absent].error or "").startswith("MissingEmbeddingsError: there are no embeddings of toy")
+
+
+# --- Interruptions ---------------------------------------------------------------------------------------------------
+
+
+class PreemptedError(RuntimeError):
+    """What submitit raises in the main thread when SLURM takes the node away: an ordinary exception."""
+
+
+@pytest.fixture
+def preemptible() -> Iterator[int]:
+    """A signal whose handler raises an ordinary exception in the main thread."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise PreemptedError
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    yield signal.SIGUSR1
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize(("module", "function"), [(selection, "fps"), (distances, "inner_products")])
+def test_what_a_signal_raises_is_never_taken_for_the_failure_of_a_cell(
+    module: Any, function: str, cache: EmbeddingCache, preemptible: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(module, function)
+    sent = threading.Event()
+
+    def preempted(*arguments: Any) -> Any:
+        if not sent.is_set():
+            sent.set()
+            os.kill(os.getpid(), preemptible)
+            time.sleep(0.1)
+        return original(*arguments)
+
+    monkeypatch.setattr(module, function, preempted)
+    outcomes: list[Outcome] = []
+    with pytest.raises(PreemptedError):
+        outcomes.extend(run(grid(gen=["mean", "fps", "kmeans"]), cache, PLAIN))
+    assert sent.is_set()
+    assert all(outcome.status == OK for outcome in outcomes)
+
+
+def test_what_the_consumer_raises_ends_the_threads(cache: EmbeddingCache) -> None:
+    before = threading.active_count()
+    outcomes = run(grid(gen=["mean", "kmeans"]), cache, PLAIN)
+    next(outcomes)
+    outcomes.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_jobs_of_a_run_that_was_given_up_never_start() -> None:
+    started: list[int] = []
+    release = threading.Event()
+
+    def job(number: int) -> int:
+        started.append(number)
+        release.wait(10)
+        return number
+
+    def give_up(crew: Workers[int]) -> None:
+        for number in range(5):
+            crew.submit(job, number)
+        release.set()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), workers(1) as crew:
+        give_up(crew)
+    assert started in ([], [0])
+
+
+def test_a_failure_is_computed_once_and_told_to_all_who_ask() -> None:
+    calls: Counter[str] = Counter()
+    memory = StageMemory(calls)
+    for _ in range(3):
+        with pytest.raises(StageError, match="this stage fails"):
+            memory.get(("stage", 1), failing)
+    assert calls == {"stage": 1}
+    memory.forget("another")
+    assert memory.get(("other",), lambda: 3).value == 3
+    memory.forget()
+    with pytest.raises(StageError):
+        memory.get(("stage", 1), failing)
+    assert calls["stage"] == 2

@@ -1,0 +1,252 @@
+"""What each launcher can run at once, and the batch scripts of SLURM. No SLURM is needed here."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf  # type: ignore[import-untyped]
+from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf  # type: ignore[import-untyped]
+from imprint_sweep import launch
+from imprint_sweep.errors import SweepError
+from imprint_sweep.launch import (
+    MAX_SHARDS,
+    Resources,
+    failures,
+    prepare_environment,
+    submission_line,
+    submit,
+    write_batch_script,
+)
+
+Node = dict[str, Any]
+BASIC: Node = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
+JOBLIB: Node = asdict(JobLibLauncherConf())
+LOCAL: Node = asdict(LocalQueueConf())
+SLURM: Node = asdict(SlurmQueueConf()) | {"name": "imprint_sweep", "submitit_folder": "somewhere"}
+UNKNOWN: Node = {"_target_": "somebody.elses.RayLauncher"}
+LAUNCHERS = {"basic": BASIC, "joblib": JOBLIB, "submitit_local": LOCAL, "submitit_slurm": SLURM, "RayLauncher": UNKNOWN}
+
+
+def resources(launcher: Node, cores: int, *, threads: int | None = None, shards: int | None = None) -> Resources:
+    """The resources of a launcher on a machine with so many cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "available_cores", lambda: cores)
+        return Resources.of(launcher, threads=threads, shards=shards)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "cores", "given", "expected"),
+    [
+        (BASIC, 8, {}, Resources("basic", 1, 8)),
+        (BASIC, 8, {"threads": 3, "shards": 5}, Resources("basic", 1, 3)),
+        (JOBLIB, 8, {}, Resources("joblib", 8, 1)),
+        (JOBLIB, 8, {"threads": 3}, Resources("joblib", 2, 3)),
+        (JOBLIB | {"n_jobs": -2}, 8, {}, Resources("joblib", 7, 1)),
+        (JOBLIB | {"n_jobs": -20}, 8, {}, Resources("joblib", 1, 8)),
+        (JOBLIB | {"n_jobs": 3}, 8, {}, Resources("joblib", 3, 2)),
+        (JOBLIB | {"n_jobs": 16}, 8, {}, Resources("joblib", 8, 1)),
+        (JOBLIB | {"n_jobs": None}, 8, {}, Resources("joblib", 1, 8)),
+        (LOCAL, 8, {}, Resources("submitit_local", 8, 1)),
+        (LOCAL, 8, {"shards": 3}, Resources("submitit_local", 3, 2)),
+        (LOCAL, 8, {"shards": 30}, Resources("submitit_local", 8, 1)),
+        (LOCAL | {"cpus_per_task": 4}, 8, {}, Resources("submitit_local", 2, 4)),
+        (LOCAL | {"cpus_per_task": 40}, 8, {}, Resources("submitit_local", 1, 8)),
+        (SLURM, 2, {}, Resources("submitit_slurm", None, 1)),
+        (SLURM | {"cpus_per_task": 16}, 2, {}, Resources("submitit_slurm", None, 16)),
+        (SLURM | {"cpus_per_task": 16}, 2, {"threads": 4}, Resources("submitit_slurm", None, 4)),
+        (UNKNOWN, 4, {}, Resources("RayLauncher", 4, 1)),
+    ],
+)
+def test_what_a_launcher_gives(launcher: Node, cores: int, given: dict[str, int], expected: Resources) -> None:
+    assert resources(launcher, cores, **given) == expected
+
+
+@given(
+    launcher=st.sampled_from([BASIC, JOBLIB, LOCAL, UNKNOWN]),
+    cores=st.integers(1, 130),
+    threads=st.none() | st.integers(1, 130),
+    shards=st.none() | st.integers(1, 2000),
+    n_jobs=st.integers(-130, 130),
+    cpus=st.none() | st.integers(1, 130),
+)
+def test_workers_times_threads_never_exceed_the_cores(
+    launcher: Node, cores: int, threads: int | None, shards: int | None, n_jobs: int, cpus: int | None
+) -> None:
+    node = launcher | ({"n_jobs": n_jobs} if launcher is JOBLIB else {"cpus_per_task": cpus})
+    if threads is not None and threads > cores:
+        with pytest.raises(SweepError, match=rf"^sweep\.threads={threads}, but this process was given {cores} cores$"):
+            resources(node, cores, threads=threads, shards=shards)
+        return
+    found = resources(node, cores, threads=threads, shards=shards)
+    assert found.workers is not None
+    assert found.workers >= 1
+    assert found.threads >= 1
+    assert found.workers * found.threads <= cores
+    assert threads in (None, found.threads)
+
+
+@pytest.mark.parametrize(
+    ("found", "core_seconds", "expected"),
+    [
+        (Resources("basic", 1, 8), 1e6, 1),
+        (Resources("joblib", 4, 2), 1e6, 12),
+        (Resources("joblib", 1, 2), 1e6, 1),
+        (Resources("submitit_local", 4, 2), 1e6, 4),
+        (Resources("submitit_slurm", None, 2), 10.0, 1),
+        (Resources("submitit_slurm", None, 2), 0.0, 1),
+        (Resources("submitit_slurm", None, 2), 12_000.0, 10),
+        (Resources("submitit_slurm", None, 2), 1e12, MAX_SHARDS),
+    ],
+)
+def test_how_many_shards_are_made(found: Resources, core_seconds: float, expected: int) -> None:
+    assert found.shards(core_seconds, None) == expected
+    assert found.shards(core_seconds, 7) == 7
+
+
+@pytest.mark.parametrize("kind", LAUNCHERS)
+def test_more_than_a_thousand_shards_are_refused(kind: str) -> None:
+    found = resources(LAUNCHERS[kind], 4)
+    assert found.shards(1.0, 1000) == 1000
+    with pytest.raises(SweepError, match=r"^sweep\.shards=1001: SLURM takes at most 1000 tasks into an array$"):
+        found.shards(1.0, 1001)
+
+
+# --- Batch scripts ---------------------------------------------------------------------------------------------------
+
+
+def script(tmp_path: Path, *, shards: int = 12, threads: int = 3, plan: str = "plan.npz", **launcher: object) -> str:
+    """The text of a batch script."""
+    path = tmp_path / "sweep.sbatch"
+    overrides = ["sweep.retry_failed=true", f"shard.plan='{plan}'"]
+    write_batch_script(path, SLURM | launcher, shards=shards, overrides=overrides, threads=threads)
+    return path.read_text()
+
+
+def directives(text: str) -> Mapping[str, str]:
+    """The ``#SBATCH`` lines by name."""
+    lines = (line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH --"))
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def started(text: str, *, index: int) -> list[str]:
+    """What the shell makes of the script's last line in one task of the array."""
+    last = text.rstrip().splitlines()[-1]
+    command = last[last.index(shlex.quote(sys.executable)) :]
+    printing = f"printf '%s\\n' {command}"
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(index)}
+    done = subprocess.run(["bash", "-c", printing], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_a_script_asks_for_what_the_launcher_was_given(tmp_path: Path) -> None:
+    text = script(
+        tmp_path,
+        partition="big",
+        mem_gb=8,
+        timeout_min=90,
+        constraint="avx512",
+        array_parallelism=7,
+        signal_delay_s=60,
+        setup=["module load cuda", "export A='b c'"],
+        additional_parameters={"reservation": "weekend"},
+        cpus_per_task=99,
+    )
+    asked = directives(text)
+    expected = {
+        "partition": "big",
+        "mem": "8GB",
+        "time": "90",
+        "constraint": "avx512",
+        "array": "0-11%7",
+        "cpus-per-task": "3",
+        "job-name": "imprint_sweep",
+        "reservation": "weekend",
+        "signal": "TERM@60",
+    }
+    assert {name: asked.get(name) for name in expected} == expected
+    lines = text.splitlines()
+    assert lines.index("module load cuda") < lines.index("export A='b c'") < lines.index("export SRUN_CPUS_PER_TASK=3")
+    assert lines.index("export SRUN_CPUS_PER_TASK=3") < next(i for i, line in enumerate(lines) if "srun" in line[:5])
+    assert Path(asked["output"]).parent.is_dir()
+
+
+def test_a_task_starts_its_shard(tmp_path: Path) -> None:
+    plan = "/a folder/with 'quotes' and $HOME/plan.npz"
+    assert started(script(tmp_path, plan=plan), index=5) == [
+        sys.executable,
+        "-m",
+        "imprint_sweep",
+        "sweep.retry_failed=true",
+        f"shard.plan='{plan}'",
+        "shard.index=5",
+    ]
+
+
+def test_one_shard_is_an_array_of_one(tmp_path: Path) -> None:
+    assert directives(script(tmp_path, shards=1))["array"] == "0-0%1"
+
+
+def test_a_script_is_written_where_there_is_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_slurm = script(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert script(tmp_path) == with_slurm
+
+
+def test_the_shell_can_read_a_script(tmp_path: Path) -> None:
+    script(tmp_path, setup=["module load cuda"])
+    subprocess.run(["bash", "-n", str(tmp_path / "sweep.sbatch")], check=True)
+
+
+# --- Submitting ------------------------------------------------------------------------------------------------------
+
+
+def fake_sbatch(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """Let an sbatch of our own be the only one."""
+    path = folder / "sbatch"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_the_array_that_was_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_sbatch(tmp_path, monkeypatch, '[ "$1" = --parsable ] && [ "$2" = "/a b/sweep.sbatch" ] && echo "417;cluster"')
+    assert submit(Path("/a b/sweep.sbatch")) == "417"
+    assert submission_line(Path("/a b/sweep.sbatch")) == "sbatch '/a b/sweep.sbatch'"
+
+
+def test_sbatch_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_sbatch(tmp_path, monkeypatch, "echo 'sbatch: error: invalid partition specified: big' >&2; exit 1")
+    with pytest.raises(SweepError, match=r"^sbatch refused sweep\.sbatch: sbatch: error: invalid partition .*: big$"):
+        submit(Path("sweep.sbatch"))
+
+
+def test_a_machine_without_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SweepError, match=r"^there is no sbatch on this machine; .*: sbatch 'a b\.sbatch'$"):
+        submit(Path("a b.sbatch"))
+
+
+def test_failed_shards_are_named() -> None:
+    good = JobReturn(status=JobStatus.COMPLETED)
+    bad = JobReturn(status=JobStatus.FAILED)
+    bad.return_value = OSError("disk full")
+    assert failures([good, bad, good]) == ["shard 1: OSError: disk full"]
+    assert failures([]) == []
+
+
+def test_steps_of_launched_jobs_get_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SRUN_CPUS_PER_TASK", "1")
+    prepare_environment(5)
+    assert os.environ["SRUN_CPUS_PER_TASK"] == "5"
