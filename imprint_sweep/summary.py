@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from imprint_sweep.plan import Plan
 
 SHOWN = 20
+OUTCOME_FIELDS = ("accuracy", "n_correct", "n_test", "f1_macro", "gen_seconds", "n_proxies", "eval_seconds")
 _SCHEME_AXES = {
     "n_shot": "n_shot",
     "norm.pre": "norm_pre",

@@ -26,7 +26,7 @@ from imprint_sweep import engine
 from imprint_sweep.cell import METHOD_VERSION, Cell
 from imprint_sweep.config import Settings
 from imprint_sweep.cost import Estimate, estimate
-from imprint_sweep.embeddings import EmbeddingCache, EntryKey, remedy
+from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import MissingEmbeddingsError, SweepError
 from imprint_sweep.invocation import command
 from imprint_sweep.launch import (
@@ -44,8 +44,8 @@ from imprint_sweep.plan import Plan, Sources, look_up, shards
 from imprint_sweep.progress import Progress, Reporter, duration, watching
 from imprint_sweep.request import Request
 from imprint_sweep.resources import available_cores
-from imprint_sweep.store import Lookup, Provenance, ResultStore
-from imprint_sweep.summary import accuracy_table, outcome_lines
+from imprint_sweep.store import LookUp, Provenance, ResultStore, Snapshot, load_results
+from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines
 
 PLAN = "plan.npz"
 ABOUT = "sweep.json"
@@ -68,7 +68,7 @@ class Work:
 
     plan: Plan
     sources: Sources
-    rows: Lookup
+    rows: LookUp
     todo: NDArray[np.bool_]
 
     @cached_property
@@ -137,24 +137,20 @@ def run_cells(
     store = ResultStore(settings.results)
     store.check_writable()
     work = find_work(plan, settings, since=since)
-    before = _earlier_results(work, store) if since is not None else {}
+    provenance = Provenance.here(sweep)
+    before = store.snapshot(provenance=provenance) if since is not None else None
     how = engine.EngineSettings(
         threads=min(settings.threads or available_cores(), available_cores()),
         memory_gb=settings.memory_gb,
         proxy_cache=settings.proxies,
     )
     cells = work.remaining.cells(np.arange(len(work.remaining)))
-    with _terminable(), store.writer(Provenance.here(sweep)) as writer:
+    with _terminable(), store.writer(provenance) as writer:
         for outcome in engine.run(cells, EmbeddingCache(settings.embeddings), how):
             writer.add(outcome)
             report(outcome)
-            earlier = before.get((outcome.cell.cell_id, outcome.fingerprint))
-            if earlier is not None and outcome.status == OK and earlier != outcome.n_correct:
-                print(
-                    f"WARNING: cell {outcome.cell.cell_id} now has n_correct={outcome.n_correct}, an older row of the "
-                    f"same identity has {earlier}: another CPU type or package version, or a bug. Both rows are kept.",
-                    file=sys.stderr,
-                )
+            if before is not None:
+                _report_conflicts(before, outcome)
 
 
 def run_single(cell: Cell, settings: Settings) -> None:
@@ -165,15 +161,15 @@ def run_single(cell: Cell, settings: Settings) -> None:
         SystemExit: code 1 if the cell failed.
     """
     since = datetime.now(UTC) if settings.force else None
-    store = ResultStore(settings.results)
-    store.check_writable()
+    ResultStore(settings.results).check_writable()
     plan = Plan.single(cell)
     make_bundled_embeddings(look_up(plan, EmbeddingCache(settings.embeddings)).missing, settings)
     work = find_work(plan, settings, since=since)
     if missing := work.missing():
-        raise MissingEmbeddingsError(missing_message(missing))
+        raise MissingEmbeddingsError(missing_message(missing, settings))
     if work.rows.done[0]:
-        row = store.row(cell.cell_id, fingerprint=work.sources.fingerprint[0].decode())
+        rows = load_results(settings.results)
+        row = rows[rows["cell_id"] == cell.cell_id].iloc[-1].to_dict()
         print("\n".join(["done before (force=true computes it again):", *outcome_lines(row, settings.results)]))
         return
     outcomes: list[Outcome] = []
@@ -182,7 +178,8 @@ def run_single(cell: Cell, settings: Settings) -> None:
     if outcome.status != OK:
         print(f"error: the cell failed: {outcome.error}", file=sys.stderr)
         raise SystemExit(1)
-    print("\n".join(outcome_lines(store.row(cell.cell_id, fingerprint=outcome.fingerprint), settings.results)))
+    row = {name: getattr(outcome, name) for name in OUTCOME_FIELDS}
+    print("\n".join(outcome_lines({**row, "cell_id": cell.cell_id}, settings.results)))
 
 
 class Hydra(Protocol):
@@ -220,7 +217,7 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
     print(_summary(request, work, n_shards, core_seconds, resources), flush=True)
     missing = work.missing()
     if missing:
-        message = f"{int(work.blocked.sum()):,} cells wait for embeddings. {missing_message(missing)}"
+        message = f"{int(work.blocked.sum()):,} cells wait for embeddings. {missing_message(missing, settings)}"
         if not settings.dry_run and not settings.allow_missing:
             raise MissingEmbeddingsError(message)
         print(f"note: {message}", flush=True)
@@ -319,9 +316,10 @@ def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> 
     )
 
 
-def missing_message(missing: Sequence[EntryKey]) -> str:
+def missing_message(missing: Sequence[EntryKey], settings: Settings) -> str:
     """One line that says which embeddings are missing and which commands make them."""
-    commands = list(dict.fromkeys(remedy(key) for key in missing))
+    cache = EmbeddingCache(settings.embeddings)
+    commands = list(dict.fromkeys(cache.remedy(key) for key in missing))
     shown = "; ".join(commands[:3]) + (f"; and {len(commands) - 3} more" if len(commands) > 3 else "")
     return f"there are no embeddings of {missing[0]}; make them with: {shown}"
 
@@ -355,15 +353,13 @@ def _show(request: Request, plan: Plan, settings: Settings, *, since: datetime |
         print(table, flush=True)
 
 
-def _earlier_results(work: Work, store: ResultStore) -> dict[tuple[str, str], int]:
-    """n_correct of the good rows that exist for cells about to be recomputed."""
-    plan = work.remaining
-    fingerprint = work.sources.fingerprint[work.todo]
-    rows = store.look_up(plan.cell_id, fingerprint, method_version=METHOD_VERSION)
-    return {
-        (plan.cell_id[i].decode(), fingerprint[i].decode()): int(rows.n_correct[i])
-        for i in np.flatnonzero(rows.done).tolist()
-    }
+def _report_conflicts(before: Snapshot, outcome: Outcome) -> None:
+    """Say loudly that a recomputed result differs from a row of the same identity."""
+    for conflict in before.conflicts([outcome]):
+        print(
+            f"WARNING: {conflict}. Another CPU type or another version of a package, or a bug. Both rows are kept.",
+            file=sys.stderr,
+        )
 
 
 @contextmanager
