@@ -1,7 +1,8 @@
 """Distances between queries and proxies: exact in float64, and fast in float32 (method, section 7).
 
-The *exact* value of a pair is defined by one order of summation: :data:`LANES` partial sums over the features, each taking
-every ``LANES``-th one, then the lanes in order, then the features left over. It depends on nothing but the two vectors.
+The *exact* value of a pair is defined by one order of summation: :data:`LANES` partial sums over the features, each
+taking every ``LANES``-th one, then the lanes in order, then the features left over. It depends on nothing but the two
+vectors.
 The *fast* values are matrices; they only narrow down which pairs need an exact value.
 """
 
@@ -64,7 +65,8 @@ def inner_products(queries: NDArray[np.float32], proxies: NDArray[np.float32]) -
     Returns:
         (b, p) float32, each within ``error_bound(d) |q| |p|`` of the exact value.
     """
-    scores: NDArray[np.float32] = queries @ proxies.T
+    with np.errstate(over="ignore", invalid="ignore"):  # lengths that could overflow are no case for a filter
+        scores: NDArray[np.float32] = queries @ proxies.T
     return scores
 
 
@@ -141,14 +143,14 @@ def exact(
     return out
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def dissimilarity(metric, q, p, q_length, p_length, rest, lanes):  # type: ignore[no-untyped-def]
     """The exact value of one pair; `lanes` is scratch of LANES float64. Callable from compiled code only."""
     d = q.shape[0]
     whole = d - d % LANES
     lanes[:] = 0.0
     total = 0.0
-    if metric == INNER_PRODUCT or metric == COSINE:
+    if metric in (INNER_PRODUCT, COSINE):
         for i in range(0, whole, LANES):
             a = q[i : i + LANES]
             b = p[i : i + LANES]
@@ -188,7 +190,7 @@ def dissimilarity(metric, q, p, q_length, p_length, rest, lanes):  # type: ignor
     return np.sqrt(total + rest)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _pairs(metric, queries, proxies, q_lengths, p_lengths, rest, query, proxy, out):  # type: ignore[no-untyped-def]
     lanes = np.empty(LANES)
     for i in range(query.shape[0]):
@@ -196,7 +198,7 @@ def _pairs(metric, queries, proxies, q_lengths, p_lengths, rest, query, proxy, o
         out[i] = dissimilarity(metric, queries[a], proxies[b], q_lengths[a], p_lengths[b], rest[a], lanes)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _lengths(rows, out):  # type: ignore[no-untyped-def]
     lanes = np.empty(LANES)
     for i in range(rows.shape[0]):
@@ -204,7 +206,7 @@ def _lengths(rows, out):  # type: ignore[no-untyped-def]
 
 
 # Reassociation is what lets the sums over features use vector registers; any order keeps the error bound.
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _manhattan(queries, proxies, out):  # type: ignore[no-untyped-def]
     # 4 x 4 pairs at a time: each feature that is loaded takes part in four differences.
     b, d = queries.shape

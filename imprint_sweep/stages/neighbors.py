@@ -1,8 +1,8 @@
 """The nearest proxies of each query, exactly (method, section 7: float32 filters, float64 decides).
 
-A filter value v of a pair comes with a bound e: the exact value, put into v's terms, lies within v - e .. v + e. The m-th
-smallest v + e is a ceiling for the m-th nearest, so only pairs with v - e below it can be among the m nearest. Those few
-are scored in float64; they alone decide.
+A filter value v of a pair comes with a bound e: the exact value, put into v's terms, lies within v - e .. v + e. The
+m-th smallest v + e is a ceiling for the m-th nearest, so only pairs with v - e below it can be among the m nearest.
+Those few are scored in float64; they alone decide.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Neighbors:
     """The m nearest proxies of each query.
 
     Args:
-        position: (b, m) int32, nearest first, equally near ones by position; positions count along the columns asked for.
+        position: (b, m) int32, nearest first, equally near ones by position; positions count along the columns asked
+            for.
         distance: (b, m) float64 exact values; undefined (0) where they were not asked for.
     """
 
@@ -39,8 +40,10 @@ class Neighbors:
 class Filter:
     """How filter scores S (b, p) bound the exact values of one view.
 
-    For query q and proxy j the exact value is a monotone function of something between
-    ``add_low[j] + low[q] mul[j] S[q, j] - err[j]`` and ``add_high[j] + high[q] mul[j] S[q, j] + err[j]``.
+    For query q and proxy j the true value is a monotone function of something between
+    ``add_low[j] + low[q] mul[j] S[q, j] - err_scale[q] err[j]`` and
+    ``add_high[j] + high[q] mul[j] S[q, j] + err_scale[q] err[j]``. The exact value is that in float64: where two of
+    these things are within ``rounding[q]`` of each other, their exact values may be equal, or in the wrong order.
     All float32; ``usable`` is False where lengths are so extreme that float32 promises nothing: then every pair is
     scored exactly.
     """
@@ -52,6 +55,7 @@ class Filter:
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     err_scale: NDArray[np.float32]
+    rounding: NDArray[np.float32]
     usable: bool
 
 
@@ -63,9 +67,10 @@ def product_filter(
     Args:
         metric: ``"inner_product"``, ``"cosine"``, ``"euclidean"`` or ``"mahalanobis"``.
         raw_queries, raw_proxies: what the scores were computed from, (b, d) and (p, d).
-        queries, proxies: the vectors of the view: the same rows, each scaled by a number of its own.
+        queries, proxies: the vectors of the view: the same rows, as they are or divided by their lengths.
     """
-    bound = error_bound(raw_queries.rows.shape[1])
+    d = raw_queries.rows.shape[1]
+    bound = error_bound(d)
     usable = _moderate(raw_queries) and _moderate(raw_proxies) and _moderate(queries) and _moderate(proxies)
     q_scale = _ratio(queries.lengths, raw_queries.lengths)
     p_scale = _ratio(proxies.lengths, raw_proxies.lengths)
@@ -79,8 +84,11 @@ def product_filter(
         return _filter(np.zeros(len(proxies)), np.zeros(len(proxies)), p_scale, p_length, row, row, bound, usable)
     squares = p_length**2
     row = -2.0 * q_scale
+    # The filter leaves out what all proxies of a query share. Exact values hold it, and its rounding with it: a query
+    # a billion times longer than its proxies is as far from all of them.
+    rounding = _rounding(d) * (queries.lengths**2 + queries.rest)
     return _filter(
-        squares, 2.0 * bound * squares, p_scale, p_length, row, row, 4.0 * bound * queries.lengths, usable
+        squares, 2.0 * bound * squares, p_scale, p_length, row, row, 4.0 * bound * queries.lengths, usable, rounding
     )
 
 
@@ -136,6 +144,7 @@ def nearest(
         view.low,
         view.high,
         view.err_scale,
+        view.rounding,
         view.usable,
         CODES[metric],
         queries.rows,
@@ -161,6 +170,7 @@ def _filter(
     high: NDArray[np.float64],
     err_scale: NDArray[np.float64] | float,
     usable: bool,
+    rounding: NDArray[np.float64] | float = 0.0,
 ) -> Filter:
     with np.errstate(over="ignore"):  # where it overflows, the filter is not usable
         return Filter(
@@ -171,8 +181,19 @@ def _filter(
             low=low.astype(np.float32),
             high=high.astype(np.float32),
             err_scale=np.broadcast_to(np.asarray(err_scale), low.shape).astype(np.float32),
+            rounding=np.broadcast_to(np.asarray(rounding), low.shape).astype(np.float32),
             usable=usable,
         )
+
+
+def _rounding(d: int) -> float:
+    """Bound of the rounding in comparing two squared float64 distances, relative to the square of the query's length.
+
+    A sum of d squares in the exact order, its root and the ``rest`` are off by at most d/64 + 140 units of 2^-53. Two
+    of them, each at most twice the sum of both squared lengths, make a factor of four; it is doubled. What the proxies'
+    lengths contribute is far below the filter's own bound.
+    """
+    return (d + 256) * 2.0**-50
 
 
 def _moderate(vectors: Vectors) -> bool:
@@ -185,7 +206,7 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
     return np.divide(a, b, out=np.zeros_like(a), where=b > 0.0)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _replace_largest(heap, x):  # type: ignore[no-untyped-def]
     """Put x in the place of the largest element of a max-heap."""
     m = heap.shape[0]
@@ -203,7 +224,7 @@ def _replace_largest(heap, x):  # type: ignore[no-untyped-def]
     heap[i] = x
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _nearest(  # type: ignore[no-untyped-def]
     scores,
     add_low,
@@ -213,6 +234,7 @@ def _nearest(  # type: ignore[no-untyped-def]
     low,
     high,
     err_scale,
+    rounding,
     usable,
     metric,
     queries,
@@ -256,6 +278,7 @@ def _nearest(  # type: ignore[no-untyped-def]
                             if values[i] < ceiling:
                                 _replace_largest(heap, values[i])
                                 ceiling = heap[0]
+            ceiling += rounding[q]
         count = 0
         offset = 0
         scale = low[q]

@@ -20,8 +20,8 @@ def votes(
 ) -> NDArray[np.int32]:
     """The labels that several ballots elect from one list of neighbours.
 
-    The m nearest are the first m of the M nearest, so one list serves every m. Votes are added in float64, nearest first;
-    among labels with equal votes the lowest wins.
+    The m nearest are the first m of the M nearest, so one list serves every m. Votes are added in float64, nearest
+    first; among labels with equal votes the lowest wins.
 
     Args:
         labels: (b, M) int32 label of each neighbour, nearest first.
@@ -44,7 +44,7 @@ def votes(
     return out
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _elect(labels, distances, inverse, counts, rows, n_labels, out):  # type: ignore[no-untyped-def]
     tally = np.empty(n_labels)
     for q in range(labels.shape[0]):
