@@ -1,69 +1,157 @@
-"""Merging many parts into a few sorted files, without losing a row whenever it is stopped."""
+"""Merge the parts of a results table into a few sorted ones; dying at any point loses no row.
+
+The merged parts are written first, whole, and only then the parts that they hold are removed. Whoever dies in between
+leaves rows twice, which no reader minds, and which the next compaction drops. Writers need not stop: what they add
+meanwhile is left alone. A second compaction at the same time is harmless for the same reason.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from imprint_sweep.store.parts import part_name, write_part
-from imprint_sweep.store.reading import part_files, read_parts
+from imprint_sweep.errors import StoreError
+from imprint_sweep.store.parts import (
+    COMPACTED,
+    SUFFIX,
+    TEMPORARY_SUFFIX,
+    list_parts,
+    read_parts,
+    unique_stem,
+    write_part,
+)
 from imprint_sweep.store.schema import SCHEMA
 
-ROWS = 1_000_000
-"""Rows of one merged file at most."""
+PARTS_KEY = b"imprint_sweep.parts"
+"""Key of the names of the parts that a merged part holds (JSON) in its metadata."""
+
+ROWS_PER_FILE = 1_000_000
+STALE_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """What a compaction did: files and rows before and after. Rows that were there twice are kept once."""
+    """What a compaction did.
 
-    files_before: int
-    files_after: int
+    Args:
+        parts_before, parts_after: parts that were merged, and into how many.
+        rows_before, rows_after: their rows; the difference are exact duplicates.
+        newer: parts left alone because a newer version of the package wrote columns that this one does not know.
+        damaged: parts that could not be read and were set aside.
+    """
+
+    parts_before: int
+    parts_after: int
     rows_before: int
     rows_after: int
+    newer: tuple[Path, ...] = ()
+    damaged: tuple[Path, ...] = ()
 
 
-def compact(root: Path) -> Compaction:
-    """Merge all parts of a table.
+def compact(root: Path, *, rows_per_file: int = ROWS_PER_FILE) -> Compaction:
+    """Merge the parts of a table. History stays: superseded and failed rows too.
 
-    The merged files are written first, each appearing whole, and then the parts deleted. Stopped in between, the table
-    holds some rows twice, which no reader counts and the next compaction drops. Parts that appear meanwhile stay.
+    Rows are sorted by cell_id, then by time. All of them are in memory at once (about 1 GB per million).
+
+    Args:
+        root: the folder of the table.
+        rows_per_file: rows of a merged part.
 
     Raises:
-        OSError: a file cannot be written or deleted.
+        StoreError: there is no such folder, or it cannot be read or written; nothing is lost then.
     """
-    files = part_files(root)
-    table = read_parts(root, SCHEMA.names, files=files)
-    rows = len(table)
-    merged = _without_copies(table)
-    written = []
-    for start in range(0, len(merged), ROWS):
-        path = root / part_name("compact")
-        write_part(path, merged.slice(start, ROWS))
-        written.append(path)
-    for path in files:
-        path.unlink(missing_ok=True)
-    return Compaction(len(files), len(written), rows, len(merged))
+    if not root.is_dir():
+        raise StoreError(f"there is no results table at {root}; give the folder of one")
+    _remove_stale(root)
+    read = read_parts(root, only=_is_understood)
+    newer = tuple(path for path in list_parts(root) if not _is_understood(path))
+    table = _sorted(_distinct(read.table))
+    if _is_compact(read.parts):
+        return Compaction(len(read.parts), len(read.parts), len(table), len(table), newer, read.damaged)
 
-
-def _without_copies(table: pa.Table) -> pa.Table:
-    """Sorted by cell and time, each row once. Rows are copies if everything is equal but the order of the columns."""
-    order = pc.sort_indices(table, sort_keys=[("cell_id", "ascending"), ("finished_at", "ascending")])
-    table = table.take(order)
-    if len(table) < 2:
-        return table
-    same = pa.array([True] * (len(table) - 1))
-    for name in table.column_names:
-        column = table[name].combine_chunks()
-        if pa.types.is_list(column.type):
-            continue  # f1 and labels follow from the rest
-        a, b = column[1:], column[:-1]
-        equal = pc.if_else(pc.is_null(a), pc.is_null(b), pc.fill_null(pc.equal(a, b), False))
-        same = pc.and_(same, equal)
-    keep = pa.concat_arrays(
-        [pa.array([True]), pc.invert(same).combine_chunks() if isinstance(same, pa.ChunkedArray) else pc.invert(same)]
+    names = json.dumps([path.name for path in read.parts])
+    table = pa.Table.from_arrays(
+        table.columns, schema=SCHEMA.with_metadata({**SCHEMA.metadata, PARTS_KEY: names.encode()})
     )
-    return table.filter(keep)
+    stem = f"{COMPACTED}{unique_stem()}"
+    starts = range(0, len(table), rows_per_file)
+    try:
+        written = [
+            write_part(root, f"{stem}-{number:03d}{SUFFIX}", table.slice(start, rows_per_file))
+            for number, start in enumerate(starts)
+        ]
+        # What was read is the only other copy: look before it goes.
+        if sum(pq.read_metadata(path).num_rows for path in written) != len(table):
+            raise StoreError(f"{root}: the merged parts {stem}-* are not whole; no part was removed")
+        for path in read.parts:
+            with suppress(FileNotFoundError):  # another compaction was faster
+                os.remove(path)
+    except OSError as error:
+        raise StoreError(
+            f"{root} cannot be compacted: {error.strerror or error}; no row was lost, run it again when that is mended"
+        ) from error
+    return Compaction(len(read.parts), len(written), len(read.table), len(table), newer, read.damaged)
+
+
+def _is_understood(path: Path) -> bool:
+    """Whether merging would keep all that a part holds."""
+    try:
+        return set(pq.read_schema(path).names) <= set(SCHEMA.names)
+    except (pa.ArrowException, OSError):
+        return True  # damaged or gone: reading will tell
+
+
+def _is_compact(parts: tuple[Path, ...]) -> bool:
+    """Whether one compaction left exactly these: merging them again would give the same."""
+    stems = {re.sub(r"-\d+$", "", path.stem) for path in parts}
+    return not parts or (len(stems) == 1 and all(path.name.startswith(COMPACTED) for path in parts))
+
+
+def _distinct(table: pa.Table) -> pa.Table:
+    """Drop the rows that equal an earlier one in every column."""
+    codes = np.zeros(len(table), np.int64)
+    # The first two tell nearly all rows apart: without duplicates two columns are enough.
+    first = ["cell_id", "finished_at"]
+    for name in [*first, *(name for name in table.column_names if name not in first)]:
+        column = _codes(table[name])
+        codes = _codes(codes * (int(column.max(initial=0)) + 1) + column)
+        if len(codes) == int(codes.max(initial=-1)) + 1:
+            return table
+    return table.take(pa.array(np.sort(np.unique(codes, return_index=True)[1])))
+
+
+def _codes(values: pa.ChunkedArray | NDArray[np.int64]) -> NDArray[np.int64]:
+    """A number 0, 1, ... for each distinct value; null is a value."""
+    array = pa.array(values) if isinstance(values, np.ndarray) else values.combine_chunks()
+    if pa.types.is_list(array.type):
+        array = _lists_as_text(array)
+    codes: NDArray[np.int64] = array.dictionary_encode(null_encoding="encode").indices.to_numpy().astype(np.int64)
+    return codes
+
+
+def _lists_as_text(array: pa.ListArray) -> pa.Array:
+    """Lists as texts that are equal where the lists are: dictionary_encode does not take lists."""
+    return pc.binary_join(array.cast(pa.list_(pa.string())), "\x1f")  # floats are spelled so that they read back equal
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    return table.sort_by([("cell_id", "ascending"), ("finished_at", "ascending")])
+
+
+def _remove_stale(root: Path) -> None:
+    """Remove temporary files that a killed process left long ago."""
+    for path in root.glob(f".*{SUFFIX}{TEMPORARY_SUFFIX}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                os.unlink(path)

@@ -1,229 +1,278 @@
-"""Reading: one row per cell out of a folder of parts, whatever state the folder is in."""
+"""The results table as its readers want it: one row per cell, or what is done of a list of cells."""
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cached_property
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from imprint_sweep.errors import StoreError
-from imprint_sweep.outcome import FAILED, OK
+from imprint_sweep.cell import METHOD_VERSION, Cell
+from imprint_sweep.errors import StoreError, did_you_mean
+from imprint_sweep.outcome import OK, Outcome
+from imprint_sweep.store.parts import read_parts
+from imprint_sweep.store.rows import Provenance
 from imprint_sweep.store.schema import SCHEMA
 
-_NULLABLE = {
-    pa.int16(): pd.Int16Dtype(),
-    pa.int32(): pd.Int32Dtype(),
-    pa.int64(): pd.Int64Dtype(),
-}
+if TYPE_CHECKING:
+    import pandas as pd
 
+Positions = NDArray[np.int64]
+Ids = NDArray[np.bytes_]
+Flags = NDArray[np.bool_]
+N = TypeVar("N", bound=np.generic)
 
-@dataclass(frozen=True, eq=False)
-class Lookup:
-    """What the table holds for some cells, a value each.
-
-    Args:
-        done: bool, whether there is a good row.
-        failed: bool, whether there is no good row but a failed one.
-        n_correct: int64 of the newest good row, -1 where there is none.
-        accuracy: float64 of the newest good row, NaN where there is none.
-    """
-
-    done: NDArray[np.bool_]
-    failed: NDArray[np.bool_]
-    n_correct: NDArray[np.int64]
-    accuracy: NDArray[np.float64]
-
-
-def part_files(root: Path) -> list[Path]:
-    """The parts of a table, by name. Names that begin with ``_`` or ``.`` are no parts."""
-    try:
-        return sorted(path for path in root.glob("*.parquet") if not path.name.startswith(("_", ".")))
-    except OSError as error:
-        raise StoreError(f"results cannot be read from {root}: {error.strerror or error}") from error
-
-
-def read_parts(root: Path, columns: Sequence[str], *, files: Sequence[Path] | None = None) -> pa.Table:
-    """All rows of a table in the declared schema, the history with duplicates and failures.
-
-    Args:
-        root: the table's folder; need not exist.
-        columns: names of :data:`SCHEMA`.
-        files: which parts; None means all.
-
-    A part that cannot be read is named in a warning, set aside under a name that begins with ``_quarantined-``, and not
-    fatal. Columns that an older part lacks are null.
-    """
-    schema = pa.schema([SCHEMA.field(name) for name in columns])
-
-    def read(path: Path) -> pa.Table | None:
-        try:
-            # Opened here: what another process compacts away in between is read to its end all the same.
-            with path.open("rb") as file:
-                return _conform(pq.ParquetFile(file).read(columns=_present(file, columns)), schema)
-        except FileNotFoundError:
-            return None  # compacted since the folder was listed; its rows are in a newer file
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-            _quarantine(path, error)
-            return None
-
-    def read_all(paths: Sequence[Path]) -> pa.Table:
-        with ThreadPoolExecutor(4) as pool:
-            tables = [table for table in pool.map(read, paths) if table is not None]
-        return pa.concat_tables(tables) if tables else schema.empty_table()
-
-    if files is not None:
-        return read_all(files)
-    while True:
-        files = part_files(root)
-        table = read_all(files)
-        # A compaction that deleted parts before they were read has put their rows into a file that the list lacks.
-        if not any(path.name.startswith("compact-") for path in set(part_files(root)) - set(files)):
-            return table
+_IDENTITY = np.dtype([("cell_id", "S20"), ("fingerprint", "S20"), ("method_version", "<i2")])
+"""What a row must share with a cell for the cell to be done (method, Identity)."""
 
 
 def load_results(
-    path: str | Path = "outputs/results", columns: Sequence[str] | None = None, *, status: str | None = OK
+    path: str | PathLike[str] = "outputs/results", columns: Sequence[str] | None = None, status: str | None = OK
 ) -> pd.DataFrame:
-    """One row per cell: the newest good one.
+    """The results table with one row per cell: its newest good row.
 
-    ``pd.read_parquet(path)`` reads the same folder as history: every attempt is a row, so a cell appears again after
-    ``force=true``, after its embeddings changed, after two sweeps ran it at once, or after it failed.
+    ``pd.read_parquet("outputs/results")`` reads the same files without a choice: the whole history, with failed
+    attempts and with every recomputation of a cell, and only those columns that the first file has. The two agree if
+    each cell was computed once and none failed.
+
+    A cell's rows may differ in fingerprint, method version or package version, after its embeddings were replaced or
+    the package changed. The newest good one counts here, whatever it was computed from; the three are columns to select
+    by. (Planning a sweep is stricter: a cell is done only if a row has the present fingerprint and method version.)
 
     Args:
-        path: the folder of the table.
-        columns: which columns; None means all.
-        status: ``"ok"``, or None to include cells of which there are only failed rows (their newest).
+        path: the folder.
+        columns: which columns, in which order; all by default (see :data:`imprint_sweep.store.COLUMN_DOCS`).
+        status: ``"ok"`` for cells that have a good row; ``"failed"`` for those that have only failed rows, the newest
+            of which stands for the cell; None for both.
 
     Returns:
-        A frame with pandas' nullable integers, so that k and m stay whole numbers, sorted by ``cell_id``.
+        Rows in the order in which they were finished, index 0, 1, ... Integers that can be null are ``Int64`` and the
+        like, texts are pandas strings, ``labels`` and ``f1`` hold an array per row.
 
     Raises:
-        StoreError: there is no such folder, or no such column.
+        StoreError: no such folder or column.
     """
     root = Path(path)
     if not root.is_dir():
-        raise StoreError(f"there are no results at {root}")
-    wanted = list(SCHEMA.names) if columns is None else list(columns)
+        raise StoreError(f"there is no results table at {root}; run a cell, or give the folder of one")
+    wanted = SCHEMA.names if columns is None else list(columns)
     if unknown := [name for name in wanted if name not in SCHEMA.names]:
-        raise StoreError(f"no column {', '.join(unknown)}; there are {', '.join(SCHEMA.names)}")
-    table = read_parts(root, list(dict.fromkeys([*wanted, "cell_id", "status", "finished_at"])))
+        raise StoreError(f"the results table has no column {unknown[0]!r}{did_you_mean(unknown[0], SCHEMA.names)}")
+
+    table = read_parts(root, [*wanted, "status", "finished_at"]).table
+    good, finished_at = _good(table), _finished_at(table)
+    chosen = _newest(_codes(table["cell_id"]), good, finished_at)
     if status is not None:
-        table = table.filter(pc.equal(table["status"], status))
-    newest = _newest(table, ["cell_id"])
-    return to_pandas(newest.select(wanted))
-
-
-def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """A table as a frame in which whole numbers with nulls stay whole numbers."""
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_NULLABLE.get)
+        chosen = chosen[good[chosen] if status == OK else _equals(table["status"], status)[chosen]]
+    chosen = chosen[np.argsort(finished_at[chosen], kind="stable")]
+    # pyarrow takes the dtypes from the schema's metadata.
+    frame: pd.DataFrame = table.select(wanted).take(pa.array(chosen)).to_pandas(split_blocks=True)
     return frame
 
 
-def look_up(
-    root: Path,
-    cell_ids: NDArray[np.bytes_],
-    fingerprints: NDArray[np.bytes_],
-    *,
-    method_version: int,
-    since: datetime | None = None,
-) -> Lookup:
-    """What the table holds for cells with their present embeddings and the present method.
+@dataclass(frozen=True, eq=False)
+class LookUp:
+    """What the table says of a list of cells, all arrays of its length.
 
     Args:
-        root: the table's folder; need not exist.
-        cell_ids: (n,) ``S20``, distinct.
-        fingerprints: (n,) ``S20``.
-        method_version: rows of other versions do not count.
-        since: older rows do not count.
+        done: whether there is a good row.
+        failed: whether there are only failed rows.
+        n_correct: int32, -1 where not done.
+        accuracy: float64, NaN where not done.
+        finished_at: ``datetime64[us]`` (UTC) of the row that counts, NaT where there is none.
     """
-    n = len(cell_ids)
-    result = Lookup(np.zeros(n, bool), np.zeros(n, bool), np.full(n, -1, np.int64), np.full(n, np.nan))
-    columns = ["cell_id", "fingerprint", "method_version", "status", "n_correct", "accuracy", "finished_at"]
-    table = read_parts(root, columns)
-    keep = pc.equal(table["method_version"], method_version)
-    if since is not None:
-        keep = pc.and_(keep, pc.greater_equal(table["finished_at"], pa.scalar(since, table["finished_at"].type)))
-    table = _newest(table.filter(keep), ["cell_id", "fingerprint"])
-    if not (n and len(table)):
-        return result
-    rows = np.char.add(_fixed(table["cell_id"]), _fixed(table["fingerprint"]))
-    asked = np.char.add(cell_ids.astype("S20"), fingerprints.astype("S20"))
-    order = np.argsort(rows)
-    place = np.minimum(np.searchsorted(rows, asked, sorter=order), len(rows) - 1)
-    row = order[place]
-    found = (rows[row] == asked) & (fingerprints != b"")
-    good = np.asarray(pc.equal(table["status"], OK))[row]
-    result.done[:] = found & good
-    result.failed[:] = found & ~good
-    result.n_correct[result.done] = np.asarray(pc.fill_null(table["n_correct"], -1))[row][result.done]
-    result.accuracy[result.done] = np.asarray(pc.fill_null(table["accuracy"], np.nan))[row][result.done]
-    return result
+
+    done: Flags
+    failed: Flags
+    n_correct: NDArray[np.int32]
+    accuracy: NDArray[np.float64]
+    finished_at: NDArray[np.datetime64]
 
 
-def _newest(table: pa.Table, keys: list[str]) -> pa.Table:
-    """One row per key: good before failed, then the newest; of equally new ones the last in the table."""
-    order = pa.table({**{key: table[key] for key in keys}, "finished_at": table["finished_at"]})
-    order = order.append_column("good", pc.cast(pc.equal(table["status"], OK), pa.int8()))
-    order = order.append_column("row", pa.array(np.arange(len(table))))
-    by = [(key, "ascending") for key in keys] + [
-        ("good", "descending"),
-        ("finished_at", "descending"),
-        ("row", "descending"),
-    ]
-    rows = order.sort_by(by)
-    if not len(rows):
-        return table
-    first = np.ones(len(rows), bool)
-    same = np.ones(len(rows) - 1, bool)
-    for key in keys:
-        values = rows[key].combine_chunks()
-        same &= np.asarray(pc.equal(values[1:], values[:-1]).fill_null(False))
-    first[1:] = ~same
-    return table.take(rows["row"].filter(pa.array(first)))
+@dataclass(frozen=True)
+class Conflict:
+    """A cell that was computed again and gave another result.
+
+    Args:
+        cell: which.
+        before: n_correct in the table.
+        now: n_correct computed now.
+        finished_at: when the row in the table was finished, UTC.
+    """
+
+    cell: Cell
+    before: int
+    now: int
+    finished_at: datetime
+
+    def __str__(self) -> str:
+        when = f"{self.finished_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"cell {self.cell.cell_id}: n_correct is {self.now}, the row of {when} has {self.before}"
 
 
-def _fixed(column: pa.ChunkedArray) -> NDArray[np.bytes_]:
-    """Ids as ``S20``: 20 hex digits, or empty."""
-    values = pc.fill_null(column.cast(pa.binary()), b"")
-    return np.array(values.to_pylist(), dtype="S20")
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The newest good row, else the newest failed one, per (cell_id, fingerprint, method_version).
+
+    Args:
+        identity: (n,) structured array of ``cell_id`` S20, ``fingerprint`` S20, ``method_version`` int16; no two equal.
+        good: (n,) bool, False where all rows failed.
+        n_correct: (n,) int32, -1 where failed.
+        accuracy: (n,) float64, NaN where failed.
+        finished_at: (n,) ``datetime64[us]``, UTC.
+    """
+
+    identity: NDArray[np.void]
+    good: Flags
+    n_correct: NDArray[np.int32]
+    accuracy: NDArray[np.float64]
+    finished_at: NDArray[np.datetime64]
+
+    @classmethod
+    def read(cls, root: Path, *, since: datetime | None = None, provenance: Provenance | None = None) -> Snapshot:
+        """Read the table under a folder.
+
+        Args:
+            root: the folder; there may be none yet.
+            since: rows finished before do not count (aware).
+            provenance: only rows of its host and package version count.
+
+        Raises:
+            StoreError: the table cannot be read.
+        """
+        columns = ["fingerprint", "method_version", "status", "n_correct", "accuracy", "finished_at"]
+        table = read_parts(root, columns if provenance is None else [*columns, "host", "package_version"]).table
+        counts = np.ones(len(table), np.bool_)
+        if since is not None:
+            counts &= _finished_at(table) >= _datetime64(since)
+        if provenance is not None:
+            counts &= _equals(table["host"], provenance.host)
+            counts &= _equals(table["package_version"], provenance.package_version)
+        if not counts.all():
+            table = table.filter(pa.array(counts))
+
+        identity = _identity(
+            _fixed(table["cell_id"]), _fixed(table["fingerprint"]), _numbers(table["method_version"], 0, np.int16)
+        )
+        good, finished_at = _good(table), _finished_at(table)
+        newest = _newest(_codes(_arrow(identity)), good, finished_at)
+        return cls(
+            identity=identity[newest],
+            good=good[newest],
+            n_correct=_numbers(table["n_correct"], -1, np.int32)[newest],
+            accuracy=_numbers(table["accuracy"], np.nan, np.float64)[newest],
+            finished_at=finished_at[newest],
+        )
+
+    def __len__(self) -> int:
+        return len(self.good)
+
+    def look_up(self, cell_id: Ids, fingerprint: Ids, *, method_version: int = METHOD_VERSION) -> LookUp:
+        """What of a list of cells is done.
+
+        Args:
+            cell_id: (n,) ``S20``.
+            fingerprint: (n,) ``S20``, of the cells' present embeddings; empty where there are none.
+            method_version: the present one.
+        """
+        wanted = _identity(cell_id, fingerprint, np.full(len(cell_id), method_version, np.int16))
+        found = pc.index_in(_arrow(wanted), value_set=_arrow(self.identity))
+        row: Positions = found.fill_null(-1).to_numpy().astype(np.int64)
+        there = row >= 0
+        done, failed = there.copy(), there.copy()
+        done[there] = self.good[row[there]]
+        failed[there] = ~self.good[row[there]]
+        n_correct = np.full(len(row), -1, np.int32)
+        n_correct[done] = self.n_correct[row[done]]
+        accuracy = np.full(len(row), np.nan)
+        accuracy[done] = self.accuracy[row[done]]
+        finished_at = np.full(len(row), np.datetime64("NaT"), "datetime64[us]")
+        finished_at[there] = self.finished_at[row[there]]
+        return LookUp(done, failed, n_correct, accuracy, finished_at)
+
+    def conflicts(self, outcomes: Iterable[Outcome], *, method_version: int = METHOD_VERSION) -> list[Conflict]:
+        """Good outcomes whose n_correct differs from that of the good row with the same identity.
+
+        There are none unless something outside the identity had an influence: then it must be said loudly.
+        """
+        found = []
+        for outcome in outcomes:
+            row = self._row.get((outcome.cell.cell_id.encode(), outcome.fingerprint.encode(), method_version))
+            if row is None or outcome.status != OK or outcome.n_correct is None:
+                continue
+            before = int(self.n_correct[row])
+            if before != outcome.n_correct:
+                when = self.finished_at[row].item().replace(tzinfo=UTC)
+                found.append(Conflict(outcome.cell, before, outcome.n_correct, when))
+        return found
+
+    @cached_property
+    def _row(self) -> dict[tuple[bytes, bytes, int], int]:
+        """Identity -> position, of good rows."""
+        good = np.flatnonzero(self.good)
+        return dict(zip(self.identity[good].tolist(), good.tolist(), strict=True))
 
 
-def _present(file: Any, columns: Iterable[str]) -> list[str]:
-    names = set(pq.ParquetFile(file).schema_arrow.names)
-    return [name for name in columns if name in names]
+def _newest(codes: Positions, good: Flags, finished_at: NDArray[np.datetime64]) -> Positions:
+    """Position of the row that stands for each code: good before failed, then the newest, then the last."""
+    order = np.lexsort((finished_at, good))  # stable: equal rows stay in their order
+    last = np.zeros(int(codes.max(initial=-1)) + 1, np.int64)
+    # Where an index is repeated the last assignment holds.
+    last[codes[order]] = order
+    return last
 
 
-def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+def _codes(column: pa.ChunkedArray | pa.Array) -> Positions:
+    """A number 0, 1, ... for each distinct value, in order of first appearance."""
+    encoded = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    codes: Positions = encoded.dictionary_encode().indices.to_numpy().astype(np.int64)
+    return codes
 
 
-def _quarantine(path: Path, error: Exception) -> None:
-    aside = path.with_name(f"_quarantined-{path.name}")
-    try:
-        os.replace(path, aside)
-        where = f"it is set aside as {aside.name}"
-    except OSError:
-        where = "it could not be set aside"
-    warnings.warn(
-        f"{path} cannot be read ({str(error).splitlines()[0]}); {where}. Its cells will be computed again when asked for",
-        stacklevel=2,
-    )
+def _identity(cell_id: Ids, fingerprint: Ids, method_version: NDArray[np.int16]) -> NDArray[np.void]:
+    identity = np.zeros(len(cell_id), _IDENTITY)
+    identity["cell_id"], identity["fingerprint"], identity["method_version"] = cell_id, fingerprint, method_version
+    return identity
 
 
-__all__ = ["FAILED", "Lookup", "load_results", "look_up", "part_files", "read_parts", "to_pandas"]
+def _arrow(identity: NDArray[np.void]) -> pa.Array:
+    """Identities as fixed-size binary, which pyarrow hashes fast."""
+    kind = pa.binary(_IDENTITY.itemsize)
+    return pa.Array.from_buffers(kind, len(identity), [None, pa.py_buffer(np.ascontiguousarray(identity))])
+
+
+def _fixed(column: pa.ChunkedArray) -> Ids:
+    """A column of ids as ``S20``."""
+    padded = pc.utf8_rpad(column, 20, padding="\0").combine_chunks().cast(pa.binary(20))
+    return np.frombuffer(padded.buffers()[1], "S20", count=len(padded), offset=padded.offset * 20)
+
+
+def _good(table: pa.Table) -> Flags:
+    return _equals(table["status"], OK)
+
+
+def _equals(column: pa.ChunkedArray, value: str) -> Flags:
+    flags: Flags = pc.equal(column, value).fill_null(False).to_numpy()
+    return flags
+
+
+def _finished_at(table: pa.Table) -> NDArray[np.datetime64]:
+    times: NDArray[np.datetime64] = table["finished_at"].cast(pa.int64()).fill_null(0).to_numpy().view("datetime64[us]")
+    return times
+
+
+def _numbers(column: pa.ChunkedArray, null: float, kind: type[N]) -> NDArray[N]:
+    numbers: NDArray[N] = column.fill_null(null).to_numpy().astype(kind, copy=False)
+    return numbers
+
+
+def _datetime64(time: datetime) -> np.datetime64:
+    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "us")

@@ -1,0 +1,33 @@
+"""Merge the many small files of the results table into a few; safe while sweeps run."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from imprint_sweep.app import user_errors
+from imprint_sweep.config import outputs_folder
+from imprint_sweep.invocation import command
+from imprint_sweep.store import compact
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = ArgumentParser(prog=command("compact"), description=__doc__)
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="the results table (default: that of the runs)")
+    parser.add_argument("--outputs", metavar="FOLDER", help="the paths.outputs of the runs (default: theirs)")
+    given = parser.parse_args(arguments)
+    with user_errors():
+        root = given.results or outputs_folder(given.outputs) / "results"
+        done = compact(root)
+        dropped = done.rows_before - done.rows_after
+        print(f"{root}")
+        print(f"before: {done.rows_before:,} rows in {done.parts_before:,} files")
+        print(f"after:  {done.rows_after:,} rows in {done.parts_after:,} files, {dropped:,} exact duplicates dropped")
+        if done.newer:
+            print(f"left alone: {len(done.newer):,} files of a newer version of imprint-sweep")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Outcomes and their provenance -> rows of the results table."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from imprint_sweep import __version__
+from imprint_sweep.cell import METHOD_VERSION, Label, Model, Scheme, Task
+from imprint_sweep.outcome import Outcome
+from imprint_sweep.store.schema import SCHEMA
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where rows come from.
+
+    Args:
+        package_version: version of imprint_sweep.
+        git_commit: commit of the checkout it runs from, ``-dirty`` appended if tracked files were changed; None
+            elsewhere.
+        host: name of the machine.
+        sweep: id of the sweep, None for a single cell.
+    """
+
+    package_version: str
+    git_commit: str | None
+    host: str
+    sweep: str | None = None
+
+    @classmethod
+    def here(cls, sweep: str | None = None) -> Provenance:
+        """That of this process."""
+        return cls(__version__, _git_commit(), socket.gethostname(), sweep)
+
+
+def table_of(outcomes: Sequence[tuple[Outcome, datetime]], provenance: Provenance) -> pa.Table:
+    """The rows of some outcomes.
+
+    Args:
+        outcomes: (outcome, when it was finished; aware).
+        provenance: of all of them.
+
+    Returns:
+        A table with :data:`SCHEMA`, a row per outcome, in their order.
+    """
+    n = len(outcomes)
+    results = [outcome for outcome, _ in outcomes]
+    columns: dict[str, Any] = {
+        **_shared([result.cell.model for result in results], _MODEL),
+        **_shared([result.cell.task for result in results], _TASK),
+        **_shared([result.cell.scheme for result in results], _SCHEME),
+        **{name: [getattr(result, name) for result in results] for name in _RESULT},
+        "cell_id": [result.cell.cell_id for result in results],
+        "finished_at": [finished for _, finished in outcomes],
+        "method_version": pa.repeat(pa.scalar(METHOD_VERSION, pa.int16()), n),
+        **{
+            name: pa.repeat(pa.scalar(getattr(provenance, name), pa.string()), n)
+            for name in ("package_version", "git_commit", "host", "sweep")
+        },
+    }
+    arrays = [
+        columns[field.name] if isinstance(columns[field.name], pa.Array) else pa.array(columns[field.name], field.type)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def spelled(label: Label) -> str:
+    """A label as the table shows it.
+
+    >>> spelled((("mnist", 6), ("svhn", 6)))
+    'mnist:6+svhn:6'
+    """
+    return "+".join(f"{dataset}:{number}" for dataset, number in label)
+
+
+_MODEL: dict[str, Callable[[Model], Any]] = {
+    "model": lambda model: model.name,
+    "weights": lambda model: model.weights,
+    "image_size": lambda model: model.image_size,
+}
+_TASK: dict[str, Callable[[Task], Any]] = {
+    "task": lambda task: task.name,
+    "classes": lambda task: task.classes,
+    "labels": lambda task: [spelled(label) for label in task.labels],
+    "n_labels": lambda task: len(task.labels),
+    "merge": lambda task: task.merge,
+    "remap": lambda task: task.remap,
+    "limit": lambda task: task.limit,
+}
+_SCHEME: dict[str, Callable[[Scheme], Any]] = {
+    "n_shot": lambda scheme: scheme.n_shot,
+    "norm_pre": lambda scheme: scheme.norm_pre,
+    "gen": lambda scheme: scheme.gen,
+    "k": lambda scheme: scheme.k,
+    "norm_post": lambda scheme: scheme.norm_post,
+    "norm_inf": lambda scheme: scheme.norm_inf,
+    "agg": lambda scheme: scheme.agg,
+    "metric": lambda scheme: scheme.metric,
+    "m": lambda scheme: scheme.m,
+    "weighting": lambda scheme: scheme.weighting,
+    "seed": lambda scheme: scheme.seed,
+    "weight_decay": lambda scheme: scheme.weight_decay,
+}
+_RESULT = (
+    "computation_id",
+    "fingerprint",
+    "status",
+    "n_correct",
+    "n_test",
+    "accuracy",
+    "f1",
+    "f1_macro",
+    "f1_weighted",
+    "n_proxies",
+    "gen_seconds",
+    "eval_seconds",
+    "error",
+)
+
+
+def _shared(objects: Sequence[T], fields: dict[str, Callable[[T], Any]]) -> dict[str, pa.Array]:
+    """Columns of objects that many rows share: each object is converted once, then spread over its rows."""
+    # By identity of the object: hashing a task's labels for every row would cost more than it saves.
+    position: dict[int, int] = {}
+    distinct: list[T] = []
+    for value in objects:
+        if id(value) not in position:
+            position[id(value)] = len(distinct)
+            distinct.append(value)
+    indices = pa.array([position[id(value)] for value in objects], pa.int32())
+    return {
+        name: pa.array([field(value) for value in distinct], SCHEMA.field(name).type).take(indices)
+        for name, field in fields.items()
+    }
+
+
+@cache
+def _git_commit() -> str | None:
+    root = Path(__file__).resolve().parents[2]
+    top = _git(root, "rev-parse", "--show-toplevel")
+    # An installed package may lie within some other project's checkout.
+    if top is None or Path(top) != root:
+        return None
+    return _git(root, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        finished = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return finished.stdout.strip() or None
