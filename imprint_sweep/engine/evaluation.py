@@ -4,7 +4,7 @@ A *pass* is one matrix of filter scores between queries and proxies:
 
 * one pass of inner products serves ``inner_product``, ``cosine`` and ``euclidean`` under every scaling of rows and columns;
 * Manhattan needs a pass for each normalisation of both sides;
-* Mahalanobis needs one for each task as well, because its covariance is that of the task's proxies;
+* Mahalanobis needs one for each task and NORM_post, because its covariance is that of the task's proxies;
 * ``quantile`` and the least-squares gens give each task proxies of its own, hence passes of its own.
 
 Everywhere else the proxies of a class, hence the columns of the scores, serve every task that contains the class.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.cell import Label, Task
 from imprint_sweep.engine.features import Features
-from imprint_sweep.engine.memory import Once, StageMemory
+from imprint_sweep.engine.memory import Once, StageMemory, Together
 from imprint_sweep.engine.workers import Failure, Workers
 from imprint_sweep.keys import Readout, View
 from imprint_sweep.stages import distances, neighbors, normalization, voting, whitening
@@ -35,7 +35,10 @@ Key = tuple[Task, Readout]
 Searches = Mapping[Task, Mapping[View, Sequence[Readout]]]
 
 CHUNK = 1024
-"""Queries of one job. Fixed: Mahalanobis whitens a chunk at once, and the bits of that may depend on its shape."""
+"""Queries of one job."""
+
+WHITENED_AT_ONCE = 2048
+"""Proxies that one thread whitens before it looks for more."""
 
 AT_ONCE = 2
 """Passes in flight: the next one fills the threads while the last jobs of one are running."""
@@ -126,20 +129,23 @@ class Block:
 
     Args:
         scores: (b, p) float32 filter scores.
+        views: the views that they serve.
         geometry: for a view, its queries, its proxies, and how the scores bound their exact values.
     """
 
     scores: NDArray[np.float32]
+    views: Sequence[View]
     geometry: Callable[[View], tuple[Vectors, Vectors, neighbors.Filter]]
 
 
 class Pass(ABC):
-    """One matrix of filter scores and the searches that read it."""
+    """Filter scores of all queries against all proxies, and the searches that read them."""
 
     stage: str
 
     def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
         self.proxies, self.queries, self.searches = proxies, queries, searches
+        self.views = list(dict.fromkeys(view for views in searches.values() for view in views))
 
     @abstractmethod
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
@@ -164,52 +170,63 @@ class ProductPass(Pass):
                 bounds = neighbors.product_filter(view.metric, raw_queries, raw_proxies, queries, proxies)
                 return queries, proxies, bounds
 
-            yield Block(distances.inner_products(raw_queries.rows, raw_proxies.rows), geometry)
+            yield Block(distances.inner_products(raw_queries.rows, raw_proxies.rows), self.views, geometry)
 
 
 class ManhattanPass(Pass):
-    """Manhattan distances in one view."""
+    """Manhattan distances in the one view of `searches`."""
 
     stage = "manhattan"
 
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
-        (view,) = {view for views in self.searches.values() for view in views}
+        (view,) = self.views
         proxies = self.proxies.after(view.norm_post)
         for rows in _split(chunk, size):
             queries = self.queries(label, view.norm_inf)[rows]
             geometry = queries, proxies, neighbors.manhattan_filter(queries, proxies)
             scores = distances.manhattan_distances(queries.rows, proxies.rows)
-            yield Block(scores, lambda _, geometry=geometry: geometry)
+            yield Block(scores, self.views, lambda _, geometry=geometry: geometry)
 
 
 class MahalanobisPass(Pass):
-    """Inner products of whitened vectors: one view of one task, the only one in `searches`."""
+    """Inner products of whitened vectors, for the one task and NORM_post of `searches`."""
 
     stage = "mahalanobis"
 
     def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
         super().__init__(proxies, queries, searches)
-        self._whitened = Once(self._whiten)
+        ((self._task, _),) = searches.items()
+        self._whitener = Once(self._fit)
+        self._white = Once(self._room)
+        self._fill = Together(-(-len(proxies) // WHITENED_AT_ONCE), self._whiten)
 
-    def _whiten(self) -> tuple[whitening.Whitening, Vectors, NDArray[np.float32]]:
-        ((task, views),) = self.searches.items()
-        (view,) = views
-        every = self.proxies.after(view.norm_post).rows
-        of_task = [every[start:stop] for start, stop in self.proxies.columns(task)]
-        whitener = whitening.fit(np.concatenate(of_task))
-        # Proxies of other labels are no concern of this pass, but keep their columns.
-        white = whitener.transform(every)
-        return whitener, replace(white, rest=np.zeros(len(white))), white.rows.astype(np.float32)
+    def _fit(self) -> whitening.Whitening:
+        every = self.proxies.after(self.views[0].norm_post).rows
+        return whitening.fit(np.concatenate([every[a:b] for a, b in self.proxies.columns(self._task)]))
+
+    def _room(self) -> tuple[Vectors, NDArray[np.float32]]:
+        """Where the whitened proxies go: exact, and as the filter takes them. All of them share the same rest."""
+        shape = len(self.proxies), self._whitener().matrix.shape[1]
+        return Vectors(np.empty(shape), np.empty(shape[0]), np.zeros(shape[0])), np.empty(shape, np.float32)
+
+    def _whiten(self, part: int) -> None:
+        """Whiten one part of the proxies; those of labels that are not the task's keep their columns and do no harm."""
+        white, filtering = self._white()
+        rows = slice(part * WHITENED_AT_ONCE, (part + 1) * WHITENED_AT_ONCE)
+        found = self._whitener().transform(self.proxies.after(self.views[0].norm_post).rows[rows])
+        white.rows[rows], white.lengths[rows] = found.rows, found.lengths
+        filtering[rows] = _float32(found.rows)
 
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
-        (view,) = next(iter(self.searches.values()))
-        whitener, proxies, filtering = self._whitened()
-        queries = whitener.transform(self.queries(label, view.norm_inf).rows[chunk])
-        for rows in _split(slice(0, len(queries)), size):
-            block = queries[rows]
-            geometry = block, proxies, neighbors.product_filter("mahalanobis", block, proxies, block, proxies)
-            scores = distances.inner_products(block.rows.astype(np.float32), filtering)
-            yield Block(scores, lambda _, geometry=geometry: geometry)
+        self._fill()
+        proxies, filtering = self._white()
+        for view in self.views:
+            queries = self._whitener().transform(self.queries(label, view.norm_inf).rows[chunk])
+            for rows in _split(slice(0, len(queries)), size):
+                block = queries[rows]
+                geometry = block, proxies, neighbors.product_filter("mahalanobis", block, proxies, block, proxies)
+                scores = distances.inner_products(_float32(block.rows), filtering)
+                yield Block(scores, [view], lambda _, geometry=geometry: geometry)
 
 
 def evaluate(
@@ -271,14 +288,16 @@ def _passes(proxies: Proxies, queries: Queries, searches: Searches) -> Iterator[
         chosen = {task: {view: r for view, r in views.items() if choose(view)} for task, views in searches.items()}
         return {task: views for task, views in chosen.items() if views}
 
+    views = sorted({view for views in searches.values() for view in views})
     if products := reading(lambda view: view.metric in ("inner_product", "cosine", "euclidean")):
         yield ProductPass(proxies, queries, products)
-    for one in sorted({view for views in searches.values() for view in views}):
+    for one in views:
         if one.metric == "manhattan":
             yield ManhattanPass(proxies, queries, reading(lambda view, one=one: view == one))
-        elif one.metric == "mahalanobis":
-            for task, views in reading(lambda view, one=one: view == one).items():
-                yield MahalanobisPass(proxies, queries, {task: views})
+    for norm_post in dict.fromkeys(view.norm_post for view in views):
+        whitened = reading(lambda view, post=norm_post: view.metric == "mahalanobis" and view.norm_post == post)
+        for task, of_task in whitened.items():
+            yield MahalanobisPass(proxies, queries, {task: of_task})
 
 
 @dataclass
@@ -294,22 +313,19 @@ def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[
     """All searches of one pass for a chunk of one label's queries."""
     tally = Tally()
     searches = {task: views for task, views in pass_.searches.items() if label in task.labels}
-    keys = [(task, readout) for task, views in searches.items() for readouts in views.values() for readout in readouts]
     columns = {task: pass_.proxies.columns(task) for task in searches}
     labels = {task: pass_.proxies.labels(task) for task in searches}
     start = time.perf_counter()
     for block in pass_.blocks(label, chunk, size):
         check()
         shared = time.perf_counter() - start
-        for view in dict.fromkeys(view for views in searches.values() for view in views):
+        for view in block.views:
             start = time.perf_counter()
             queries, proxies, bounds = block.geometry(view)
-            geometry_seconds = time.perf_counter() - start
             for task, views in searches.items():
                 readouts = views.get(view)
                 if not readouts:
                     continue
-                start = time.perf_counter()
                 m = max(readout.m for readout in readouts)
                 found = neighbors.nearest(
                     block.scores, bounds, view.metric, queries, proxies, columns[task], m, distances=m > 1
@@ -319,14 +335,13 @@ def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[
                 n = len(task.labels)
                 offsets = n * np.arange(len(readouts))[:, None]
                 counts = np.bincount((predicted + offsets).ravel(), minlength=n * len(readouts)).reshape(-1, n)
-                seconds = time.perf_counter() - start + geometry_seconds
+                now = time.perf_counter()
                 for i, readout in enumerate(readouts):
                     key = task, readout
                     tally.counts[key] = tally.counts[key] + counts[i] if key in tally.counts else counts[i]
                     tally.predictions[key].append(predicted[i])
-                    tally.seconds[key] += seconds
-        for key in keys:
-            tally.seconds[key] += shared
+                    tally.seconds[key] += shared + now - start
+                start = now
         start = time.perf_counter()
     return tally
 
@@ -356,6 +371,11 @@ def _collect(
                 evaluation.predictions[true] += tally.predictions[task, readout]
     for key, evaluation in evaluations.items():
         yield key, failure or evaluation
+
+
+def _float32(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # lengths that overflow are no case for a filter
+        return rows.astype(np.float32)
 
 
 def _split(rows: slice, size: int) -> list[slice]:

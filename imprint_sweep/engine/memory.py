@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import platform
 import tempfile
@@ -205,3 +206,28 @@ class Once(Generic[T]):
             if not self._value:
                 self._value.append(self._compute())
             return self._value[0]
+
+
+class Together:
+    """Work in parts, done by the threads that wait for it: each takes parts that nobody has begun.
+
+    Args:
+        parts: how many there are.
+        compute: does one.
+    """
+
+    def __init__(self, parts: int, compute: Callable[[int], None]) -> None:
+        self._parts, self._compute = parts, compute
+        self._begun = itertools.count()
+        self._done: list[Future[None]] = [Future() for _ in range(parts)]
+
+    def __call__(self) -> None:
+        """Return when all parts are done. A failure is raised for all who wait."""
+        while (part := next(self._begun)) < self._parts:
+            try:
+                self._compute(part)
+                self._done[part].set_result(None)
+            except BaseException as error:
+                self._done[part].set_exception(error)
+        for done in self._done:
+            done.result()
