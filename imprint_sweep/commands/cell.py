@@ -1,0 +1,116 @@
+"""Show a cell of the results table and the command that computes it; with --check, compute it and compare."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from imprint_sweep import engine
+from imprint_sweep.app import user_errors
+from imprint_sweep.cell import METHOD_VERSION, Cell
+from imprint_sweep.commands.overrides_of import cell_of, command_line, overrides_of
+from imprint_sweep.config import outputs_folder
+from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.errors import ImprintError, StoreError
+from imprint_sweep.invocation import command
+from imprint_sweep.outcome import OK
+from imprint_sweep.resources import available_cores
+from imprint_sweep.store import SCHEMA
+from imprint_sweep.store.parts import read_parts
+
+Row = dict[str, Any]
+DIGITS = 20
+DIFFERENT = 1
+_SHOWN = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line.
+
+    Raises:
+        SystemExit: code 1 if --check gives another result, 2 if there is no such cell.
+    """
+    parser = ArgumentParser(prog=command("cell"), description=__doc__)
+    parser.add_argument("cell", metavar="CELL_ID", help="a cell id, or as many of its first digits as make it unique")
+    parser.add_argument("--all", action="store_true", help="every row of the cell, failed and outdated ones too")
+    parser.add_argument("--check", action="store_true", help="compute the cell and compare n_correct; adds no row")
+    parser.add_argument("--outputs", metavar="DIR", help="the paths.outputs of the runs (default: theirs)")
+    given = parser.parse_args(arguments)
+    with user_errors():
+        outputs = outputs_folder(given.outputs)
+        rows = history(outputs / "results", given.cell)
+        for row in rows if given.all else rows[:1]:
+            print("\n".join([*_lines(row), ""]))
+        cell = cell_of(rows[0])
+        try:
+            print(f"reproduce it with:\n{command_line(overrides_of(cell, outputs))}")
+        except ImprintError as error:
+            print(f"note: {error}")
+        if given.check:
+            _check(cell, rows, outputs)
+
+
+def history(results: Path, prefix: str) -> list[Row]:
+    """Every row of the one cell whose id begins with some digits: good rows first, the newest of each first.
+
+    Args:
+        results: the table's folder.
+        prefix: 1 to 20 hex digits.
+
+    Raises:
+        StoreError: no digits, no such cell, or several.
+    """
+    prefix = prefix.lower()
+    if not re.fullmatch(f"[0-9a-f]{{1,{DIGITS}}}", prefix):
+        raise StoreError(f"a cell id is {DIGITS} hex digits like 3f9c2a...; expected the first of them, got {prefix!r}")
+    table = read_parts(results).table
+    found = table.filter(pc.starts_with(table["cell_id"], prefix))
+    ids = sorted(set(found["cell_id"].to_pylist()))
+    if not ids:
+        raise StoreError(f"no cell in {results} begins with {prefix} ({len(table):,} rows)")
+    if len(ids) > 1:
+        more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
+        raise StoreError(f"{len(ids):,} cells begin with {prefix}: {', '.join(ids[:_SHOWN])}{more}; give more digits")
+    rows: list[Row] = found.to_pylist()
+    return sorted(rows, key=lambda row: (row["status"] == OK, row["finished_at"]), reverse=True)
+
+
+def _lines(row: Row) -> list[str]:
+    """A row, a column per line, without what is null."""
+    width = max(map(len, SCHEMA.names))
+    return [f"{name:<{width}}  {_shown(row[name])}" for name in SCHEMA.names if row[name] is not None]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_shown(item) for item in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _check(cell: Cell, rows: Sequence[Row], outputs: Path) -> None:
+    """Compute the cell from nothing but its embeddings and compare with the newest good row of the same embeddings."""
+    settings = engine.EngineSettings(threads=available_cores())
+    (outcome,) = engine.run([cell], EmbeddingCache(outputs / "embeddings"), settings)
+    if outcome.status != OK:
+        raise StoreError(f"the cell cannot be computed: {outcome.error}")
+    present = (outcome.fingerprint, METHOD_VERSION)
+    comparable = [r for r in rows if r["status"] == OK and (r["fingerprint"], r["method_version"]) == present]
+    if not comparable:
+        raise StoreError(
+            f"there is no good row to compare with: n_correct={outcome.n_correct} now, from embeddings "
+            f"{outcome.fingerprint} by method version {METHOD_VERSION}, of which no row is"
+        )
+    before = comparable[0]["n_correct"]
+    if before != outcome.n_correct:
+        print(f"DIFFERENT: n_correct={outcome.n_correct} of {outcome.n_test} now, the table has {before}")
+        raise SystemExit(DIFFERENT)
+    print(f"checked: computed again, n_correct={outcome.n_correct} of {outcome.n_test} as in the table")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""How far sweeps are: what is done, failed and left of each, from the results table. Safe while they run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imprint_sweep.app import user_errors
+from imprint_sweep.config import outputs_folder
+from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.errors import SweepError
+from imprint_sweep.invocation import command
+from imprint_sweep.plan import Plan, look_up
+from imprint_sweep.progress import Progress, duration
+from imprint_sweep.store import ResultStore, Snapshot
+from imprint_sweep.sweep import ABOUT, PLAN
+
+SHOWN = 10
+SILENT_SECONDS = 300.0
+"""A shard reports after every outcome; one that has been silent for longer than the slowest stage has ended."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of one sweep.
+
+    Args:
+        about: what it was started as.
+        to_run: cells that were new when it started.
+        done: of these, cells with a good row.
+        failed: cells with failed rows only.
+        progress: what its shards say of themselves.
+        silent_seconds: since a shard last reported; None if none ever did.
+        elapsed_seconds: from its start to the last report.
+    """
+
+    about: dict[str, Any]
+    to_run: int
+    done: int
+    failed: int
+    progress: Progress
+    silent_seconds: float | None
+    elapsed_seconds: float
+
+    @property
+    def left(self) -> int:
+        """Cells without any row."""
+        return self.to_run - self.done - self.failed
+
+    @property
+    def state(self) -> str:
+        """In one or two words."""
+        if self.left == 0:
+            return "complete"
+        if self.silent_seconds is None:
+            return "not started"
+        all_finished = self.progress.finished >= self.about["shards"]
+        return "stopped" if all_finished or self.silent_seconds > SILENT_SECONDS else "running"
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        created = datetime.fromisoformat(self.about["created"]).astimezone()
+        head = f"{self.about['id']}  {created:%Y-%m-%d %H:%M}  {self.state}"
+        if self.silent_seconds is not None and self.progress.done:
+            rate = self.progress.done / max(self.elapsed_seconds, 1e-3)
+            head += f", {rate:.1f} cells/s"
+            if self.state == "running":
+                head += f", about {duration(self.left / rate)} left"
+        if self.state == "stopped" and self.silent_seconds is not None:
+            head += f", last heard of {duration(self.silent_seconds)} ago"
+        return [
+            head,
+            f"  {shlex.join(['python', '-m', 'imprint_sweep', *self.about['command']])}",
+            f"  requested {self.about['requested']:,}, distinct {self.about['distinct']:,}, to run {self.to_run:,}: "
+            f"{self.done:,} done, {self.failed:,} failed, {self.left:,} left",
+        ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = ArgumentParser(prog=command("status"), description=__doc__)
+    parser.add_argument("--all", action="store_true", help=f"all sweeps, not only the newest {SHOWN}")
+    parser.add_argument("--outputs", metavar="DIR", help="the paths.outputs of the runs (default: theirs)")
+    given = parser.parse_args(arguments)
+    with user_errors():
+        outputs = outputs_folder(given.outputs)
+        folders = sweeps(outputs / "sweeps")
+        if not folders:
+            print(f"there are no sweeps in {outputs / 'sweeps'}")
+            return
+        rows = ResultStore(outputs / "results").snapshot()
+        cache = EmbeddingCache(outputs / "embeddings")
+        shown = folders if given.all else folders[:SHOWN]
+        for folder in shown:
+            try:
+                lines = status(folder, rows, cache).lines()
+            except SweepError as error:
+                lines = [f"{folder.name}  unreadable: {error}"]
+            print("\n".join(lines), flush=True)
+        if len(folders) > len(shown):
+            print(f"and {len(folders) - len(shown):,} older; --all shows them")
+
+
+def sweeps(folder: Path) -> list[Path]:
+    """The folders of sweeps, newest first: their names begin with the time."""
+    return sorted((path.parent for path in folder.glob(f"*/{ABOUT}")), key=lambda path: path.name, reverse=True)
+
+
+def status(folder: Path, rows: Snapshot, cache: EmbeddingCache) -> Status:
+    """Compare a sweep's plan with the results table.
+
+    Raises:
+        SweepError: its files cannot be read.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+        created = datetime.fromisoformat(about["created"])
+        since = datetime.fromisoformat(about["since"]) if about["since"] else None
+        assert {"id", "command", "requested", "distinct", "shards"} <= about.keys()
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise SweepError(f"{folder / ABOUT} does not describe a sweep ({type(error).__name__}: {error})") from error
+    plan, columns = Plan.load(folder / PLAN)
+    plan = plan[np.flatnonzero(columns["shard"] >= 0)]
+    found = rows.look_up(plan.cell_id, look_up(plan, cache).fingerprint)
+    counts = np.ones(len(plan), np.bool_)
+    if since is not None:
+        counts = found.finished_at >= np.datetime64(since.replace(tzinfo=None), "us")
+    reports = []
+    for path in folder.glob("progress-*.json"):
+        try:
+            reports.append(path.stat().st_mtime)
+        except OSError:
+            continue  # it is being replaced
+    last = max(reports, default=None)
+    return Status(
+        about=about,
+        to_run=len(plan),
+        done=int((found.done & counts).sum()),
+        failed=int((found.failed & counts).sum()),
+        progress=Progress.read(folder),
+        silent_seconds=None if last is None else max(0.0, time.time() - last),
+        elapsed_seconds=0.0 if last is None else last - created.timestamp(),
+    )
+
+
+if __name__ == "__main__":
+    main()
