@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import signal
 import sys
@@ -19,6 +18,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from hydra.core.utils import JobReturn
 from numpy.typing import NDArray
 
@@ -30,7 +30,6 @@ from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import MissingEmbeddingsError, SweepError
 from imprint_sweep.invocation import command
 from imprint_sweep.launch import (
-    BASIC,
     SLURM,
     Resources,
     failures,
@@ -169,7 +168,7 @@ def run_single(cell: Cell, settings: Settings) -> None:
         raise MissingEmbeddingsError(missing_message(missing, settings))
     if work.rows.done[0]:
         rows = load_results(settings.results)
-        row = rows[rows["cell_id"] == cell.cell_id].iloc[-1].to_dict()
+        row = rows[rows["cell_id"] == cell.cell_id].iloc[-1]
         print("\n".join(["done before (force=true computes it again):", *outcome_lines(row, settings.results)]))
         return
     outcomes: list[Outcome] = []
@@ -178,8 +177,8 @@ def run_single(cell: Cell, settings: Settings) -> None:
     if outcome.status != OK:
         print(f"error: the cell failed: {outcome.error}", file=sys.stderr)
         raise SystemExit(1)
-    row = {name: getattr(outcome, name) for name in OUTCOME_FIELDS}
-    print("\n".join(outcome_lines({**row, "cell_id": cell.cell_id}, settings.results)))
+    row = pd.Series({"cell_id": cell.cell_id, **{name: getattr(outcome, name) for name in OUTCOME_FIELDS}})
+    print("\n".join(outcome_lines(row, settings.results)))
 
 
 class Hydra(Protocol):

@@ -2,7 +2,7 @@
 
 A *pass* is one matrix of filter scores between queries and proxies:
 
-* one pass of inner products serves ``inner_product``, ``cosine`` and ``euclidean`` under every scaling of rows and columns;
+* one pass of inner products serves ``inner_product``, ``cosine`` and ``euclidean`` under every scaling of either side;
 * Manhattan needs a pass for each normalisation of both sides;
 * Mahalanobis needs one for each task and NORM_post, because its covariance is that of the task's proxies;
 * ``quantile`` and the least-squares gens give each task proxies of its own, hence passes of its own.
@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.cell import Label, Task
 from imprint_sweep.engine.features import Features
+from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import Once, StageMemory, Together
 from imprint_sweep.engine.workers import Failure, Workers
 from imprint_sweep.keys import Readout, View
@@ -33,6 +34,10 @@ from imprint_sweep.stages.distances import Vectors
 Rows = NDArray[np.float32]
 Key = tuple[Task, Readout]
 Searches = Mapping[Task, Mapping[View, Sequence[Readout]]]
+Geometry = tuple[Vectors, Vectors, neighbors.Filter]
+
+PRODUCT_METRICS = ("inner_product", "cosine", "euclidean")
+"""What inner products, rows and columns scaled, are enough for."""
 
 CHUNK = 1024
 """Queries of one job."""
@@ -91,9 +96,7 @@ class Proxies:
     def __init__(self, sizes: Mapping[Label, int], by_label: Callable[[], Mapping[Label, Rows]]) -> None:
         self.sizes = sizes
         stops = np.cumsum(list(sizes.values())).tolist()
-        self._columns = {
-            label: (stop - size, stop) for (label, size), stop in zip(sizes.items(), stops, strict=True)
-        }
+        self._columns = {label: (stop - size, stop) for (label, size), stop in zip(sizes.items(), stops, strict=True)}
         self.by_label = Once(by_label)
         self._none = Once(lambda: Vectors.of(np.concatenate([self.by_label()[label] for label in sizes])))
         self._l2 = Once(lambda: Vectors.of(normalization.l2(self._none().rows)))
@@ -131,11 +134,13 @@ class Block:
         scores: (b, p) float32 filter scores.
         views: the views that they serve.
         geometry: for a view, its queries, its proxies, and how the scores bound their exact values.
+        operations: floating-point operations behind the scores.
     """
 
     scores: NDArray[np.float32]
     views: Sequence[View]
-    geometry: Callable[[View], tuple[Vectors, Vectors, neighbors.Filter]]
+    geometry: Callable[[View], Geometry]
+    operations: int
 
 
 class Pass(ABC):
@@ -162,15 +167,14 @@ class ProductPass(Pass):
         for rows in _split(chunk, size):
             raw_queries = self.queries(label, "none")[rows]
 
-            def geometry(
-                view: View, rows: slice = rows, raw_queries: Vectors = raw_queries
-            ) -> tuple[Vectors, Vectors, neighbors.Filter]:
+            def geometry(view: View, rows: slice = rows, raw_queries: Vectors = raw_queries) -> Geometry:
                 queries = self.queries(label, view.norm_inf)[rows]
                 proxies = self.proxies.after(view.norm_post)
                 bounds = neighbors.product_filter(view.metric, raw_queries, raw_proxies, queries, proxies)
                 return queries, proxies, bounds
 
-            yield Block(distances.inner_products(raw_queries.rows, raw_proxies.rows), self.views, geometry)
+            scores = distances.inner_products(raw_queries.rows, raw_proxies.rows)
+            yield Block(scores, self.views, geometry, 2 * scores.size * raw_queries.rows.shape[1])
 
 
 class ManhattanPass(Pass):
@@ -185,7 +189,7 @@ class ManhattanPass(Pass):
             queries = self.queries(label, view.norm_inf)[rows]
             geometry = queries, proxies, neighbors.manhattan_filter(queries, proxies)
             scores = distances.manhattan_distances(queries.rows, proxies.rows)
-            yield Block(scores, self.views, lambda _, geometry=geometry: geometry)
+            yield Block(scores, self.views, _always(geometry), scores.size * queries.rows.shape[1])
 
 
 class MahalanobisPass(Pass):
@@ -226,17 +230,18 @@ class MahalanobisPass(Pass):
                 block = queries[rows]
                 geometry = block, proxies, neighbors.product_filter("mahalanobis", block, proxies, block, proxies)
                 scores = distances.inner_products(_float32(block.rows), filtering)
-                yield Block(scores, [view], lambda _, geometry=geometry: geometry)
+                operations = 2 * scores.size * filtering.shape[1]
+                yield Block(scores, [view], _always(geometry), operations)
 
 
 def evaluate(
     proxies: Proxies,
     wanted: Sequence[Key],
     queries: Queries,
-    crew: Workers[Tally],
+    crew: Workers,
     *,
     block_bytes: int,
-    calls: Counter[str],
+    ledger: Ledger,
     keep_predictions: bool = False,
 ) -> Iterator[tuple[Key, Evaluation | Failure]]:
     """Search and vote for every wanted (task, readout) over one GEN result.
@@ -247,7 +252,7 @@ def evaluate(
         queries: the test embeddings.
         crew: threads; a job is a chunk of one label's queries against one pass.
         block_bytes: what a block of scores may take.
-        calls: counts the passes of each kind, and the searches.
+        ledger: told of the passes of each kind, and of the searches.
         keep_predictions: whether evaluations keep their predictions.
 
     Yields:
@@ -255,8 +260,8 @@ def evaluate(
     """
     in_flight: deque[tuple[Pass, list[tuple[Label, Future[Tally | Failure]]]]] = deque()
     for pass_ in passes(proxies, wanted, queries):
-        calls[pass_.stage] += 1
-        calls["searches"] += sum(len(views) for views in pass_.searches.values())
+        ledger.calls[pass_.stage] += 1
+        ledger.calls["search"] += sum(len(views) for views in pass_.searches.values())
         size = max(16, min(CHUNK, block_bytes // (4 * len(pass_.proxies))))
 
         def job(item: tuple[Label, slice], pass_: Pass = pass_, size: int = size) -> Tally:
@@ -266,9 +271,9 @@ def evaluate(
         chunks = [(label, rows) for label in labels for rows in _split(slice(0, queries.count(label)), CHUNK)]
         in_flight.append((pass_, [(label, crew.submit(job, (label, rows))) for label, rows in chunks]))
         if len(in_flight) == AT_ONCE:
-            yield from _collect(*in_flight.popleft(), keep_predictions)
+            yield from _collect(*in_flight.popleft(), ledger, keep_predictions)
     while in_flight:
-        yield from _collect(*in_flight.popleft(), keep_predictions)
+        yield from _collect(*in_flight.popleft(), ledger, keep_predictions)
 
 
 def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries) -> Iterator[Pass]:
@@ -284,29 +289,43 @@ def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries) -> Iterato
 
 
 def _passes(proxies: Proxies, queries: Queries, searches: Searches) -> Iterator[Pass]:
-    def reading(choose: Callable[[View], bool]) -> Searches:
-        chosen = {task: {view: r for view, r in views.items() if choose(view)} for task, views in searches.items()}
-        return {task: views for task, views in chosen.items() if views}
-
-    views = sorted({view for views in searches.values() for view in views})
-    if products := reading(lambda view: view.metric in ("inner_product", "cosine", "euclidean")):
+    views = sorted({view for of_task in searches.values() for view in of_task})
+    if products := _reading(searches, [view for view in views if view.metric in PRODUCT_METRICS]):
         yield ProductPass(proxies, queries, products)
-    for one in views:
-        if one.metric == "manhattan":
-            yield ManhattanPass(proxies, queries, reading(lambda view, one=one: view == one))
+    for view in views:
+        if view.metric == "manhattan":
+            yield ManhattanPass(proxies, queries, _reading(searches, [view]))
     for norm_post in dict.fromkeys(view.norm_post for view in views):
-        whitened = reading(lambda view, post=norm_post: view.metric == "mahalanobis" and view.norm_post == post)
-        for task, of_task in whitened.items():
+        whitened = [view for view in views if view.metric == "mahalanobis" and view.norm_post == norm_post]
+        for task, of_task in _reading(searches, whitened).items():
             yield MahalanobisPass(proxies, queries, {task: of_task})
+
+
+def _reading(searches: Searches, views: Sequence[View]) -> Searches:
+    """The searches of some of the views."""
+    chosen = {task: {view: of_task[view] for view in views if view in of_task} for task, of_task in searches.items()}
+    return {task: of_task for task, of_task in chosen.items() if of_task}
 
 
 @dataclass
 class Tally:
-    """What one job found: for each (task, readout), how often each label was predicted, the labels, the seconds."""
+    """What one job found.
+
+    Args:
+        counts: for each (task, readout), how often each label was predicted.
+        predictions: the predicted labels, block by block.
+        seconds: compute time of what it took part in.
+        scoring: seconds of making filter scores.
+        searching: seconds of everything after them.
+        operations: floating-point operations of the filter scores.
+    """
 
     counts: dict[Key, NDArray[np.int64]] = field(default_factory=dict)
     predictions: dict[Key, list[NDArray[np.int32]]] = field(default_factory=lambda: defaultdict(list))
-    seconds: Counter[Key] = field(default_factory=Counter)
+    seconds: dict[Key, float] = field(default_factory=lambda: defaultdict(float))
+    scoring: float = 0.0
+    searching: float = 0.0
+    operations: int = 0
 
 
 def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[[], None]) -> Tally:
@@ -319,6 +338,8 @@ def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[
     for block in pass_.blocks(label, chunk, size):
         check()
         shared = time.perf_counter() - start
+        tally.scoring += shared
+        tally.operations += block.operations
         for view in block.views:
             start = time.perf_counter()
             queries, proxies, bounds = block.geometry(view)
@@ -341,13 +362,14 @@ def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[
                     tally.counts[key] = tally.counts[key] + counts[i] if key in tally.counts else counts[i]
                     tally.predictions[key].append(predicted[i])
                     tally.seconds[key] += shared + now - start
+                tally.searching += now - start
                 start = now
         start = time.perf_counter()
     return tally
 
 
 def _collect(
-    pass_: Pass, jobs: Sequence[tuple[Label, Future[Tally | Failure]]], keep_predictions: bool
+    pass_: Pass, jobs: Sequence[tuple[Label, Future[Tally | Failure]]], ledger: Ledger, keep_predictions: bool
 ) -> Iterator[tuple[Key, Evaluation | Failure]]:
     """Add up the jobs of one pass; one failed job fails the pass."""
     evaluations = {
@@ -362,6 +384,9 @@ def _collect(
         if isinstance(tally, Failure):
             failure = failure or tally
             continue
+        ledger.seconds[pass_.stage] += tally.scoring
+        ledger.seconds["search"] += tally.searching
+        ledger.operations[pass_.stage] += tally.operations
         for (task, readout), counts in tally.counts.items():
             evaluation = evaluations[task, readout]
             true = task.labels.index(label)
@@ -371,6 +396,10 @@ def _collect(
                 evaluation.predictions[true] += tally.predictions[task, readout]
     for key, evaluation in evaluations.items():
         yield key, failure or evaluation
+
+
+def _always(geometry: Geometry) -> Callable[[View], Geometry]:
+    return lambda view: geometry
 
 
 def _float32(rows: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +92,10 @@ class Generation:
         solved = self._memory.time(
             "solve", lambda: least_squares.weights(solver.value, np.concatenate([mean.value for mean in means]))
         )
-        seconds = sum(timed.seconds for timed in (*moments, *means, solver, solved)) / len(labels)
+        shared: list[Timed[Any]] = [*moments, *means, solver, solved]
+        seconds = sum(timed.seconds for timed in shared) / len(labels)
         ends = np.cumsum([len(mean.value) for mean in means])[:-1]
-        return {
-            label: Timed(rows, seconds) for label, rows in zip(labels, np.split(solved.value, ends), strict=True)
-        }
+        return {label: Timed(rows, seconds) for label, rows in zip(labels, np.split(solved.value, ends), strict=True)}
 
     def _one(self, label: Label, spec: GenSpec) -> Timed[Samples]:
         x = self._samples(label, spec.draw)
@@ -187,7 +187,9 @@ class Generation:
 
     def _solver(self, labels: tuple[Label, ...], spec: GenSpec) -> Timed[Solver]:
         def compute() -> Solver:
-            total = sum((self._moment(label, spec.draw).value for label in labels[1:]), self._moment(labels[0], spec.draw).value)
+            total = sum(
+                (self._moment(label, spec.draw).value for label in labels[1:]), self._moment(labels[0], spec.draw).value
+            )
             n = sum(len(self._samples(label, spec.draw)) for label in labels)
             return least_squares.factorize(total, n, spec.weight_decay)
 

@@ -9,9 +9,9 @@ import platform
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from imprint_sweep.cell import METHOD_VERSION, canonical_json, digest
+from imprint_sweep.engine.ledger import Ledger
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
@@ -41,12 +42,12 @@ class StageMemory:
     """Results of shared stages: each key is computed by whoever asks first, everyone else waits for that result.
 
     Args:
-        calls: counts computations per stage name (the key's first element); what the tests of sharing look at.
+        ledger: told of every computation, under the stage's name (the key's first element).
     """
 
-    def __init__(self, calls: Counter[str]) -> None:
-        self._calls = calls
-        self._futures: dict[Hashable, Future[Timed[Any]]] = {}
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._futures: dict[tuple[Hashable, ...], Future[Timed[Any]]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: tuple[str, *tuple[Hashable, ...]], compute: Callable[[], T]) -> Timed[T]:
@@ -65,11 +66,15 @@ class StageMemory:
 
     def time(self, stage: str, compute: Callable[[], T]) -> Timed[T]:
         """Run, count and time a computation without keeping its result."""
-        with self._lock:
-            self._calls[stage] += 1
         start = time.perf_counter()
-        value = compute()
-        return Timed(value, time.perf_counter() - start)
+        try:
+            value = compute()
+        finally:
+            seconds = time.perf_counter() - start
+            with self._lock:
+                self._ledger.calls[stage] += 1
+                self._ledger.seconds[stage] += seconds
+        return Timed(value, seconds)
 
     def forget(self, stage: str | None = None) -> None:
         """Drop the results of one stage, or of all."""
@@ -101,16 +106,12 @@ class ProxyCache:
             return compute()
         name = digest(canonical_json(key), canonical_json([METHOD_VERSION, *_bits_depend_on()]))
         path = self._root / name[:2] / f"{name}.safetensors"
-        try:
+        with suppress(OSError, SafetensorError, KeyError, ValueError):  # not there, or damaged: computing mends both
             return _read(path)
-        except (OSError, SafetensorError, KeyError, ValueError):
-            pass  # not there, or damaged: computing it again mends both
         timed = compute()
         if timed.seconds >= self.WORTH_SECONDS:
-            try:
+            with suppress(OSError):
                 _write(path, timed)
-            except OSError:
-                pass
         return timed
 
     def prune(self) -> None:
@@ -163,7 +164,7 @@ def _checksum(arrays: Arrays) -> bytes:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         state.update(f"{name}{array.dtype.str}{array.shape}".encode())
-        state.update(array)
+        state.update(array.data)
     return state.digest()
 
 
@@ -183,7 +184,7 @@ def _version(package: str) -> str:
 @lru_cache(maxsize=1)
 def cpu_type() -> str:
     """The CPU's model and instruction sets, as far as the system tells."""
-    fields = {}
+    fields: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             name, _, value = line.partition(":")

@@ -1,12 +1,12 @@
 """A set of cells -> an iterator of outcomes, every shared thing computed once.
 
-The order is: embeddings (model, limit) -> n-shot draw and NORM_pre -> GEN -> searches -> readouts. What lives at one level
-is forgotten when the loop leaves it, so memory is bounded by one draw's samples and one GEN result's searches.
+The order is: embeddings -> n-shot draw and NORM_pre -> GEN -> searches -> readouts. What lives at one level is
+forgotten when the loop leaves it, so memory is bounded by one draw's samples and one GEN result's searches.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.engine.evaluation import Evaluation, Proxies, Queries, evaluate
 from imprint_sweep.engine.features import Features
 from imprint_sweep.engine.gen import Generation, Samples
+from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
 from imprint_sweep.engine.workers import Failure, Workers, workers
 from imprint_sweep.errors import EmbeddingsError
@@ -45,7 +46,7 @@ class EngineSettings:
 
 
 def run(
-    cells: Iterable[Cell], cache: EmbeddingCache, settings: EngineSettings, *, calls: Counter[str] | None = None
+    cells: Iterable[Cell], cache: EmbeddingCache, settings: EngineSettings, *, ledger: Ledger | None = None
 ) -> Iterator[Outcome]:
     """Compute cells, in an order that shares work; an outcome is yielded as soon as it is known.
 
@@ -55,12 +56,12 @@ def run(
         cells: any cells, from any number of models and tasks.
         cache: where their embeddings are.
         settings: threads and memory.
-        calls: if given, counts how often each stage was computed.
+        ledger: if given, told what was computed and how long it took.
 
     Yields:
         One outcome per cell.
     """
-    calls = Counter() if calls is None else calls
+    ledger = Ledger() if ledger is None else ledger
     disk = ProxyCache(settings.proxy_cache)
     disk.prune()
     groups: dict[tuple[Model, int | None, tuple[str, ...]], dict[Task, list[Cell]]]
@@ -69,7 +70,7 @@ def run(
         groups[cell.model, cell.task.limit, cell.task.datasets][cell.task].append(cell)
     with workers(settings.threads) as crew:
         for (model, limit, _), by_task in groups.items():
-            yield from _Group(Features(cache, model, limit), crew, settings, disk, calls).run(by_task)
+            yield from _Group(Features(cache, model, limit), crew, settings, disk, ledger).run(by_task)
 
 
 def predictions(cell: Cell, cache: EmbeddingCache, settings: EngineSettings) -> NDArray[np.int32]:
@@ -83,7 +84,7 @@ def predictions(cell: Cell, cache: EmbeddingCache, settings: EngineSettings) -> 
     """
     with workers(settings.threads) as crew:
         features = Features(cache, cell.model, cell.task.limit)
-        group = _Group(features, crew, settings, ProxyCache(settings.proxy_cache), Counter(), keep_predictions=True)
+        group = _Group(features, crew, settings, ProxyCache(settings.proxy_cache), Ledger(), keep_predictions=True)
         for _, result in group.evaluations({cell.task: [cell]}):
             if isinstance(result, Failure):
                 raise result.error
@@ -111,14 +112,14 @@ class _Group:
         crew: Workers,
         settings: EngineSettings,
         disk: ProxyCache,
-        calls: Counter[str],
+        ledger: Ledger,
         *,
         keep_predictions: bool = False,
     ) -> None:
-        self._features, self._crew, self._disk, self._calls = features, crew, disk, calls
+        self._features, self._crew, self._disk, self._ledger = features, crew, disk, ledger
         self._bytes = int(settings.memory_gb * 1e9)
         self._keep_predictions = keep_predictions
-        self._queries = Queries(features, StageMemory(calls))
+        self._queries = Queries(features, StageMemory(ledger))
 
     def run(self, by_task: Cells) -> Iterator[Outcome]:
         """The outcomes of the cells."""
@@ -162,7 +163,7 @@ class _Group:
             labels = dict.fromkeys(label for tasks in draws[draw].values() for task in tasks for label in task.labels)
             generation = Generation(
                 self._features,
-                StageMemory(self._calls),
+                StageMemory(self._ledger),
                 self._disk,
                 memory_bytes=self._bytes,
                 keep_samples=self._features.nbytes("train", labels) < self._bytes / 4,
@@ -179,6 +180,7 @@ class _Group:
             for label in dict.fromkeys(label for task in by_task for label in task.labels):
                 wanted[label].append(spec)
         made = dict(self._crew.map(lambda label: generation.per_label(label, wanted[label]), wanted))
+        proxies = {label: found for label, found in made.items() if not isinstance(found, Failure)}
         for spec, by_task in specs.items():
             failures = {task: _first_failure(made[label] for label in task.labels) for task in by_task}
             for task, failure in failures.items():
@@ -195,7 +197,7 @@ class _Group:
                         yield from self._readouts(solved, {task: sound[task]})
             else:
                 for largest, tasks in _families(sound).items():
-                    of_family = {label: made[label][spec] for label in largest.labels}
+                    of_family = {label: proxies[label][spec] for label in largest.labels}
                     yield from self._readouts(of_family, {task: sound[task] for task in tasks})
 
     def _readouts(
@@ -219,7 +221,7 @@ class _Group:
             self._queries,
             self._crew,
             block_bytes=self._bytes // (8 * self._crew.threads),
-            calls=self._calls,
+            ledger=self._ledger,
             keep_predictions=self._keep_predictions,
         )
         for (task, readout), evaluation in found:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -26,11 +26,11 @@ class Failure:
         return f"{kind}: {self.error}"
 
 
-class Interrupted(Exception):
+class GivenUpError(Exception):
     """Raised inside a job after the run was given up."""
 
 
-class Workers(Generic[T]):
+class Workers:
     """A pool of threads for jobs that release the GIL.
 
     A job's exception becomes a :class:`Failure` in the worker thread itself. The main thread catches nothing, so what a
@@ -45,7 +45,7 @@ class Workers(Generic[T]):
     def check(self) -> None:
         """Called by long jobs between blocks: end early if the run was given up."""
         if self._stopped.is_set():
-            raise Interrupted
+            raise GivenUpError
 
     def stop(self) -> None:
         """Give up: queued jobs never start, running ones end at their next check."""
@@ -80,7 +80,7 @@ def workers(threads: int) -> Iterator[Workers]:
 
     with threadpool_limits(limits=1):
         pool = ThreadPoolExecutor(threads, thread_name_prefix="imprint", initializer=initialise)
-        crew: Workers = Workers(pool, threads)
+        crew = Workers(pool, threads)
         try:
             yield crew
         except BaseException:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from imprint_sweep.cell import Cell, Task
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, run
+from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
 from imprint_sweep.engine.workers import Workers, workers
 from imprint_sweep.errors import StageError
@@ -64,11 +65,11 @@ READOUTS: dict[str, Any] = {
 
 def counted(cells: Sequence[Cell], cache: EmbeddingCache, settings: EngineSettings = PLAIN) -> Counter[str]:
     """How often each stage was computed for cells, all of which must succeed."""
-    calls: Counter[str] = Counter()
-    outcomes = list(run(cells, cache, settings, calls=calls))
+    ledger = Ledger()
+    outcomes = list(run(cells, cache, settings, ledger=ledger))
     assert Counter(outcome.cell for outcome in outcomes) == Counter(cells)
     assert [outcome.error for outcome in outcomes if outcome.status != OK] == []
-    return calls
+    return ledger.calls
 
 
 # --- GEN -------------------------------------------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def test_one_pass_of_inner_products_serves_three_metrics_under_every_scaling(
 def test_one_search_serves_every_m_and_both_weightings(cache: EmbeddingCache) -> None:
     votes: dict[str, Any] = {"m": [1, 2, 5, 1000], "weighting": ["uniform", "inverse_distance"]}
     for metric in ("euclidean", "manhattan", "mahalanobis"):
-        assert counted(grid([ALL], gen=["all"], agg=["mnn"], metric=[metric], **votes), cache)["searches"] == 1
+        assert counted(grid([ALL], gen=["all"], agg=["mnn"], metric=[metric], **votes), cache)["search"] == 1
 
 
 def test_manhattan_needs_a_pass_for_every_normalisation_and_none_for_every_task(cache: EmbeddingCache) -> None:
@@ -239,9 +240,9 @@ def test_a_damaged_file_is_computed_again_and_mended(
     before = {outcome.cell: outcome.n_correct for outcome in run(cells, cache, kept)}
     path = files(kept)[0]
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
-    calls: Counter[str] = Counter()
-    assert {outcome.cell: outcome.n_correct for outcome in run(cells, cache, kept, calls=calls)} == before
-    assert calls["kmeans"] == 1
+    ledger = Ledger()
+    assert {outcome.cell: outcome.n_correct for outcome in run(cells, cache, kept, ledger=ledger)} == before
+    assert ledger.calls["kmeans"] == 1
     assert counted(cells, cache, kept)["kmeans"] == 0
 
 
@@ -429,15 +430,15 @@ def test_jobs_of_a_run_that_was_given_up_never_start() -> None:
 
 
 def test_a_failure_is_computed_once_and_told_to_all_who_ask() -> None:
-    calls: Counter[str] = Counter()
-    memory = StageMemory(calls)
+    ledger = Ledger()
+    memory = StageMemory(ledger)
     for _ in range(3):
         with pytest.raises(StageError, match="this stage fails"):
             memory.get(("stage", 1), failing)
-    assert calls == {"stage": 1}
+    assert ledger.calls == {"stage": 1}
     memory.forget("another")
     assert memory.get(("other",), lambda: 3).value == 3
     memory.forget()
     with pytest.raises(StageError):
         memory.get(("stage", 1), failing)
-    assert calls["stage"] == 2
+    assert ledger.calls["stage"] == 2
