@@ -65,7 +65,15 @@ def accuracy_table(plan: Plan, accuracy: NDArray[np.float64]) -> str:
     grouped = frame.groupby(axes, dropna=False, sort=False)["accuracy"].agg(["median", "size"]).reset_index()
     grouped = grouped.sort_values("median", ascending=False, kind="stable")
     grouped = grouped.rename(columns={"median": "accuracy", "size": "seeds"})
-    shown = grouped.head(SHOWN).astype(object).where(grouped.head(SHOWN).notna(), "-")
-    shown["accuracy"] = [f"{value:.4f}" for value in grouped["accuracy"].head(SHOWN)]
+    top = grouped.head(SHOWN)
+    shown = pd.DataFrame({name: [_text(value) for value in top[name]] for name in grouped.columns})
+    shown["accuracy"] = [f"{value:.4f}" for value in top["accuracy"]]
     more = f"\n... and {len(grouped) - SHOWN:,} more" if len(grouped) > SHOWN else ""
     return f"{shown.to_string(index=False)}{more}"
+
+
+def _text(value: object) -> str:
+    """A value of an axis: whole numbers without a point, nothing as a dash."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:.0f}" if isinstance(value, float) else str(value)

@@ -189,8 +189,8 @@ class Hydra(Protocol):
     overrides: Sequence[str]
     """Overrides that every job gets: settings, no axes."""
 
-    def launch(self, jobs: Sequence[Sequence[str]], *, workers: int | None) -> Sequence[JobReturn]:
-        """Run jobs through the launcher, at most `workers` at once, and wait for them."""
+    def launch(self, jobs: Sequence[Sequence[str]], *, workers: int | None, folder: Path) -> Sequence[JobReturn]:
+        """Run jobs through the launcher, at most `workers` at once, its files in `folder`, and wait for them."""
 
 
 def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
@@ -244,7 +244,14 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
         "launcher": resources.kind,
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1))
-    common = [*hydra.overrides, f"shard.plan='{folder / PLAN}'", f"sweep.threads={resources.threads}"]
+    common = [
+        *hydra.overrides,
+        f"shard.plan={quoted(folder / PLAN)}",
+        f"paths.outputs={quoted(settings.outputs)}",
+        f"sweep.threads={resources.threads}",
+        f"hydra.sweep.dir={quoted(folder)}",
+        "hydra.sweep.subdir=.",
+    ]
 
     if not (settings.wait and settings.submit):
         if resources.kind != SLURM:
@@ -261,7 +268,7 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
     prepare_environment(resources.threads)
     jobs = [[*common, f"shard.index={index}"] for index in range(n_shards)]
     with watching(folder, int((shard >= 0).sum())):
-        returns = hydra.launch(jobs, workers=resources.workers)
+        returns = hydra.launch(jobs, workers=resources.workers, folder=folder)
     problems = failures(returns)
     progress = Progress.read(folder)
     _show(request, plan, settings, since=since)
@@ -323,13 +330,19 @@ def missing_message(missing: Sequence[EntryKey], settings: Settings) -> str:
     return f"there are no embeddings of {missing[0]}; make them with: {shown}"
 
 
+def quoted(path: Path) -> str:
+    """A path as the value of an override, whatever characters it has."""
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def _summary(request: Request, work: Work, n_shards: int, core_seconds: float, resources: Resources) -> str:
     """``requested 1,440 -> 612 distinct -> 204 done, 408 to run in 4 shards, about 3 min``, and what was left out."""
     done, todo = int(work.rows.done.sum()), int(work.todo.sum())
-    cores = resources.threads * (resources.workers or n_shards)
+    cores = max(1, resources.threads * (resources.workers or n_shards))
     lines = [
         f"requested {work.plan.requested:,} -> {len(work.plan):,} distinct -> {done:,} done, {todo:,} to run"
-        + (f" in {n_shards:,} shards, about {duration(core_seconds / max(1, cores))}" if todo else "")
+        + (f" in {n_shards:,} shard{'s' * (n_shards != 1)}, about {duration(core_seconds / cores)}" if todo else "")
     ]
     computations = len(np.unique(work.plan.computation))
     if computations < len(work.plan):
