@@ -145,7 +145,17 @@ class RunConfig(PlaceConfig):
 
 
 @dataclass
-class Config(RunConfig):
+class NumbersConfig:
+    """The numbers of a cell; see ``conf/config.yaml``."""
+
+    k: int | None = None
+    n_shot: int | None = None
+    seed: int = 0
+    limit: int | None = None
+
+
+@dataclass
+class Config(RunConfig, NumbersConfig):
     """The whole configuration; the fields of ``conf/config.yaml``."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -153,10 +163,6 @@ class Config(RunConfig):
     gen: GenConfig = field(default_factory=GenConfig)
     norm: NormConfig = field(default_factory=NormConfig)
     agg: AggConfig = field(default_factory=AggConfig)
-    k: int | None = None
-    n_shot: int | None = None
-    seed: int = 0
-    limit: int | None = None
 
 
 @dataclass
@@ -222,7 +228,17 @@ class Settings:
 
 
 Node = TypeVar(
-    "Node", ModelConfig, TaskConfig, GenConfig, NormConfig, AggConfig, RunConfig, ShardConfig, EmbedConfig, Config
+    "Node",
+    ModelConfig,
+    TaskConfig,
+    GenConfig,
+    NormConfig,
+    AggConfig,
+    NumbersConfig,
+    RunConfig,
+    ShardConfig,
+    EmbedConfig,
+    Config,
 )
 
 

@@ -1,0 +1,289 @@
+"""Configurations of a sweep's cells: each option composed once by Hydra, then put together without it.
+
+Hydra takes 65 to 100 ms to compose one configuration, which is hours for a grid. The options of different groups write
+to different places, so one composition of each option is enough: unless an option reaches out of its own group. What
+may reach out is found in the files (:func:`obstacle`), and what was put together is compared with Hydra's own
+composition of some cells (:func:`disagreement`).
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, cast
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.default_element import ConfigDefault, GroupDefault, InputDefault
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from imprint_sweep.config import GROUPS
+from imprint_sweep.errors import ConfigError
+from imprint_sweep.overrides import NUMBERS, Value
+
+Assignment = Mapping[str, Value]
+"""Axis -> its value in one cell."""
+
+Used = Mapping[str, Sequence[str]]
+"""Group -> the options that a sweep uses, at least one for each of the groups of a cell."""
+
+CHECK_SECONDS = 2.0
+"""Time given to comparisons with Hydra's own composition."""
+
+
+class CoupledError(Exception):
+    """A value refers to another axis, so a group cannot be resolved alone."""
+
+
+class Tree:
+    """The configuration tree of an application: its files, and Hydra's composition of them.
+
+    Args:
+        loader: Hydra's, of the running application.
+        master: the configuration that Hydra composed for the sweeper.
+        settings: overrides that every cell gets and that are no axes.
+    """
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig, settings: Sequence[str] = ()) -> None:
+        self._loader, self._master, self._settings = loader, master, list(settings)
+        # Nothing public gives files of hydra.searchpath; pyproject.toml bounds the version.
+        self._repository = cast(ConfigLoaderImpl, loader)._parse_overrides_and_create_caching_repo(
+            self.primary, list(master.hydra.overrides.hydra)
+        )[1]
+        self._options: dict[str, list[str]] = {}
+
+    @property
+    def primary(self) -> str:
+        """Name of the primary configuration."""
+        return str(self._master.hydra.job.config_name)
+
+    def options(self, group: str) -> list[str]:
+        """The options of a group, sorted, those of users included."""
+        if group not in self._options:
+            self._options[group] = self._repository.get_group_options(group)
+        return self._options[group]
+
+    def file(self, path: str) -> ConfigResult | None:
+        """A file of the tree as it stands there, defaults list and header apart; None if there is none."""
+        return self._repository.load_config(path)
+
+    def compose(self, axes: Assignment) -> DictConfig:
+        """Hydra's own composition of one cell, as a job of Hydra's basic sweeper gets it."""
+        overrides = [f"{axis}={value.text}" for axis, value in axes.items()]
+        return self._loader.load_sweep_config(self._master, [*self._settings, *overrides])
+
+    @cached_property
+    def base(self) -> DictConfig:
+        """The composition of the cell in which no axis is set."""
+        return self.compose({})
+
+    @cached_property
+    def _choices(self) -> dict[str, str]:
+        return {group: str(self.base.hydra.runtime.choices[group]) for group in GROUPS}
+
+    def option(self, group: str, axes: Assignment) -> str:
+        """The option of a group in one cell."""
+        return str(axes[group].value) if group in axes else self._choices[group]
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A composition without Hydra's own node, as a dictionary with its interpolations unresolved."""
+    values = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
+    assert isinstance(values, dict)
+    return cast(dict[str, Any], values)
+
+
+class Parts:
+    """Configurations put together from options that were composed once each.
+
+    Args:
+        tree: where the options come from.
+        used: the options to compose.
+    """
+
+    def __init__(self, tree: Tree, used: Used) -> None:
+        self._tree = tree
+        self._base = plain(tree.base)
+        self._nodes: dict[tuple[str, str], Any] = {
+            (group, tree.option(group, {})): self._base[group] for group in GROUPS
+        }
+        missing = [[name for name in used[group] if (group, name) not in self._nodes] for group in GROUPS]
+        # One composition serves an option of every group.
+        for names in itertools.zip_longest(*missing):
+            chosen = {group: name for group, name in zip(GROUPS, names, strict=True) if name is not None}
+            composed = plain(tree.compose({group: Value.of(name) for group, name in chosen.items()}))
+            for group, name in chosen.items():
+                self._nodes[group, name] = composed[group]
+
+    def option(self, group: str, axes: Assignment) -> str:
+        """The option of a group in one cell."""
+        return self._tree.option(group, axes)
+
+    def cell(self, axes: Assignment) -> dict[str, Any]:
+        """The configuration of one cell, interpolations unresolved; equal to that of :meth:`Tree.compose`.
+
+        Raises:
+            ConfigError: an axis that the chosen option does not list.
+        """
+        values = dict(self._base)
+        for group in GROUPS:
+            values[group] = self._node(group, axes)
+        for number in NUMBERS:
+            if number in axes:
+                _set(values, number, axes[number])
+        return values
+
+    def group(self, group: str, axes: Assignment) -> DictConfig:
+        """The node of one group, which can be resolved as it is.
+
+        Args:
+            group: which.
+            axes: what is set; only the group and the keys below it matter.
+
+        Raises:
+            CoupledError: it refers to something that other axes may change.
+            ConfigError: an axis that the chosen option does not list.
+        """
+        node = self._alone(group, self._node(group, axes))[group]
+        assert isinstance(node, DictConfig)
+        return node
+
+    def number(self, number: str, axes: Assignment) -> Any:
+        """The value of a number.
+
+        Raises:
+            CoupledError: see :meth:`group`.
+        """
+        value = axes[number].value if number in axes else self._base.get(number)
+        return self._alone(number, value)[number] if isinstance(value, str) else value
+
+    def _node(self, group: str, axes: Assignment) -> Any:
+        name = self.option(group, axes)
+        node = copy.deepcopy(self._nodes[group, name])
+        for axis, value in axes.items():
+            parent, _, key = axis.partition(".")
+            if parent == group and key:
+                _set(node, key, value, where=f"{group}={name}")
+        return node
+
+    def _alone(self, key: str, value: Any) -> DictConfig:
+        """A configuration that holds one value and the settings, where the value can be resolved."""
+        if "${" not in str(value):
+            return OmegaConf.create({key: value})
+        settings = {name: other for name, other in self._base.items() if name not in (*GROUPS, *NUMBERS)}
+        root = OmegaConf.create({**settings, key: value})
+        try:
+            if OmegaConf.is_config(found := root[key]):
+                OmegaConf.to_container(found, resolve=True)
+        except OmegaConfBaseException as error:
+            raise CoupledError(f"{key} refers to something outside of it: {str(error).splitlines()[0]}") from error
+        return root
+
+
+def obstacle(tree: Tree, used: Used) -> str | None:
+    """Why options cannot be composed each alone, read from the files; None if they can.
+
+    An option that is the only one of its group may do as it likes: what it does is the same in every cell.
+    """
+    primary = tree.file(tree.primary)
+    for entry in primary.defaults_list if primary is not None and primary.defaults_list else []:
+        if isinstance(entry, GroupDefault) and entry.group in GROUPS and entry.package is not None:
+            return f"{tree.primary} puts {entry.group} elsewhere with @{entry.package}"
+        if _interpolated(entry):
+            return f"the defaults list of {tree.primary} depends on other choices"
+    for group, names in used.items():
+        for name in names:
+            for path, reason in _reaching_out(tree, group, f"{group}/{name}"):
+                if reason == _INTERPOLATED or len(names) > 1:
+                    return f"{path} {reason}"
+    return None
+
+
+_INTERPOLATED = "has a defaults list that depends on other choices"
+
+
+def _reaching_out(tree: Tree, group: str, path: str) -> Iterator[tuple[str, str]]:
+    """What in a file, or in those that it builds on, reaches out of its group."""
+    file = tree.file(path)
+    if file is None:
+        return
+    folder = path.rpartition("/")[0]
+    if file.header.get("package") not in (None, folder.replace("/", "."), "_group_"):
+        yield path, f"has the header @package {file.header['package']}"
+    for entry in file.defaults_list or []:
+        if entry.is_self():
+            continue
+        if _interpolated(entry):
+            yield path, _INTERPOLATED
+        elif isinstance(entry, GroupDefault) and entry.override:
+            yield path, f"overrides {entry.group}"
+        elif entry.package is not None:
+            yield path, f"puts something elsewhere with @{entry.package}"
+        elif _target(entry).startswith("/"):
+            yield path, f"builds on {_target(entry)}"
+        else:
+            yield from _reaching_out(tree, group, f"{folder}/{_target(entry)}")
+
+
+def _target(entry: InputDefault) -> str:
+    """The file that an entry of a defaults list names, as it is written there."""
+    if isinstance(entry, GroupDefault):
+        return f"{entry.group}/{entry.value}"
+    return str(cast(ConfigDefault, entry).path)
+
+
+def _interpolated(entry: InputDefault) -> bool:
+    return not entry.is_self() and "${" in _target(entry)
+
+
+def disagreement(parts: Parts, tree: Tree, cells: Iterable[Assignment]) -> str | None:
+    """Compare some cells with Hydra's own composition of them, as many as :data:`CHECK_SECONDS` allow.
+
+    Returns:
+        What differs first; None if nothing does.
+    """
+    end = time.monotonic() + CHECK_SECONDS
+    for axes in cells:
+        if time.monotonic() > end:
+            break
+        ours, theirs = parts.cell(axes), plain(tree.compose(axes))
+        if ours != theirs:
+            differing = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
+            shown = " ".join(f"{axis}={value.text}" for axis, value in axes.items())
+            return f"Hydra composes {differing} differently for {shown}"
+    return None
+
+
+def pairwise(used: Used) -> Iterator[dict[str, Value]]:
+    """Cells in which any two options of different groups meet; greedy, hence few but not the fewest."""
+    choices = {group: names for group, names in used.items() if len(names) > 1}
+    waiting = {
+        frozenset(pair): None
+        for first, second in itertools.combinations(choices, 2)
+        for pair in itertools.product(
+            [(first, name) for name in choices[first]], [(second, name) for name in choices[second]]
+        )
+    }
+    while waiting:
+        row = dict(next(iter(waiting)))
+        for group in [group for group in choices if group not in row]:
+            row[group] = max(choices[group], key=lambda name: _met((group, name), row, waiting))
+        for pair in itertools.combinations(row.items(), 2):
+            waiting.pop(frozenset(pair), None)
+        yield {group: Value.of(row[group]) for group in choices}
+
+
+def _met(choice: tuple[str, str], row: Mapping[str, str], waiting: Mapping[frozenset[tuple[str, str]], None]) -> int:
+    """How many of the waiting pairs a choice would complete in a row."""
+    return sum(frozenset((choice, other)) in waiting for other in row.items())
+
+
+def _set(values: dict[str, Any], key: str, value: Value, where: str = "the configuration") -> None:
+    if key not in values:
+        raise ConfigError(f"{where} does not list {key!r}, so it cannot be set; add {key}: null to its file")
+    values[key] = value.value

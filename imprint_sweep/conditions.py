@@ -1,0 +1,175 @@
+"""Readable conditions over the axes: ``agg.m > 10 * k``, ``norm.pre == l2 and norm.inf == none``.
+
+A condition is an expression of names, numbers, words and lists with ``and``, ``or``, ``not``, ``in``, comparisons and
+``+ - * / // %``. ``null`` equals nothing but itself, is neither smaller nor larger than anything, and what is
+calculated from it is null. Nothing is executed: of the syntax tree only these parts are understood.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imprint_sweep.errors import ConfigError, UnknownOptionError
+
+Vocabulary = Callable[[str], Collection[str] | None]
+"""Axis -> the words that it can be compared with; None if any word will do."""
+
+Evaluate = Callable[[Mapping[str, Any]], Any]
+
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda item, items: item in items,
+    ast.NotIn: lambda item, items: item not in items,
+}
+_ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_CONSTANTS = {"null": None, "true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition over axes.
+
+    Args:
+        text: as it was written.
+        names: the axes that it looks at.
+        evaluate: from their values to a truth value.
+    """
+
+    text: str
+    names: frozenset[str]
+    evaluate: Evaluate
+
+    @classmethod
+    def read(cls, text: str, axes: Collection[str], vocabulary: Vocabulary = lambda axis: None) -> Condition:
+        """Read a condition.
+
+        Args:
+            text: the expression.
+            axes: the names that exist.
+            vocabulary: the words that make sense beside each of them.
+
+        Raises:
+            UnknownOptionError: a name that is no axis, or a word that the axis beside it never is.
+            ConfigError: no expression, or one that conditions do not understand.
+        """
+        try:
+            tree = ast.parse(text.strip(), mode="eval").body
+        except (SyntaxError, ValueError) as error:
+            raise ConfigError(
+                f"cannot read the condition {text!r}: expected something like agg.m > 10 * k and norm.pre == l2"
+            ) from error
+        reader = _Reader(text, axes, vocabulary)
+        evaluate = reader.read(tree)
+        return cls(text, frozenset(reader.names), evaluate)
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether the condition holds for these values of its axes.
+
+        Raises:
+            ConfigError: it compares or calculates what cannot be compared or calculated, such as a word and a number.
+        """
+        try:
+            return bool(self.evaluate(values))
+        except (TypeError, ZeroDivisionError) as error:
+            shown = ", ".join(f"{name}={values[name]!r}" for name in sorted(self.names))
+            raise ConfigError(f"the condition {self.text!r} makes no sense with {shown}: {error}") from error
+
+
+class _Reader:
+    """Turns a syntax tree into a function of the values, and notes the axes on the way."""
+
+    def __init__(self, text: str, axes: Collection[str], vocabulary: Vocabulary) -> None:
+        self.text, self.axes, self.vocabulary = text, axes, vocabulary
+        self.names: set[str] = set()
+
+    def read(self, node: ast.expr, words: Collection[str] | None = ()) -> Evaluate:
+        """The function of one node.
+
+        Args:
+            node: the node.
+            words: the words that may stand here instead of an axis; None if any may.
+        """
+        match node:
+            case ast.BoolOp(op=op, values=operands):
+                functions = [self.read(operand) for operand in operands]
+                gather = all if isinstance(op, ast.And) else any
+                return lambda values: gather(function(values) for function in functions)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                function = self.read(operand)
+                return lambda values: not function(values)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                function = self.read(operand)
+                return lambda values: None if (value := function(values)) is None else -value
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                return _unless_null(_ARITHMETIC[type(op)], self.read(left), self.read(right), None)
+            case ast.Compare(left=left, ops=ops, comparators=comparators):
+                operands = [left, *comparators]
+                links = [self._comparison(*link) for link in zip(operands, ops, comparators, strict=False)]
+                return lambda values: all(link(values) for link in links)
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                functions = [self.read(element, words) for element in elements]
+                return lambda values: [function(values) for function in functions]
+            case ast.Constant(value=str(word)):
+                return self._word(word, words)
+            case ast.Constant(value=bool() | int() | float() | None as value):
+                return lambda values: value
+            case ast.Name() | ast.Attribute():
+                return self._name(ast.unparse(node), words)
+        raise ConfigError(
+            f"the condition {self.text!r} holds {ast.unparse(node)!r}; conditions understand names, numbers, words, "
+            "lists, and, or, not, in, comparisons and + - * / // %"
+        )
+
+    def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Evaluate:
+        if type(op) not in _COMPARISONS:
+            raise ConfigError(f"the condition {self.text!r} uses is; write == instead")
+        compare = _COMPARISONS[type(op)]
+        if isinstance(op, _ORDER):
+            return _unless_null(compare, self.read(left), self.read(right), False)
+        first, second = self.read(left, self._words_beside(right)), self.read(right, self._words_beside(left))
+        return lambda values: compare(first(values), second(values))
+
+    def _words_beside(self, node: ast.expr) -> Collection[str] | None:
+        axis = ast.unparse(node)
+        return self.vocabulary(axis) if axis in self.axes else ()
+
+    def _name(self, name: str, words: Collection[str] | None) -> Evaluate:
+        if name in _CONSTANTS:
+            constant = _CONSTANTS[name]
+            return lambda values: constant
+        if name in self.axes:
+            self.names.add(name)
+            return lambda values: values[name]
+        if words == ():
+            raise UnknownOptionError(f"axis in the condition {self.text!r}:", name, self.axes)
+        return self._word(name, words)
+
+    def _word(self, word: str, words: Collection[str] | None) -> Evaluate:
+        if words is not None and word not in words:
+            raise UnknownOptionError(f"word in the condition {self.text!r}:", word, words)
+        return lambda values: word
+
+
+def _unless_null(compute: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate, otherwise: Any) -> Evaluate:
+    def evaluate(values: Mapping[str, Any]) -> Any:
+        first, second = left(values), right(values)
+        return otherwise if first is None or second is None else compute(first, second)
+
+    return evaluate

@@ -1,0 +1,134 @@
+"""What a sweep is made of: blocks of axes and exclusions, from the command line and from experiment files.
+
+A file ``conf/experiment/NAME.yaml``::
+
+    include: [oracle]                # other experiments, whose blocks come first
+    axes:                            # axes of every block of this file; in what is included they replace the same axes
+      seed: [1, 2, 3]
+    exclude:                         # combinations that are left out of every block
+      - norm.pre == l2 and norm.inf == none
+    blocks:                          # each block is a product of axes; the sweep is all of them, one after the other
+      - axes: {gen: kmeans, k: "1,5,20", agg: max}
+      - axes: {gen: all, agg: mnn, agg.m: "range(1,6)"}
+        exclude: agg.m > 3 and agg.metric == cosine
+
+Values are written as on the command line, or as lists. Conditions: :mod:`imprint_sweep.conditions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_INF, NORM_POST, NORM_PRE, WEIGHTINGS
+from imprint_sweep.composition import Tree
+from imprint_sweep.conditions import Condition
+from imprint_sweep.config import GROUPS
+from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.overrides import EXPERIMENT, Axes, CommandLine, axis_names, check_option, read_axis
+from imprint_sweep.tasks import SELECTIONS
+
+WORDS: dict[str, Collection[str]] = {
+    "gen.name": GENERATORS,
+    "agg.name": AGGREGATIONS,
+    "agg.metric": METRICS,
+    "agg.weighting": WEIGHTINGS,
+    "norm.pre": NORM_PRE,
+    "norm.post": NORM_POST,
+    "norm.inf": NORM_INF,
+    "task.classes": SELECTIONS,
+}
+"""What axes can be compared with in a condition, where that is known."""
+
+_FILE_KEYS = ("include", "axes", "exclude", "blocks")
+_BLOCK_KEYS = ("axes", "exclude")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A product of axes, less what its conditions exclude.
+
+    Args:
+        axes: in the order of the product, the last varies fastest. What is not set has the application's default.
+        exclude: a combination for which one of them holds is left out.
+    """
+
+    axes: Axes
+    exclude: tuple[Condition, ...] = ()
+
+
+def blocks(command_line: CommandLine, params: Mapping[str, Any] | None, tree: Tree) -> list[Block]:
+    """The blocks of a sweep: those of its experiments and of ``hydra.sweeper.params``, else the command line alone.
+
+    An axis of the command line replaces that axis in every block.
+
+    Raises:
+        ConfigError: a file that cannot be read as an experiment, a name that does not exist.
+    """
+    found = [block for name in command_line.experiments for block in _experiment(name, tree, ())]
+    if params:
+        found.append(Block({str(axis): read_axis(str(axis), given, tree.options) for axis, given in params.items()}))
+    return [Block({**block.axes, **command_line.axes}, block.exclude) for block in found or [Block({})]]
+
+
+def _experiment(name: str, tree: Tree, including: Sequence[str]) -> list[Block]:
+    """The blocks of one experiment, those of the experiments that it includes first."""
+    check_option(EXPERIMENT, name, tree.options)
+    if name in including:
+        raise ConfigError(f"experiment {name} includes itself: {' -> '.join([*including, name])}")
+    file = tree.file(f"{EXPERIMENT}/{name}")
+    assert file is not None
+    try:
+        if file.defaults_list:
+            raise ConfigError("an experiment has no defaults list; other experiments go under include")
+        return _read(OmegaConf.to_container(file.config), tree, (*including, name))
+    except ConfigError as error:
+        raise ConfigError(f"experiment {name}: {error}") from error
+
+
+def _read(content: Any, tree: Tree, including: Sequence[str]) -> list[Block]:
+    file = _mapping(content, _FILE_KEYS, "a file")
+    common = _block(file, tree)
+    included = [block for name in _listed(file.get("include")) for block in _experiment(str(name), tree, including)]
+    found = [Block({**block.axes, **common.axes}, (*common.exclude, *block.exclude)) for block in included]
+    own = _listed(file.get("blocks", [] if included else [{}]))
+    for given in own:
+        block = _block(_mapping(given, _BLOCK_KEYS, "a block"), tree)
+        found.append(Block({**common.axes, **block.axes}, (*common.exclude, *block.exclude)))
+    if not any(block.axes for block in found):
+        raise ConfigError("it describes no sweep: expected axes, blocks or include")
+    return found
+
+
+def _block(given: Mapping[str, Any], tree: Tree) -> Block:
+    axes = _mapping(given.get("axes") or {}, None, "axes")
+    return Block(
+        {axis: read_axis(axis, values, tree.options) for axis, values in axes.items()},
+        tuple(_condition(text, tree) for text in _listed(given.get("exclude"))),
+    )
+
+
+def _condition(text: Any, tree: Tree) -> Condition:
+    def vocabulary(axis: str) -> Collection[str] | None:
+        return tree.options(axis) if axis in GROUPS else WORDS.get(axis)
+
+    return Condition.read(str(text), axis_names(), vocabulary)
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list, or the one item that stands for a list of it."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _mapping(value: Any, known: Collection[str] | None, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{what} holds {value!r}, expected {' or '.join(known or ['axis: values'])}")
+    for key in value:
+        if known is not None and key not in known:
+            raise UnknownOptionError(f"key of {what}", str(key), known)
+    return {str(key): item for key, item in value.items()}
