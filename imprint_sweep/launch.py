@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,22 @@ SHARDS_PER_WORKER = 3
 """More shards than workers, so that one that takes longer than estimated does not leave the others idle."""
 
 BASIC, JOBLIB, LOCAL, SLURM = "basic", "joblib", "submitit_local", "submitit_slurm"
+LOGS = "slurm"
+"""Folder of SLURM's logs, in that of a sweep."""
+_UNDER_WAY = frozenset(
+    ("CONFIGURING", "COMPLETING", "PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "RESV_DEL_HOLD")
+    + ("RUNNING", "SIGNALING", "SPECIAL_EXIT", "STAGE_OUT", "STOPPED", "SUSPENDED")
+)
+"""States of a SLURM job that has not ended; not all ends are known to all versions."""
+_REQUEUE = """
+# 143: the shard was told to end. SLURM announces its time limit to the shard alone; scancel ends this script too.
+code=$?
+if [ "$code" -eq 143 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {times} ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"
+"""
+"""End of a batch script: hydra.launcher.max_num_timeout."""
 _KINDS = {"BasicLauncher": BASIC, "JoblibLauncher": JOBLIB, "LocalLauncher": LOCAL, "SlurmLauncher": SLURM}
 
 
@@ -52,11 +68,17 @@ class Resources:
             shards: number of shards, if the user says so.
 
         Raises:
-            SweepError: more threads than there are cores.
+            SweepError: more threads than there are cores, or several processes per shard.
         """
         target = str(launcher["_target_"]).rpartition(".")[2]
         kind = _KINDS.get(target, target)
         cores = available_cores()
+        for name in ("nodes", "tasks_per_node"):
+            if int(launcher.get(name) or 1) != 1:
+                raise SweepError(
+                    f"hydra.launcher.{name}={launcher[name]} would run every shard {launcher[name]} times; "
+                    "to use more of a cluster set sweep.shards"
+                )
         if kind == SLURM:
             return cls(kind, None, threads or int(launcher.get("cpus_per_task") or 1))
         if threads is not None and threads > cores:
@@ -110,15 +132,19 @@ def write_batch_script(
         overrides: what each task is started with, the index of its shard excepted.
         threads: cores per task.
     """
-    folder = path.parent / "slurm"
+    folder = path.parent / LOGS
     folder.mkdir(parents=True, exist_ok=True)
     # The same names as in Hydra's launcher, so that a partition, a constraint or a setup line means the same here.
     own = ("_target_", "submitit_folder", "max_num_timeout")
     parameters = {name: value for name, value in launcher.items() if value is not None and name not in own}
     parameters["cpus_per_task"] = threads
-    # submitit would have SLURM announce the time limit with SIGUSR2, which ends a process that does not listen.
-    warning = f"TERM@{parameters.get('signal_delay_s', 120)}"
-    parameters["additional_parameters"] = {"signal": warning, **parameters.get("additional_parameters", {})}
+    parameters["additional_parameters"] = {
+        # submitit would have SLURM announce the time limit with SIGUSR2, which ends a process that does not listen.
+        "signal": f"TERM@{parameters.get('signal_delay_s', 120)}",
+        # Settings may be relative paths, and a checkout is imported from where it is, wherever the line is submitted.
+        "chdir": Path.cwd(),
+        **parameters.get("additional_parameters", {}),
+    }
     slurm = _ScriptWriter(folder)
     slurm.update_parameters(**slurm._convert_parameters(parameters))
     slurm.parameters["map_count"] = shards
@@ -126,7 +152,8 @@ def write_batch_script(
     command = f"{shlex.join(words)} shard.index=$SLURM_ARRAY_TASK_ID"
     text = slurm._make_submission_file_text(command, "")
     # Since SLURM 22.05 srun does not take over --cpus-per-task from sbatch.
-    path.write_text(text.replace("# command\n", f"# command\nexport SRUN_CPUS_PER_TASK={threads}\n"))
+    text = text.replace("# command\n", f"# command\nexport SRUN_CPUS_PER_TASK={threads}\n")
+    path.write_text(text + _REQUEUE.format(times=launcher.get("max_num_timeout") or 0))
 
 
 class _ScriptWriter(SlurmExecutor):
@@ -162,6 +189,46 @@ def submission_line(script: Path) -> str:
     return shlex.join(["sbatch", str(script)])
 
 
-def prepare_environment(threads: int) -> None:
-    """Let launched shards get their cores: srun ignores sbatch's ``--cpus-per-task`` since SLURM 22.05."""
-    os.environ["SRUN_CPUS_PER_TASK"] = str(threads)
+def wait_for(array: str) -> dict[int, str]:
+    """Wait until no task of a SLURM array waits or runs.
+
+    SLURM is asked, not submitit: without accounting submitit waits for ever for a task that was cancelled.
+
+    Returns:
+        Index of a shard -> SLURM's last word on it, ``"COMPLETED"`` for one. SLURM forgets a task some minutes after
+        its end; one that nobody heard of is not listed.
+    """
+    states: dict[int, str] = {}
+    started = time.monotonic()
+    while True:
+        found = _task_states(array)
+        if found is not None:
+            states.update(found)
+            if not any(state in _UNDER_WAY for state in found.values()):
+                return {index: state for index, state in states.items() if state not in _UNDER_WAY}
+        # Arrays of a thousand tasks, and hours, must not keep SLURM busy with answering.
+        time.sleep(min(15.0, 1.0 + (time.monotonic() - started) / 60))
+
+
+def _task_states(array: str) -> dict[int, str] | None:
+    """What SLURM knows of the tasks of an array; nothing once it forgot them, None while it does not answer."""
+    question = ["squeue", f"--jobs={array}", "--array", "--states=all", "--noheader", "--format=%K %T"]
+    answer = subprocess.run(question, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        return {} if "Invalid job id" in answer.stderr else None
+    tasks = (line.split() for line in answer.stdout.splitlines())
+    return {int(index): state for index, state in tasks}
+
+
+def array_failures(array: str, states: Mapping[int, str], script: Path) -> list[str]:
+    """What went wrong in the tasks of a SLURM array, with the logs that say more."""
+    problems = []
+    for index, state in sorted(states.items()):
+        if state == "COMPLETED":
+            continue
+        log = script.parent / LOGS / f"{array}_{index}_0_log.err"
+        # Of a shard that ended by itself the last line is its error; of others, SLURM's remarks on the end.
+        lines = log.read_text(errors="replace").splitlines() if state == "FAILED" and log.is_file() else []
+        own = [line for line in lines if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
+        problems.append(f"shard {index}: {own[-1] if own else state}; its log is {log}")
+    return problems

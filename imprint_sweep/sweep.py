@@ -32,10 +32,11 @@ from imprint_sweep.invocation import command
 from imprint_sweep.launch import (
     SLURM,
     Resources,
+    array_failures,
     failures,
-    prepare_environment,
     submission_line,
     submit,
+    wait_for,
     write_batch_script,
 )
 from imprint_sweep.outcome import OK, Outcome
@@ -209,6 +210,9 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
         make_bundled_embeddings(look_up(plan, EmbeddingCache(settings.embeddings)).missing, settings)
     work = find_work(plan, settings, since=since)
     resources = Resources.of(hydra.launcher, threads=settings.threads, shards=settings.shards)
+    if resources.kind != SLURM and not (settings.wait and settings.submit):
+        option = "sweep.submit=false" if not settings.submit else "sweep.wait=false"
+        raise SweepError(f"{option} needs hydra/launcher=submitit_slurm; this sweep runs through {resources.kind}")
     core_seconds = float(work.estimate.seconds.sum())
     n_shards = resources.shards(core_seconds, settings.shards)
     shard = shards(work.estimate.atoms(n_shards), work.estimate.seconds, n_shards)
@@ -253,23 +257,26 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
         "hydra.sweep.subdir=.",
     ]
 
-    if not (settings.wait and settings.submit):
-        if resources.kind != SLURM:
-            option = "sweep.submit=false" if not settings.submit else "sweep.wait=false"
-            raise SweepError(f"{option} needs hydra/launcher=submitit_slurm; this sweep runs through {resources.kind}")
+    if resources.kind == SLURM:
         script = folder / "sweep.sbatch"
         write_batch_script(script, hydra.launcher, shards=n_shards, overrides=common, threads=resources.threads)
-        if settings.submit:
-            print(f"submitted as SLURM job {submit(script)}; follow it with: {command('status')}")
-        else:
+        if not settings.submit:
             print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
-        return
-
-    prepare_environment(resources.threads)
-    jobs = [[*common, f"shard.index={index}"] for index in range(n_shards)]
-    with watching(folder, int((shard >= 0).sum())):
-        returns = hydra.launch(jobs, workers=resources.workers, folder=folder)
-    problems = failures(returns)
+            return
+        array = submit(script)
+        print(f"submitted as SLURM job {array}; follow it with: {command('status')}", flush=True)
+        if not settings.wait:
+            return
+        try:
+            with watching(folder, int((shard >= 0).sum())):
+                problems = array_failures(array, wait_for(array), script)
+        except KeyboardInterrupt:
+            print(f"SLURM job {array} goes on; cancel it with: scancel {array}", file=sys.stderr)
+            raise
+    else:
+        jobs = [[*common, f"shard.index={index}"] for index in range(n_shards)]
+        with watching(folder, int((shard >= 0).sum())):
+            problems = failures(hydra.launch(jobs, workers=resources.workers, folder=folder))
     progress = Progress.read(folder)
     _show(request, plan, settings, since=since)
     print(
@@ -342,7 +349,9 @@ def _summary(request: Request, work: Work, n_shards: int, core_seconds: float, r
     cores = max(1, resources.threads * (resources.workers or n_shards))
     lines = [
         f"requested {work.plan.requested:,} -> {len(work.plan):,} distinct -> {done:,} done, {todo:,} to run"
-        + (f" in {n_shards:,} shard{'s' * (n_shards != 1)}, about {duration(core_seconds / cores)}" if todo else "")
+        + (f" in {n_shards:,} shard{'s' * (n_shards != 1)}" if todo else "")
+        # Nobody knows how large embeddings will be that do not exist.
+        + (f", about {duration(core_seconds / cores)}" if todo and not work.blocked.any() else "")
     ]
     computations = len(np.unique(work.plan.computation))
     if computations < len(work.plan):

@@ -24,7 +24,6 @@ from imprint_sweep.launch import (
     MAX_SHARDS,
     Resources,
     failures,
-    prepare_environment,
     submission_line,
     submit,
     write_batch_script,
@@ -71,6 +70,14 @@ def resources(launcher: Node, cores: int, *, threads: int | None = None, shards:
 )
 def test_what_a_launcher_gives(launcher: Node, cores: int, given: dict[str, int], expected: Resources) -> None:
     assert resources(launcher, cores, **given) == expected
+
+
+@pytest.mark.parametrize("name", ["nodes", "tasks_per_node"])
+def test_a_shard_is_one_process(name: str) -> None:
+    with pytest.raises(
+        SweepError, match=rf"^hydra\.launcher\.{name}=2 would run every shard 2 times; .* sweep\.shards$"
+    ):
+        resources(SLURM | {name: 2}, 8)
 
 
 @given(
@@ -141,9 +148,9 @@ def directives(text: str) -> Mapping[str, str]:
 
 
 def started(text: str, *, index: int) -> list[str]:
-    """What the shell makes of the script's last line in one task of the array."""
-    last = text.rstrip().splitlines()[-1]
-    command = last[last.index(shlex.quote(sys.executable)) :]
+    """What the shell makes of the script's command in one task of the array."""
+    srun = next(line for line in text.splitlines() if line.startswith("srun "))
+    command = srun[srun.index(shlex.quote(sys.executable)) :]
     printing = f"printf '%s\\n' {command}"
     environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(index)}
     done = subprocess.run(["bash", "-c", printing], env=environment, capture_output=True, text=True, check=True)
@@ -174,6 +181,7 @@ def test_a_script_asks_for_what_the_launcher_was_given(tmp_path: Path) -> None:
         "job-name": "imprint_sweep",
         "reservation": "weekend",
         "signal": "TERM@60",
+        "chdir": shlex.quote(str(Path.cwd())),
     }
     assert {name: asked.get(name) for name in expected} == expected
     lines = text.splitlines()
@@ -207,6 +215,26 @@ def test_a_script_is_written_where_there_is_no_slurm(tmp_path: Path, monkeypatch
 def test_the_shell_can_read_a_script(tmp_path: Path) -> None:
     script(tmp_path, setup=["module load cuda"])
     subprocess.run(["bash", "-n", str(tmp_path / "sweep.sbatch")], check=True)
+
+
+@pytest.mark.parametrize(
+    ("max_num_timeout", "restarts", "code", "requeued"),
+    [(0, None, 143, False), (2, None, 143, True), (2, "1", 143, True), (2, "2", 143, False), (2, None, 2, False)],
+)
+def test_a_shard_that_ran_out_of_time_is_requeued_as_often_as_asked_for(
+    tmp_path: Path, max_num_timeout: int, restarts: str | None, code: int, requeued: bool
+) -> None:
+    text = script(tmp_path, max_num_timeout=max_num_timeout)
+    for program, body in (("srun", f"exit {code}"), ("scontrol", 'echo "$@"')):
+        (tmp_path / program).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / program).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "0"}
+    if restarts is not None:
+        environment["SLURM_RESTART_COUNT"] = restarts
+    done = subprocess.run(["bash", "-c", text], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == ("requeue 17\n" if requeued else "")
+    assert done.stderr == ""
+    assert done.returncode == code
 
 
 # --- Submitting ------------------------------------------------------------------------------------------------------
@@ -244,9 +272,3 @@ def test_failed_shards_are_named() -> None:
     bad.return_value = OSError("disk full")
     assert failures([good, bad, good]) == ["shard 1: OSError: disk full"]
     assert failures([]) == []
-
-
-def test_steps_of_launched_jobs_get_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SRUN_CPUS_PER_TASK", "1")
-    prepare_environment(5)
-    assert os.environ["SRUN_CPUS_PER_TASK"] == "5"
