@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -117,6 +117,7 @@ def run_cells(
     since: datetime | None = None,
     sweep: str | None = None,
     report: Callable[[Outcome], None] = lambda outcome: None,
+    ledger: engine.Ledger | None = None,
 ) -> None:
     """Compute the cells of a plan that are not done and put them into the table: the only path to a result.
 
@@ -129,6 +130,7 @@ def run_cells(
         since: rows older than this do not count; a result that differs from such a row is reported loudly.
         sweep: id of the sweep, for the rows.
         report: told of every outcome.
+        ledger: told what was computed and how long it took.
 
     Raises:
         StoreError: the table cannot be written.
@@ -146,7 +148,7 @@ def run_cells(
     )
     cells = work.remaining.cells(np.arange(len(work.remaining)))
     with _terminable(), store.writer(provenance) as writer:
-        for outcome in engine.run(cells, EmbeddingCache(settings.embeddings), how):
+        for outcome in engine.run(cells, EmbeddingCache(settings.embeddings), how, ledger=ledger):
             writer.add(outcome)
             report(outcome)
             if before is not None:
@@ -276,7 +278,7 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
     else:
         jobs = [[*common, f"shard.index={index}"] for index in range(n_shards)]
         with watching(folder, int((shard >= 0).sum())):
-            problems = failures(hydra.launch(jobs, workers=resources.workers, folder=folder))
+            problems = failures(lambda: hydra.launch(jobs, workers=resources.workers, folder=folder))
     progress = Progress.read(folder)
     _show(request, plan, settings, since=since)
     print(
@@ -308,11 +310,12 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
     if not len(mine):
         raise SweepError(f"{path} has no shard {index}; it has {int(columns['shard'].max(initial=-1)) + 1}")
     since = datetime.fromisoformat(about["since"]) if about["since"] else None
-    reporter = Reporter(path.parent / f"progress-{index:04d}.json", len(mine))
+    reporter, ledger = Reporter(path.parent / f"progress-{index:04d}.json", len(mine)), engine.Ledger()
     try:
-        run_cells(mine, settings, since=since, sweep=about["id"], report=reporter.add)
+        run_cells(mine, settings, since=since, sweep=about["id"], report=reporter.add, ledger=ledger)
     finally:
         reporter.finish()
+        (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(asdict(ledger), indent=1))
 
 
 def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> None:

@@ -1,0 +1,259 @@
+"""How fast sweeps are: three slices, each against the plain oracle, the single-cell path, and Hydra's own sweeper.
+
+Run from a checkout, on an otherwise idle machine::
+
+    python benchmarks/sweeps.py                       # everything, about an hour
+    python benchmarks/sweeps.py --slice overhead      # one slice: agg_fixed, agg_focus, overhead
+    python benchmarks/sweeps.py --sample 5            # fewer cells through the oracle
+
+All figures of a slice come from one run of this script, so their ratios hold on a noisy machine. The embeddings are
+those of EfficientNet-Lite0 at 112 px on FashionMNIST (60,000 + 10,000 x 1280), made once if they are missing (about 10
+minutes); ``overhead`` reads the embedded default. Results go to a folder of their own, never to the user's table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the plain oracle is part of the tests
+
+from imprint_sweep import engine  # noqa: E402
+from imprint_sweep.cell import Cell  # noqa: E402
+from imprint_sweep.config import outputs_folder  # noqa: E402
+from imprint_sweep.embeddings import EmbeddingCache, Embeddings, EntryKey  # noqa: E402
+from imprint_sweep.plan import Plan  # noqa: E402
+from imprint_sweep.resources import available_cores  # noqa: E402
+from tests import oracle  # noqa: E402
+
+MODEL = "model=efficientnet_lite0"
+FASHION = ["task=fashion_mnist", "task.classes=all,even,odd,short"]
+SEEDS = "seed=17121997,123987,12412312"
+DIGITS_AXES = [
+    "task=digits",
+    "task.classes=all,even,odd,short",
+    "gen=kmeans,mean,all",
+    "k=20",
+    "norm.pre=none,l2",
+    "norm.post=none,l2",
+    "norm.inf=none,l2",
+    "agg=mnn",
+    "agg.metric=euclidean,cosine,manhattan",
+    "agg.m=range(1,19)",
+    "agg.weighting=uniform,inverse_distance",
+]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice of the grid and its bars.
+
+    Args:
+        name: for the command line.
+        overrides: of the sweep.
+        seconds: wall time that it must stay under.
+        ratio: how many times faster than the plain oracle it must be; 0 where there is no such bar.
+    """
+
+    name: str
+    overrides: Sequence[str]
+    seconds: float
+    ratio: float = 0.0
+
+
+SLICES = [
+    Slice("agg_fixed", ["+experiment=agg_fixed", MODEL, *FASHION], seconds=360, ratio=30),
+    Slice("agg_focus", ["+experiment=agg_focus", MODEL, *FASHION], seconds=1200, ratio=200),
+    Slice("overhead", [MODEL, *DIGITS_AXES, SEEDS], seconds=10),
+]
+MEMORY_GB = 4.0
+HOLDING_OTHERS = ("clustering", "class_means")
+"""Stages whose time is that of others, which are listed themselves."""
+
+
+def main() -> None:
+    """Run the benchmark and print its figures; exit code 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slice", choices=[one.name for one in SLICES], action="append", help="which; all by default")
+    parser.add_argument("--sample", type=int, default=20, help="cells of a slice that go through the plain oracle")
+    parser.add_argument("--alone", type=int, default=10, help="cells that go through our own single-cell path")
+    parser.add_argument("--hydra", type=int, default=3, help="cells that go through Hydra's basic sweeper and launcher")
+    arguments = parser.parse_args()
+    outputs = outputs_folder(None)
+    chosen = [one for one in SLICES if not arguments.slice or one.name in arguments.slice]
+    _make_embeddings(outputs, fashion=any(one.name != "overhead" for one in chosen))
+    peak = gemm_peak()
+    print(f"{available_cores()} cores; float32 matrix products reach {peak / 1e9:.0f} GFLOP/s on all of them")
+    missed = 0
+    for one in chosen:
+        with tempfile.TemporaryDirectory(prefix="imprint-benchmark-") as folder:
+            missed += run_slice(one, Path(folder), outputs, arguments, peak)
+    sys.exit(1 if missed else 0)
+
+
+def run_slice(one: Slice, folder: Path, outputs: Path, arguments: argparse.Namespace, peak: float) -> int:
+    """Measure one slice; returns the number of bars missed."""
+    (folder / "embeddings").symlink_to(outputs / "embeddings")
+    print(f"\n== {one.name}: {' '.join(one.overrides)}")
+    seconds = _command(["-m", *one.overrides, f"paths.outputs={folder}"])
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+    (sweep,) = (folder / "sweeps").glob("*/sweep.json")
+    requested = int(json.loads(sweep.read_text())["requested"])
+    plan, _ = Plan.load(sweep.with_name("plan.npz"))
+    per_cell = seconds / requested
+    print(
+        f"sweep: {requested:,} requested cells in {seconds:.1f} s, {1e3 * per_cell:.2f} ms a cell, peak {memory:.2f} GB"
+    )
+
+    rng = random.Random(0)
+    cache = EmbeddingCache(outputs / "embeddings")
+    sample = [plan.cell(i) for i in stratified(plan, arguments.sample, rng)]
+    plain = _timed("plain oracle", sample, plain_cell(cache), requested)
+    how = engine.EngineSettings(threads=available_cores(), memory_gb=MEMORY_GB)
+    _timed(
+        "our single-cell path", sample[: arguments.alone], lambda cell: list(engine.run([cell], cache, how)), requested
+    )
+    if arguments.hydra:
+        _hydra(one, folder, arguments.hydra)
+    stages(sweep.parent, how.threads, peak)
+
+    bars = [
+        ("wall time", seconds, one.seconds, seconds < one.seconds),
+        ("memory", memory, MEMORY_GB, memory < MEMORY_GB),
+    ]
+    if one.ratio:
+        ratio = float(np.mean(plain)) / per_cell
+        bars.append(("times faster than the plain oracle", ratio, one.ratio, ratio >= one.ratio))
+    for name, value, bar, reached in bars:
+        print(f"bar {name}: {value:,.1f} against {bar:,.1f}: {'reached' if reached else 'MISSED'}")
+    return sum(not reached for *_, reached in bars)
+
+
+def stratified(plan: Plan, n: int, rng: random.Random) -> list[int]:
+    """Positions of a random sample, spread evenly over the cells sorted by task, gen, metric and m."""
+
+    def stratum(position: int) -> tuple[str, ...]:
+        cell = plan.cell(position)
+        s = cell.scheme
+        return (s.gen, s.metric, s.agg, cell.task.classes, str(s.m), str(s.k))
+
+    order = sorted(range(len(plan)), key=stratum)
+    edges = np.linspace(0, len(order), min(n, len(order)) + 1).astype(int)
+    return [order[rng.randrange(a, b)] for a, b in itertools.pairwise(edges.tolist())]
+
+
+def plain_cell(cache: EmbeddingCache) -> Callable[[Cell], object]:
+    """A cell through the tests' oracle, embeddings loaded and process warm."""
+    loaded: dict[tuple[str, str], Embeddings] = {}
+
+    def entry(cell: Cell, dataset: str, split: str) -> Embeddings:
+        if (dataset, split) not in loaded:
+            mapped = cache.open(EntryKey(cell.model, dataset, split, cell.task.limit))
+            loaded[dataset, split] = Embeddings(mapped.header, np.array(mapped.features), np.array(mapped.labels))
+        return loaded[dataset, split]
+
+    def compute(cell: Cell) -> object:
+        train, test = ({d: entry(cell, d, split) for d in cell.task.datasets} for split in ("train", "test"))
+        return oracle.run(cell, train, test)
+
+    return compute
+
+
+def stages(folder: Path, threads: int, peak: float) -> None:
+    """Print where the time of a sweep went, from what its shards wrote down."""
+    calls, seconds, operations = Counter[str](), Counter[str](), Counter[str]()
+    for path in folder.glob("ledger-*.json"):
+        ledger = json.loads(path.read_text())
+        calls.update(ledger["calls"])
+        seconds.update(ledger["seconds"])
+        operations.update(ledger["operations"])
+    print(f"stage by stage, in thread-seconds on {threads} threads:")
+    for stage, took in seconds.most_common():
+        if stage in HOLDING_OTHERS or took < 0.005 * seconds.total():
+            continue
+        rate = operations[stage] / took
+        share = f", {rate / 1e9:.0f} G operations/s a thread" if rate else ""
+        share += f", {rate * threads / peak:.0%} of the matrix peak" if rate and stage != "manhattan" else ""
+        print(f"  {stage:16} {took:8.1f} s  {calls[stage]:7,} times{share}")
+
+
+def gemm_peak() -> float:
+    """float32 operations per second that matrix products reach here on all cores."""
+    a = np.ones((4096, 4096), np.float32)
+    a @ a
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - start)
+    return 2 * 4096**3 / min(times)
+
+
+def _timed(name: str, cells: Sequence[Cell], compute: Callable[[Cell], object], requested: int) -> list[float]:
+    """Seconds of each cell; prints their mean with a 95 % bootstrap interval."""
+    compute(cells[0])  # warm
+    seconds = []
+    for cell in cells:
+        start = time.perf_counter()
+        compute(cell)
+        seconds.append(time.perf_counter() - start)
+    rng = np.random.default_rng(0)
+    means = rng.choice(seconds, (10_000, len(seconds))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    mean = float(np.mean(seconds))
+    print(
+        f"{name}: {mean:.2f} s a cell ({low:.2f} to {high:.2f}, {len(cells)} cells), "
+        f"{mean * requested / 3600:.1f} h for all {requested:,}",
+        flush=True,
+    )
+    return seconds
+
+
+def _hydra(one: Slice, folder: Path, n: int) -> None:
+    """Cells through Hydra's basic sweeper and launcher: a job each."""
+    task = next(override for override in one.overrides if override.startswith("task="))
+    seeds = ",".join(str(seed) for seed in range(1000, 1000 + n))
+    overrides = ["-m", "hydra/sweeper=basic", MODEL, task, "gen=mean", "n_shot=5", f"seed={seeds}"]
+    seconds = _command([*overrides, f"paths.outputs={folder / 'hydra'}"], embeddings=folder / "embeddings")
+    print(f"Hydra's basic sweeper and launcher: {seconds / n:.2f} s a cell for the cheapest cells (mean, 5-shot)")
+
+
+def _command(arguments: Sequence[str], *, embeddings: Path | None = None) -> float:
+    """Wall seconds of ``python -m imprint_sweep`` with some arguments."""
+    if embeddings is not None:
+        outputs = Path(next(a for a in arguments if a.startswith("paths.outputs=")).partition("=")[2])
+        outputs.mkdir()
+        (outputs / "embeddings").symlink_to(embeddings.resolve())
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "imprint_sweep", *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def _make_embeddings(outputs: Path, *, fashion: bool) -> None:
+    for task in ["digits", *(["fashion_mnist"] if fashion else [])]:
+        command = [
+            sys.executable,
+            str(ROOT / "scripts" / "embed.py"),
+            MODEL,
+            f"task={task}",
+            f"paths.outputs={outputs}",
+        ]
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()
