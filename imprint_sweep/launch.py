@@ -6,12 +6,14 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
+from submitit.core.utils import FailedJobError, UncompletedJobError
 from submitit.slurm.slurm import SlurmExecutor
 
 from imprint_sweep.errors import SweepError
@@ -27,10 +29,22 @@ SHARDS_PER_WORKER = 3
 BASIC, JOBLIB, LOCAL, SLURM = "basic", "joblib", "submitit_local", "submitit_slurm"
 LOGS = "slurm"
 """Folder of SLURM's logs, in that of a sweep."""
-_UNDER_WAY = frozenset(
-    ("CONFIGURING", "COMPLETING", "PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "RESV_DEL_HOLD")
-    + ("RUNNING", "SIGNALING", "SPECIAL_EXIT", "STAGE_OUT", "STOPPED", "SUSPENDED")
-)
+_UNDER_WAY = {
+    "CONFIGURING",
+    "COMPLETING",
+    "PENDING",
+    "REQUEUED",
+    "REQUEUE_FED",
+    "REQUEUE_HOLD",
+    "RESIZING",
+    "RESV_DEL_HOLD",
+    "RUNNING",
+    "SIGNALING",
+    "SPECIAL_EXIT",
+    "STAGE_OUT",
+    "STOPPED",
+    "SUSPENDED",
+}
 """States of a SLURM job that has not ended; not all ends are known to all versions."""
 _REQUEUE = """
 # 143: the shard was told to end. SLURM announces its time limit to the shard alone; scancel ends this script too.
@@ -111,8 +125,18 @@ class Resources:
         return self.workers * SHARDS_PER_WORKER
 
 
-def failures(returns: Sequence[JobReturn]) -> list[str]:
-    """What went wrong in launched shards: Hydra catches their exceptions and tells nobody."""
+def failures(launch: Callable[[], Sequence[JobReturn]]) -> list[str]:
+    """Launch shards and say what went wrong: Hydra catches their exceptions and tells nobody.
+
+    Args:
+        launch: runs them and waits.
+    """
+    try:
+        returns = launch()
+    except (BrokenProcessPool, UncompletedJobError, FailedJobError) as error:
+        # One that was killed. Launchers of processes give up all others with it, but let them run on.
+        reason = str(error).partition("\n")[0]
+        return [f"a shard ended without a word, others may still run: {type(error).__name__}: {reason}"]
     return [
         f"shard {index}: {type(result._return_value).__name__}: {result._return_value}"
         for index, result in enumerate(returns)

@@ -15,6 +15,8 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from hypothesis import given
 from hypothesis import strategies as st
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from submitit.core.utils import UncompletedJobError
 
 from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf  # type: ignore[import-untyped]
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf  # type: ignore[import-untyped]
@@ -270,5 +272,23 @@ def test_failed_shards_are_named() -> None:
     good = JobReturn(status=JobStatus.COMPLETED)
     bad = JobReturn(status=JobStatus.FAILED)
     bad.return_value = OSError("disk full")
-    assert failures([good, bad, good]) == ["shard 1: OSError: disk full"]
-    assert failures([]) == []
+    assert failures(lambda: [good, bad, good]) == ["shard 1: OSError: disk full"]
+    assert failures(list) == []
+
+
+@pytest.mark.parametrize("error", [TerminatedWorkerError("killed\nby whom"), UncompletedJobError("killed\nlog\nlog")])
+def test_a_killed_shard_is_told_in_one_line(error: Exception) -> None:
+    def launch() -> list[JobReturn]:
+        raise error
+
+    (line,) = failures(launch)
+    assert line.startswith("a shard ended without a word, others may still run: ")
+    assert line.endswith("Error: killed")
+
+
+def test_a_bug_in_a_launcher_is_not_hidden() -> None:
+    def launch() -> list[JobReturn]:
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        failures(launch)
