@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,7 @@ from imprint_sweep.config import Settings
 from imprint_sweep.cost import Estimate, estimate
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import MissingEmbeddingsError, SweepError
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import command, default_outputs
 from imprint_sweep.launch import (
     SLURM,
     Resources,
@@ -266,7 +267,7 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
             print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
             return
         array = submit(script)
-        print(f"submitted as SLURM job {array}; follow it with: {command('status')}", flush=True)
+        print(f"submitted as SLURM job {array}; follow it with: {status_command(settings)}", flush=True)
         if not settings.wait:
             return
         try:
@@ -292,7 +293,7 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
     if undone and not (settings.allow_missing and undone == int(left.blocked.sum())):
         print(
             f"error: {failed:,} cells failed and {undone - failed:,} were not computed; run the same command again, or "
-            f"see {command('status')}",
+            f"see {status_command(settings)}",
             file=sys.stderr,
         )
         raise SystemExit(1)
@@ -315,7 +316,7 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
         run_cells(mine, settings, since=since, sweep=about["id"], report=reporter.add, ledger=ledger)
     finally:
         reporter.finish()
-        (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(asdict(ledger), indent=1))
+        (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(vars(ledger), indent=1))
 
 
 def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> None:
@@ -338,6 +339,12 @@ def missing_message(missing: Sequence[EntryKey], settings: Settings) -> str:
     commands = list(dict.fromkeys(cache.remedy(key) for key in missing))
     shown = "; ".join(commands[:3]) + (f"; and {len(commands) - 3} more" if len(commands) > 3 else "")
     return f"there are no embeddings of {missing[0]}; make them with: {shown}"
+
+
+def status_command(settings: Settings) -> str:
+    """The line that shows how far the sweeps are."""
+    elsewhere = "" if settings.outputs == default_outputs() else f" --outputs {shlex.quote(str(settings.outputs))}"
+    return command("status") + elsewhere
 
 
 def quoted(path: Path) -> str:
