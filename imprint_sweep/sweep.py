@@ -249,6 +249,8 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
         "to_run": int((shard >= 0).sum()),
         "shards": n_shards,
         "launcher": resources.kind,
+        "workers": resources.workers,
+        "threads": resources.threads,
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1))
     common = [
