@@ -104,9 +104,13 @@ class Parts:
     Args:
         tree: where the options come from.
         used: the options to compose.
+
+    Attributes:
+        conflict: what an option was seen to change outside of its group; None if none did.
     """
 
     def __init__(self, tree: Tree, used: Used) -> None:
+        self.conflict: str | None = None
         self._tree = tree
         self._base = plain(tree.base)
         self._nodes: dict[tuple[str, str], Any] = {
@@ -116,9 +120,11 @@ class Parts:
         # One composition serves an option of every group.
         for names in itertools.zip_longest(*missing):
             chosen = {group: name for group, name in zip(GROUPS, names, strict=True) if name is not None}
-            composed = plain(tree.compose({group: Value.of(name) for group, name in chosen.items()}))
+            cell = {group: Value.of(name) for group, name in chosen.items()}
+            composed = plain(tree.compose(cell))
             for group, name in chosen.items():
                 self._nodes[group, name] = composed[group]
+            self.conflict = self.conflict or _difference(cell, self.cell(cell), composed)
 
     def option(self, group: str, axes: Assignment) -> str:
         """The option of a group in one cell."""
@@ -251,12 +257,17 @@ def disagreement(parts: Parts, tree: Tree, cells: Iterable[Assignment]) -> str |
     for axes in cells:
         if time.monotonic() > end:
             break
-        ours, theirs = parts.cell(axes), plain(tree.compose(axes))
-        if ours != theirs:
-            differing = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
-            shown = " ".join(f"{axis}={value.text}" for axis, value in axes.items())
-            return f"Hydra composes {differing} differently for {shown}"
+        found = _difference(axes, parts.cell(axes), plain(tree.compose(axes)))
+        if found is not None:
+            return found
     return None
+
+
+def _difference(axes: Assignment, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
+    """Which key of a cell's configuration Hydra composes differently, in words; None if there is none."""
+    differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    shown = " ".join(f"{axis}={value.text}" for axis, value in axes.items())
+    return f"Hydra composes {differing[0]} differently for {shown}" if differing else None
 
 
 def pairwise(used: Used) -> Iterator[dict[str, Value]]:

@@ -6,6 +6,7 @@ describe a sweep; everything else is a *setting* and has one value. Names are ch
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, Transformer
+from hydra.errors import HydraException
 
 from imprint_sweep.config import GROUPS, known_keys, unknown_key
 from imprint_sweep.errors import ConfigError, UnknownOptionError
@@ -22,6 +24,9 @@ NUMBERS = ("k", "n_shot", "seed", "limit")
 
 EXPERIMENT = "experiment"
 """The group of the files that describe a sweep. It never becomes part of a cell's configuration."""
+
+MAX_VALUES = 1_000_000
+"""More than this on one axis is a slip, such as a range with a zero too many."""
 
 Options = Callable[[str], Sequence[str]]
 """The names of a group's options, those of users included."""
@@ -75,7 +80,7 @@ def read_command_line(arguments: Iterable[str], options: Options) -> CommandLine
     experiments: tuple[str, ...] = ()
     settings: dict[str, str] = {}
     for argument in arguments:
-        override = OverridesParser.create().parse_overrides([argument])[0]
+        override = OverridesParser.create().parse_override(argument)
         key = override.key_or_group
         if key == EXPERIMENT:
             experiments = _experiments(override, options)
@@ -111,7 +116,11 @@ def read_axis(key: str, given: Any, options: Options) -> tuple[Value, ...]:
     values: list[Value] = []
     for item in given if isinstance(given, list) else [given]:
         if isinstance(item, str):
-            values += _values(OverridesParser.create().parse_overrides([f"{key}={item}"])[0], options)
+            try:
+                override = OverridesParser.create().parse_override(f"{key}={item}")
+            except HydraException as error:
+                raise ConfigError(f"cannot read {key}={item}: expected values as on a command line") from error
+            values += _values(override, options)
         else:
             values.append(Value.of(item))
     if not values:
@@ -183,11 +192,13 @@ def _read(override: Override, options: Options) -> list[Value]:
             raise ConfigError(f"{line}: glob chooses among the options of a group, and {key} has none")
         values = [Value.of(name) for name in given.filter(list(options(key)))]
     elif override.is_sweep_override():
-        values = [Value.of(element) for element in override.sweep_iterator()]
+        values = [Value.of(element) for element in itertools.islice(override.sweep_iterator(), MAX_VALUES + 1)]
     else:
         values = [Value(given, override.get_value_element_as_str())]
     if not values:
         raise ConfigError(f"{line} stands for no value at all")
+    if len(values) > MAX_VALUES:
+        raise ConfigError(f"{line} stands for more than {MAX_VALUES:,} values")
     return values
 
 

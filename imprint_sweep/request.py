@@ -45,7 +45,7 @@ Column = NDArray[np.int32]
 Indices = NDArray[np.int64]
 
 MAX_COMBINATIONS = 20_000_000
-"""More than this in one block is a slip, such as a range with a zero too many."""
+"""More than this in one block is a slip, and would take gigabytes to count."""
 
 RANDOM_CHECKS = 2
 """Random cells of a sweep that are compared with Hydra's own composition of them."""
@@ -122,7 +122,7 @@ def _factored(blocks: Sequence[Block], tree: Tree) -> tuple[str | None, Parts | 
     if reason is not None:
         return reason, None
     parts = Parts(tree, used)
-    reason = disagreement(parts, tree, itertools.chain(_random_cells(blocks), pairwise(used)))
+    reason = parts.conflict or disagreement(parts, tree, itertools.chain(_random_cells(blocks), pairwise(used)))
     return reason, parts if reason is None else None
 
 
