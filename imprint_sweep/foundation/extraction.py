@@ -26,7 +26,13 @@ from imprint_sweep.foundation.progress import progress_bar
 CPU_BATCH = 16
 """Images per batch on the CPU: what a layer writes then still is in the cache when the next one reads it."""
 
+MOST_AT_ONCE = 8
+"""Batches on the CPU at once, each with the activations of a whole network in memory."""
+
 GPU_BATCH = 256
+
+Images = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+Output = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def ensure(cache: EmbeddingCache, keys: Iterable[EntryKey], extraction: Extracti
 
 def extract(
     model: FoundationModel,
-    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    images: Images,
     indices: NDArray[np.int64],
     *,
     device: torch.device,
@@ -127,14 +133,12 @@ def extract(
     """
     module = model.module.to(device)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    # Resizing an array of small images is a hundredth of the work, and a second thread would only take the network's
-    # cores. Decoding files, or feeding a GPU, pays for one.
-    ahead = device.type != "cpu" or not isinstance(images, np.ndarray)
+    parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    outputs = _on_cores(model, images, parts) if device.type == "cpu" else _on_gpu(model, images, parts, device)
     features = np.empty((len(indices), model.dim or 0), np.float32)
     done = 0
-    with torch.inference_mode(), closing(_batches(model, images, indices, batch_size, ahead)) as batches:
-        for batch in batches:
-            output = module(batch.to(device)).float().cpu().numpy()
+    with closing(outputs):
+        for output in outputs:
             if done == 0 and model.dim is None:
                 features = np.empty((len(indices), output.shape[1]), np.float32)
             if output.shape[1:] != features.shape[1:]:
@@ -142,9 +146,9 @@ def extract(
                     f"expected embeddings of width {features.shape[1]}, the network returns {output.shape[1:]}; "
                     "images of several sizes need a model.image_size"
                 )
-            features[done : done + len(batch)] = output
-            done += len(batch)
-            advance(len(batch))
+            features[done : done + len(output)] = output
+            done += len(output)
+            advance(len(output))
     return features
 
 
@@ -199,27 +203,44 @@ def _embed_split(
     return Embedded(header, len(indices) / seconds)
 
 
-def _batches(
-    model: FoundationModel,
-    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-    indices: NDArray[np.int64],
-    batch_size: int,
-    ahead: bool,
-) -> Generator[torch.Tensor]:
-    """Inputs of the network; with ``ahead``, the next one is made while the present one is in use."""
-    parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+def _on_cores(model: FoundationModel, images: Images, parts: Sequence[NDArray[np.int64]]) -> Generator[Output]:
+    """The network's output for each part, in order: several batches at once, each on a thread or few of its own.
 
-    def make(part: NDArray[np.int64]) -> torch.Tensor:
-        if isinstance(images, np.ndarray):
-            return model.transform(images[part])
-        return torch.cat([model.transform(images[int(index)][None]) for index in part])
+    All threads on one batch would meet after every layer. On small images that costs half the speed, and where
+    something else runs on one of the cores, nearly all of it.
+    """
+    threads = torch.get_num_threads()
+    at_once = min(threads, MOST_AT_ONCE, len(parts))
 
-    if not ahead:
-        yield from map(make, parts)
-        return
-    with ThreadPoolExecutor(1, thread_name_prefix="transform") as executor:
-        coming = executor.submit(make, parts[0])
+    def embed_part(part: NDArray[np.int64]) -> Output:
+        with torch.inference_mode():  # which holds for one thread
+            return _forward(model, _batch(model, images, part))
+
+    try:
+        with ThreadPoolExecutor(at_once, "extraction", lambda: torch.set_num_threads(threads // at_once)) as executor:
+            yield from executor.map(embed_part, parts)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _on_gpu(
+    model: FoundationModel, images: Images, parts: Sequence[NDArray[np.int64]], device: torch.device
+) -> Generator[Output]:
+    """The network's output for each part, in order; the next batch is made while the present one is in use."""
+    with torch.inference_mode(), ThreadPoolExecutor(1, "transform") as executor:
+        coming = executor.submit(_batch, model, images, parts[0])
         for part in parts[1:]:
-            ready, coming = coming, executor.submit(make, part)
-            yield ready.result()
-        yield coming.result()
+            ready, coming = coming, executor.submit(_batch, model, images, part)
+            yield _forward(model, ready.result().to(device))
+        yield _forward(model, coming.result().to(device))
+
+
+def _batch(model: FoundationModel, images: Images, part: NDArray[np.int64]) -> torch.Tensor:
+    if isinstance(images, np.ndarray):
+        return model.transform(images[part])
+    return torch.cat([model.transform(images[int(index)][None]) for index in part])
+
+
+def _forward(model: FoundationModel, batch: torch.Tensor) -> Output:
+    output: Output = model.module(batch).float().cpu().numpy()
+    return output

@@ -78,6 +78,20 @@ def test_the_batch_size_changes_embeddings_by_rounding_alone(batch_size: int) ->
     np.testing.assert_allclose(found, plain(IMAGES), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 20])
+def test_the_number_of_threads_changes_nothing(threads: int) -> None:
+    """Batches run side by side, each on its own threads; afterwards torch has as many as before."""
+    expected = extract(tiny(), IMAGES, np.arange(23), device=CPU, batch_size=4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = extract(tiny(), IMAGES, np.arange(23), device=CPU, batch_size=4)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_images_that_are_decoded_one_by_one_give_the_same() -> None:
     found = extract(tiny(), list(IMAGES), np.arange(23), device=CPU, batch_size=4)
     np.testing.assert_allclose(found, plain(IMAGES), rtol=1e-5, atol=1e-4)
@@ -97,7 +111,7 @@ def test_only_the_images_asked_for_are_read() -> None:
 
     images = Recording()
     found = extract(tiny(), images, np.array([20, 3, 4]), device=CPU, batch_size=2)
-    assert images.read == [20, 3, 4]
+    assert sorted(images.read) == [3, 4, 20]
     np.testing.assert_allclose(found, plain(IMAGES[[20, 3, 4]]), rtol=1e-5, atol=1e-4)
 
 
