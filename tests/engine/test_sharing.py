@@ -418,7 +418,7 @@ def test_jobs_of_a_run_that_was_given_up_never_start() -> None:
         release.wait(10)
         return number
 
-    def give_up(crew: Workers[int]) -> None:
+    def give_up(crew: Workers) -> None:
         for number in range(5):
             crew.submit(job, number)
         release.set()
