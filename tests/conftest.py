@@ -1,9 +1,10 @@
-"""What all tests share: no skips in CI, hypothesis without deadlines."""
+"""What all tests share: no skips in CI, hypothesis without deadlines, the one real dataset that no package brings."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -14,6 +15,16 @@ CI = os.environ.get("CI", "").lower() in ("1", "true")
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if CI else "here")
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist() -> Path:
+    """The folder of the real FashionMNIST of Debian's package, which CI installs."""
+    if not DEBIAN.is_dir():
+        pytest.skip("Debian's dataset-fashion-mnist is not installed")
+    return DEBIAN
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,17 +23,8 @@ from imprint_sweep.foundation.datasets.idx import read_idx
 from imprint_sweep.foundation.datasets.split import Split
 from imprint_sweep.foundation.torchvision_operators import torchvision
 
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 LABELS = (3, 0, 9, 3)
 PIXELS = np.arange(4 * 28 * 28, dtype=np.int64).reshape(4, 28, 28) % 251
-
-
-@pytest.fixture
-def fashion_mnist() -> Path:
-    """The real FashionMNIST of Debian's package, which CI installs."""
-    if not DEBIAN.is_dir():
-        pytest.skip("Debian's dataset-fashion-mnist is not installed")
-    return DEBIAN
 
 
 def idx(shape: Sequence[int], values: bytes, kind: int = 8) -> bytes:
