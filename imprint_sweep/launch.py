@@ -253,6 +253,6 @@ def array_failures(array: str, states: Mapping[int, str], script: Path) -> list[
         log = script.parent / LOGS / f"{array}_{index}_0_log.err"
         # Of a shard that ended by itself the last line is its error; of others, SLURM's remarks on the end.
         lines = log.read_text(errors="replace").splitlines() if state == "FAILED" and log.is_file() else []
-        own = [line for line in lines if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
+        own = [line for line in lines if line.strip() and not line.startswith(("srun:", "slurmstepd"))]
         problems.append(f"shard {index}: {own[-1] if own else state}; its log is {log}")
     return problems

@@ -23,11 +23,14 @@ from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQu
 from imprint_sweep import launch
 from imprint_sweep.errors import SweepError
 from imprint_sweep.launch import (
+    LOGS,
     MAX_SHARDS,
     Resources,
+    array_failures,
     failures,
     submission_line,
     submit,
+    wait_for,
     write_batch_script,
 )
 
@@ -266,6 +269,38 @@ def test_a_machine_without_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SweepError, match=r"^there is no sbatch on this machine; .*: sbatch 'a b\.sbatch'$"):
         submit(Path("a b.sbatch"))
+
+
+def test_failed_tasks_of_an_array_are_named_with_their_error_or_their_end(tmp_path: Path) -> None:
+    log = tmp_path / LOGS / "417_1_0_log.err"
+    log.parent.mkdir()
+    log.write_text("error: disk full\nsrun: error: node7: task 0: Exited\nslurmstepd-node7: error: the end\n\n")
+    states = {2: "CANCELLED", 0: "COMPLETED", 1: "FAILED", 3: "FAILED"}
+    assert array_failures("417", states, tmp_path / "sweep.sbatch") == [
+        f"shard 1: error: disk full; its log is {log}",
+        f"shard 2: CANCELLED; its log is {log.with_name('417_2_0_log.err')}",
+        f"shard 3: FAILED; its log is {log.with_name('417_3_0_log.err')}",
+    ]
+
+
+def test_an_array_is_waited_for_until_no_task_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["echo 0 RUNNING; echo 1 PENDING", "echo unreachable >&2; exit 1", "echo 1 COMPLETING", "echo 1 FAILED"]
+    for number, answer in enumerate([*answers, "echo asked too often; exit 9"]):
+        (tmp_path / str(number)).write_text(answer)
+    program = tmp_path / "squeue"
+    program.write_text(f"#!/bin/sh\ncd '{tmp_path}'\nn=$(cat n 2>/dev/null || echo 0)\necho $((n + 1)) >n\n. ./$n\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    assert wait_for("417") == {1: "FAILED"}
+
+
+def test_an_array_that_slurm_forgot_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "squeue"
+    program.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert wait_for("417") == {}
 
 
 def test_failed_shards_are_named() -> None:

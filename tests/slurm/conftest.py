@@ -31,6 +31,10 @@ class Slurm:
         """The ids of this user's jobs that wait or run, one entry per array task, for example ``"7_2"``."""
         return _output("squeue", "--me", "--array", "--noheader", "--format=%i").split()
 
+    def waits_for(self, job: str) -> str:
+        """SLURM's reason why a job, or a task of an array, does not run; ``"None"`` if it does."""
+        return _output("squeue", f"--jobs={job}", "--noheader", "--format=%r").strip()
+
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
