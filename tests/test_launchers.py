@@ -10,7 +10,7 @@ import pytest
 
 from imprint_sweep.progress import Progress
 from imprint_sweep.resources import available_cores
-from imprint_sweep.sweep import TERMINATED, quoted
+from imprint_sweep.sweep import quoted
 from tests.outputs import LARGE, SMALL, Outputs, await_, ended, under_way
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def test_a_shard_that_is_told_to_end_keeps_what_it_knows(outputs: Outputs) -> No
     await_(lambda: under_way(outputs.sweep(), 0), "the shard under way")
     assert outputs.history().empty, "rows are written every few seconds: too late to see what a signal does"
     shard.send_signal(signal.SIGTERM)
-    _, err = ended(shard, code=TERMINATED)
+    _, err = ended(shard, code=143)
     assert err == ""
     known = Progress.read(outputs.sweep())
     assert 0 < known.done < known.total
