@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,25 @@ from imprint_sweep.errors import ConfigError
 from imprint_sweep.messages import explanation
 
 USER_ERROR = 2
-INTERRUPTED = 130
+SIGNALLED = 128
+"""Exit codes above it say which signal ended the process."""
+INTERRUPTED = SIGNALLED + 2
+BROKEN_PIPE = SIGNALLED + 13
 
 
 def main() -> None:
     """The command line of ``python -m imprint_sweep``."""
-    launch(run)
+    try:
+        launch(run)
+    except SystemExit as end:
+        # Python would wait for threads amid a long stage, which nothing can stop.
+        others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+        computing = any(not thread.daemon for thread in others)
+        if isinstance(end.code, int) and end.code > SIGNALLED and computing:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code)
+        raise
 
 
 def launch(task: Callable[[DictConfig], Any], config_name: str = "config") -> None:
@@ -46,7 +60,8 @@ def launch(task: Callable[[DictConfig], Any], config_name: str = "config") -> No
         config_name: the primary configuration, one of :data:`imprint_sweep.config.SCHEMAS`.
 
     Raises:
-        SystemExit: code 2 after an error that the user can mend, 130 after an interruption.
+        SystemExit: code 2 after an error that the user can mend, 130 after an interruption, 141 if the reader of
+            the output has gone.
     """
     # Hydra prints errors in its own words and leaves with code 1, unless it is told to raise them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -62,13 +77,18 @@ def user_errors(schema: type[Any] = Config) -> Iterator[None]:
         schema: the configuration whose keys are named where one is unknown.
 
     Raises:
-        SystemExit: code 2 after an error that the user can mend, 130 after an interruption.
+        SystemExit: code 2 after an error that the user can mend, 130 after an interruption, 141 if the reader of
+            the output has gone.
     """
     try:
         yield
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # `| head` has read enough. What is left in the buffer would fail again when Python flushes it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(BROKEN_PIPE) from None
     except Exception as error:
         message = explanation(error, schema)
         if message is None:

@@ -64,13 +64,22 @@ class Progress:
     @classmethod
     def read(cls, folder: Path) -> Progress:
         """The sum over the shards that have reported into a sweep's folder."""
-        total = cls()
+        return sum(map(cls.load, reports(folder)), start=cls())
+
+    @classmethod
+    def load(cls, path: Path) -> Progress:
+        """What one shard reported; nothing if that cannot be read."""
         names = {field.name for field in fields(cls)}
-        for path in folder.glob("progress-*.json"):
-            with suppress(OSError, ValueError, TypeError, AttributeError):  # being replaced, or from another version
-                content = json.loads(path.read_text())
-                total += cls(**{name: value for name, value in content.items() if name in names})
-        return total
+        try:
+            content = json.loads(path.read_text())
+            return cls() + cls(**{name: value for name, value in content.items() if name in names})
+        except (OSError, ValueError, TypeError, AttributeError):  # being replaced, or from another version
+            return cls()
+
+
+def reports(folder: Path) -> list[Path]:
+    """The files into which the shards of a sweep have reported."""
+    return sorted(folder.glob("progress-*.json"))
 
 
 class Reporter:

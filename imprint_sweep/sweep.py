@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,8 +26,10 @@ from imprint_sweep.config import Settings
 from imprint_sweep.cost import Estimate, estimate
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import MissingEmbeddingsError, SweepError
+from imprint_sweep.interruption import ending_once, workers_first
 from imprint_sweep.invocation import command, default_outputs
 from imprint_sweep.launch import (
+    JOBLIB,
     SLURM,
     Resources,
     array_failures,
@@ -40,7 +39,7 @@ from imprint_sweep.launch import (
     wait_for,
     write_batch_script,
 )
-from imprint_sweep.outcome import OK, Outcome
+from imprint_sweep.outcome import FAILED, OK, Outcome
 from imprint_sweep.plan import Plan, Sources, look_up, shards
 from imprint_sweep.progress import Progress, Reporter, duration, watching
 from imprint_sweep.request import Request
@@ -50,10 +49,11 @@ from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines
 
 PLAN = "plan.npz"
 ABOUT = "sweep.json"
+REASONS = 3
+"""How many reasons are shown where cells failed."""
 BUNDLED_MODELS = ("efficientnet_lite0", "pixels")
 BUNDLED_DATASETS = ("digits",)
 """What ships inside packages: embeddings of these are made when a single cell needs them."""
-TERMINATED = 143
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ def run_cells(
 
     Raises:
         StoreError: the table cannot be written.
-        SystemExit: the process was told to terminate.
+        KeyboardInterrupt, SystemExit: the process was told to end.
     """
     store = ResultStore(settings.results)
     store.check_writable()
@@ -148,7 +148,7 @@ def run_cells(
         proxy_cache=settings.proxies,
     )
     cells = work.remaining.cells(np.arange(len(work.remaining)))
-    with _terminable(), store.writer(provenance) as writer:
+    with ending_once(), store.writer(provenance) as writer:
         for outcome in engine.run(cells, EmbeddingCache(settings.embeddings), how, ledger=ledger):
             writer.add(outcome)
             report(outcome)
@@ -252,7 +252,10 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
         "workers": resources.workers,
         "threads": resources.threads,
     }
-    (folder / ABOUT).write_text(json.dumps(about, indent=1))
+    try:
+        (folder / ABOUT).write_text(json.dumps(about, indent=1))
+    except OSError as error:
+        raise SweepError(f"{folder / ABOUT} cannot be written: {error.strerror or error}") from error
     common = [
         *hydra.overrides,
         f"shard.plan={quoted(folder / PLAN)}",
@@ -280,24 +283,32 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
             raise
     else:
         jobs = [[*common, f"shard.index={index}"] for index in range(n_shards)]
-        with watching(folder, int((shard >= 0).sum())):
-            problems = failures(lambda: hydra.launch(jobs, workers=resources.workers, folder=folder))
-    progress = Progress.read(folder)
+        gently = ending_once(workers_first(folder)) if resources.kind == JOBLIB else nullcontext()
+        try:
+            with watching(folder, int((shard >= 0).sum())), gently:
+                problems = failures(lambda: hydra.launch(jobs, workers=resources.workers, folder=folder))
+        except KeyboardInterrupt:
+            print(f"what was finished is in {settings.results}; the same command does the rest", file=sys.stderr)
+            raise
+    launched = work.remaining[np.flatnonzero(shard >= 0)]
+    rows = find_work(launched, settings, since=since).rows
+    failed, undone = int(rows.failed.sum()), int((~rows.done & ~rows.failed).sum())
     _show(request, plan, settings, since=since)
     print(
-        f"{progress.done:,} cells in {duration(time.monotonic() - clock)}; one by one they would have computed for "
-        f"{duration(progress.alone_seconds)}. Results: {settings.results}"
+        f"{len(launched) - undone:,} cells in {duration(time.monotonic() - clock)}; one by one they would have "
+        f"computed for {duration(Progress.read(folder).alone_seconds)}. Results: {settings.results}"
     )
-    left = find_work(plan, settings, since=since)
-    failed, undone = int((left.rows.failed & ~left.rows.done).sum()), int((~left.rows.done).sum())
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
-    if undone and not (settings.allow_missing and undone == int(left.blocked.sum())):
+    if failed:
+        print("\n".join(_reasons(launched, settings)), file=sys.stderr)
+    if failed or undone:
         print(
-            f"error: {failed:,} cells failed and {undone - failed:,} were not computed; run the same command again, or "
+            f"error: {failed:,} cells failed and {undone:,} were not computed; run the same command again, or "
             f"see {status_command(settings)}",
             file=sys.stderr,
         )
+    if failed or undone or problems:
         raise SystemExit(1)
 
 
@@ -318,7 +329,8 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
         run_cells(mine, settings, since=since, sweep=about["id"], report=reporter.add, ledger=ledger)
     finally:
         reporter.finish()
-        (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(vars(ledger), indent=1))
+        with suppress(OSError):  # a convenience, as progress is: a full disk must not hide what ended the shard
+            (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(vars(ledger), indent=1))
 
 
 def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> None:
@@ -372,10 +384,20 @@ def _summary(request: Request, work: Work, n_shards: int, core_seconds: float, r
         lines.append(f"  {request.excluded:,} combinations excluded by the experiment")
     for reason, count in request.invalid.items():
         lines.append(f"  {count:,} combinations left out: {reason}")
-    skipped = int((work.rows.failed & ~work.rows.done & ~work.todo).sum())
+    outdated = int((work.rows.outdated & work.todo).sum())
+    if outdated:
+        lines.append(f"  {outdated:,} have results from other embeddings or an older method: kept, and computed anew")
+    skipped = int((work.rows.failed & ~work.todo).sum())
     if skipped:
         lines.append(f"  {skipped:,} failed before and are not tried again (sweep.retry_failed=false)")
     return "\n".join(lines)
+
+
+def _reasons(plan: Plan, settings: Settings) -> list[str]:
+    """Why cells of a plan failed: the most frequent reasons."""
+    rows = load_results(settings.results, ["cell_id", "error"], status=FAILED)
+    reasons = rows.loc[rows["cell_id"].isin(plan.cell_id.astype(str)), "error"].value_counts()
+    return [f"failed ({count:,} cells): {reason}" for reason, count in reasons.head(REASONS).items()]
 
 
 def _show(request: Request, plan: Plan, settings: Settings, *, since: datetime | None) -> None:
@@ -393,26 +415,3 @@ def _report_conflicts(before: Snapshot, outcome: Outcome) -> None:
             f"WARNING: {conflict}. Another CPU type or another version of a package, or a bug. Both rows are kept.",
             file=sys.stderr,
         )
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM (scancel, a batch system's time limit) into an exit that flushes what is known.
-
-    Where something else listens already, submitit for one, it is left alone.
-    """
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        yield
-        return
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
-
-    signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

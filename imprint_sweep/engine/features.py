@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.cell import Label, Model, Task
 from imprint_sweep.embeddings import EmbeddingCache, Embeddings, EntryKey, cell_fingerprint, check_classes, check_pair
+from imprint_sweep.errors import EmbeddingsError
 
 SPLITS = ("train", "test")
 
@@ -47,6 +48,16 @@ class Features:
             for split in SPLITS:
                 check_classes(self._entry(dataset, split)[0], classes)
         return cell_fingerprint(entries)
+
+    def recorded(self, task: Task) -> str:
+        """The fingerprint of the task's embeddings by their headers alone; empty if one is missing or damaged."""
+        try:
+            keys = [EntryKey(self._model, name, split, self._limit) for name in task.datasets for split in SPLITS]
+            headers = [self._cache.header(key) for key in keys]
+        except EmbeddingsError:
+            return ""
+        found = [header for header in headers if header is not None]
+        return cell_fingerprint(found) if len(found) == len(keys) else ""
 
     def rows(self, split: str, label: Label) -> NDArray[np.float32]:
         """A copy of the embeddings of one label, (n, d) float32: its parts in order, each in the dataset's order."""

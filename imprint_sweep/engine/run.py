@@ -128,8 +128,10 @@ class _Group:
             try:
                 fingerprints[task] = self._features.open(task)
             except EmbeddingsError as error:
+                # The fingerprint under which the plan looks the cells up.
+                recorded = self._features.recorded(task)
                 for cell in cells:
-                    yield _failed(cell, "", error)
+                    yield _failed(cell, recorded, error)
         good = {task: cells for task, cells in by_task.items() if task in fingerprints}
         for cells, result in self.evaluations(good):
             if isinstance(result, Failure):

@@ -73,7 +73,10 @@ class Workers:
 
 @contextmanager
 def workers(threads: int) -> Iterator[Workers]:
-    """A pool of `threads` threads, BLAS and OpenMP limited to one thread each, everything restored at the end."""
+    """A pool of `threads` threads, BLAS and OpenMP limited to one thread each, everything restored at the end.
+
+    A run that is given up does not wait for the jobs that are running: what it knows can be saved at once.
+    """
 
     def initialise() -> None:
         threadpool_limits(limits=1)  # OpenMP's limit belongs to the thread that sets it
@@ -86,5 +89,4 @@ def workers(threads: int) -> Iterator[Workers]:
         except BaseException:
             crew.stop()
             raise
-        finally:
-            pool.shutdown(wait=True)
+        pool.shutdown()

@@ -88,6 +88,7 @@ class LookUp:
         n_correct: int32, -1 where not done.
         accuracy: float64, NaN where not done.
         finished_at: ``datetime64[us]`` (UTC) of the row that counts, NaT where there is none.
+        outdated: whether there is a good row, but only of other embeddings or of another method version.
     """
 
     done: Flags
@@ -95,6 +96,7 @@ class LookUp:
     n_correct: NDArray[np.int32]
     accuracy: NDArray[np.float64]
     finished_at: NDArray[np.datetime64]
+    outdated: Flags
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,10 @@ class Snapshot:
         accuracy[done] = self.accuracy[row[done]]
         finished_at = np.full(len(row), np.datetime64("NaT"), "datetime64[us]")
         finished_at[there] = self.finished_at[row[there]]
-        return LookUp(done, failed, n_correct, accuracy, finished_at)
+        known = self.identity["cell_id"][self.good]
+        elsewhere = pc.is_in(_arrow(wanted["cell_id"]), value_set=_arrow(known)).to_numpy(zero_copy_only=False)
+        outdated: Flags = elsewhere & ~done
+        return LookUp(done, failed, n_correct, accuracy, finished_at, outdated)
 
     def conflicts(self, outcomes: Iterable[Outcome], *, method_version: int = METHOD_VERSION) -> list[Conflict]:
         """Good outcomes whose n_correct differs from that of the good row with the same identity.
@@ -243,9 +248,9 @@ def _identity(cell_id: Ids, fingerprint: Ids, method_version: NDArray[np.int16])
     return identity
 
 
-def _arrow(identity: NDArray[np.void]) -> pa.Array:
-    """Identities as fixed-size binary, which pyarrow hashes fast."""
-    kind = pa.binary(_IDENTITY.itemsize)
+def _arrow(identity: NDArray[np.void] | Ids) -> pa.Array:
+    """Identities, or ids, as fixed-size binary, which pyarrow hashes fast."""
+    kind = pa.binary(identity.dtype.itemsize)
     return pa.Array.from_buffers(kind, len(identity), [None, pa.py_buffer(np.ascontiguousarray(identity))])
 
 

@@ -406,7 +406,27 @@ def test_what_the_consumer_raises_ends_the_threads(cache: EmbeddingCache) -> Non
     outcomes = run(grid(gen=["mean", "kmeans"]), cache, PLAIN)
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
+    end = time.monotonic() + 30
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_a_run_that_is_given_up_does_not_wait_for_its_jobs() -> None:
+    release, ended = threading.Event(), threading.Event()
+
+    def job(_: int) -> None:
+        release.wait(30)
+        ended.set()
+
+    def give_up(crew: Workers) -> None:
+        crew.submit(job, 0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), workers(1) as crew:
+        give_up(crew)
+    assert not ended.is_set()
+    release.set()
 
 
 def test_jobs_of_a_run_that_was_given_up_never_start() -> None:
