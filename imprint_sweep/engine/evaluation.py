@@ -46,7 +46,7 @@ WHITENED_AT_ONCE = 2048
 """Proxies that one thread whitens before it looks for more."""
 
 AT_ONCE = 2
-"""Passes in flight: the next one fills the threads while the last jobs of one are running."""
+"""Passes in flight at most: the next one fills the threads while the last jobs of one are running."""
 
 
 @dataclass
@@ -90,11 +90,12 @@ class Proxies:
 
     Args:
         sizes: number of proxies of each label, in the order of the matrix.
+        width: d.
         by_label: makes the proxies, (k_c, d) float32 each; called once.
     """
 
-    def __init__(self, sizes: Mapping[Label, int], by_label: Callable[[], Mapping[Label, Rows]]) -> None:
-        self.sizes = sizes
+    def __init__(self, sizes: Mapping[Label, int], width: int, by_label: Callable[[], Mapping[Label, Rows]]) -> None:
+        self.sizes, self.width = sizes, width
         stops = np.cumsum(list(sizes.values())).tolist()
         self._columns = {label: (stop - size, stop) for (label, size), stop in zip(sizes.items(), stops, strict=True)}
         self.by_label = Once(by_label)
@@ -123,7 +124,7 @@ class Proxies:
             normalised = normalization.quantile([self.by_label()[label] for label in task.labels])
             return dict(zip(task.labels, normalised, strict=True))
 
-        return Proxies({label: self.sizes[label] for label in task.labels}, compute)
+        return Proxies({label: self.sizes[label] for label in task.labels}, self.width, compute)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +152,11 @@ class Pass(ABC):
     def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
         self.proxies, self.queries, self.searches = proxies, queries, searches
         self.views = list(dict.fromkeys(view for views in searches.values() for view in views))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the pass holds for itself while it is in flight."""
+        return 0
 
     @abstractmethod
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
@@ -204,9 +210,19 @@ class MahalanobisPass(Pass):
         self._white = Once(self._room)
         self._fill = Together(-(-len(proxies) // WHITENED_AT_ONCE), self._whiten)
 
+    @property
+    def nbytes(self) -> int:
+        """The whitened proxies, float64 and float32."""
+        p = len(self.proxies)
+        return 12 * p * min(p, self.proxies.width)
+
     def _fit(self) -> whitening.Whitening:
         every = self.proxies.after(self.views[0].norm_post).rows
-        return whitening.fit(np.concatenate([every[a:b] for a, b in self.proxies.columns(self._task)]))
+        columns = self.proxies.columns(self._task)
+        starts, stops = zip(*columns, strict=True)
+        if starts == (0, *stops[:-1]) and stops[-1] == len(every):
+            return whitening.fit(every)  # what the next line would copy
+        return whitening.fit(np.concatenate([every[a:b] for a, b in columns]))
 
     def _room(self) -> tuple[Vectors, NDArray[np.float32]]:
         """Where the whitened proxies go: exact, and as the filter takes them. All of them share the same rest."""
@@ -240,7 +256,7 @@ def evaluate(
     queries: Queries,
     crew: Workers,
     *,
-    block_bytes: int,
+    memory_bytes: int,
     ledger: Ledger,
     keep_predictions: bool = False,
 ) -> Iterator[tuple[Key, Evaluation | Failure]]:
@@ -251,7 +267,7 @@ def evaluate(
         wanted: distinct pairs.
         queries: the test embeddings.
         crew: threads; a job is a chunk of one label's queries against one pass.
-        block_bytes: what a block of scores may take.
+        memory_bytes: what everything together may take; blocks of scores and passes in flight are sized to it.
         ledger: told of the passes of each kind, and of the searches.
         keep_predictions: whether evaluations keep their predictions.
 
@@ -259,7 +275,10 @@ def evaluate(
         Each wanted pair with its evaluation, as soon as its pass is complete.
     """
     in_flight: deque[tuple[Pass, list[tuple[Label, Future[Tally | Failure]]]]] = deque()
+    block_bytes = memory_bytes // (16 * crew.threads)
     for pass_ in passes(proxies, wanted, queries):
+        while in_flight and sum(other.nbytes for other, _ in in_flight) + pass_.nbytes > memory_bytes // 4:
+            yield from _collect(*in_flight.popleft(), ledger, keep_predictions)
         ledger.calls[pass_.stage] += 1
         ledger.calls["search"] += sum(len(views) for views in pass_.searches.values())
         size = max(16, min(CHUNK, block_bytes // (4 * len(pass_.proxies))))

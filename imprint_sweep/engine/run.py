@@ -208,6 +208,7 @@ class _Group:
         """The searches of one GEN result."""
         proxies = Proxies(
             {label: len(timed.value) for label, timed in made.items()},
+            next(iter(made.values())).value.shape[1],
             lambda: {label: timed.value for label, timed in made.items()},
         )
         sharing: dict[tuple[Task, Readout], list[Cell]] = defaultdict(list)
@@ -222,7 +223,7 @@ class _Group:
             list(sharing),
             self._queries,
             self._crew,
-            block_bytes=self._bytes // (8 * self._crew.threads),
+            memory_bytes=self._bytes,
             ledger=self._ledger,
             keep_predictions=self._keep_predictions,
         )

@@ -15,6 +15,7 @@ RIDGE = 1e-6
 """VI = inv(cov(proxies) + RIDGE I)."""
 
 _ROWS = 256
+_BLOCK = 4096
 _COLUMNS = 64
 
 
@@ -65,14 +66,19 @@ def fit(proxies: NDArray[np.float32]) -> Whitening:
         proxies: (p, d) float32.
     """
     p, d = proxies.shape
-    x = proxies.astype(np.float64)
-    center = x.mean(axis=0)
-    x -= center
-    # A covariance holds the ridge only while its own rounding is far smaller; singular values are not squares.
-    if p > d and np.finfo(np.float64).eps * np.einsum("ij,ij->", x, x) / (p - 1) < 1e-4 * RIDGE:
-        factor = cholesky(x.T @ x / (p - 1) + RIDGE * np.eye(d), lower=True)
-        inverse = solve_triangular(factor, np.eye(d), lower=True)
-        return Whitening(center, np.ascontiguousarray(inverse.T), None)
+    center = proxies.mean(axis=0, dtype=np.float64)
+    if p > d:
+        # In blocks: a float64 copy of all samples as proxies is larger than everything else.
+        scatter = np.zeros((d, d))
+        for start in range(0, p, _BLOCK):
+            block = proxies[start : start + _BLOCK] - center
+            scatter += block.T @ block
+        # A covariance holds the ridge only while its own rounding is far smaller; singular values are not squares.
+        if np.finfo(np.float64).eps * np.trace(scatter) / (p - 1) < 1e-4 * RIDGE:
+            factor = cholesky(scatter / (p - 1) + RIDGE * np.eye(d), lower=True)
+            inverse = solve_triangular(factor, np.eye(d), lower=True)
+            return Whitening(center, np.ascontiguousarray(inverse.T), None)
+    x = proxies - center
     _, singular, right = np.linalg.svd(x, full_matrices=False)
     # Directions without variance beyond rounding belong to what lies outside the span.
     inside = singular > max(p, d) * np.finfo(np.float64).eps * max(singular.max(initial=0.0), np.finfo(np.float64).tiny)

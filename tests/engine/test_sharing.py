@@ -409,7 +409,7 @@ def test_what_the_consumer_raises_ends_the_threads(cache: EmbeddingCache) -> Non
     end = time.monotonic() + 30
     while threading.active_count() > before and time.monotonic() < end:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # threads of an earlier test may have ended meanwhile
 
 
 def test_a_run_that_is_given_up_does_not_wait_for_its_jobs() -> None:
