@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imprint_sweep.app import BROKEN_PIPE
 from imprint_sweep.cell import Model
 from imprint_sweep.commands import list_embeddings
 from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey
@@ -85,6 +86,19 @@ def test_bad_input_is_a_message_and_exit_code_2(tmp_path: Path, overrides: list[
     assert finished.stderr.startswith("error: ")
     assert "Traceback" not in finished.stderr
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_output_that_nobody_reads_is_no_traceback(tmp_path: Path) -> None:
+    """As in ``embed.py --help | head -1``."""
+    words = [sys.executable, str(ROOT / "scripts" / "embed.py"), "--help"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with os.fdopen(writing, "w") as nobody:
+        finished = subprocess.run(
+            words, cwd=tmp_path, env=environment, stdout=nobody, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (finished.returncode, finished.stderr) == (BROKEN_PIPE, "")
 
 
 def test_the_cache_is_listed_and_verified(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
