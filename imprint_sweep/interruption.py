@@ -40,10 +40,13 @@ def ending_once(prepare: Callable[[], None] = lambda: None) -> Iterator[None]:
         return
     ours = (signal.SIG_DFL, signal.default_int_handler)
     previous = {number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) in ours}
+    ending = False
 
     def end(number: int, frame: FrameType | None) -> None:
-        for other in previous:
-            signal.signal(other, signal.SIG_IGN)
+        nonlocal ending
+        if ending:
+            return
+        ending = True
         prepare()
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
@@ -68,10 +71,13 @@ def workers_first(folder: Path) -> Callable[[], None]:
 
     def tell() -> None:
         running = [path for path in reports(folder) if not Progress.load(path).finished]
-        for child in multiprocessing.active_children():
+        children = multiprocessing.active_children()
+        for child in children:
             child.terminate()
         end = time.monotonic() + FLUSH_SECONDS
-        while time.monotonic() < end and not all(Progress.load(path).finished for path in running):
+        while time.monotonic() < end and any(child.is_alive() for child in children):
+            if all(Progress.load(path).finished for path in running):
+                break
             time.sleep(0.05)
 
     return tell

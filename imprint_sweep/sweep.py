@@ -160,7 +160,7 @@ def run_single(cell: Cell, settings: Settings) -> None:
     """Run one cell, unless it is done, and print what it computed.
 
     Raises:
-        ImprintError: its embeddings are missing, or the table cannot be written.
+        ImprintError: its embeddings are missing or damaged, or the table cannot be written.
         SystemExit: code 1 if the cell failed.
     """
     since = datetime.now(UTC) if settings.force else None
@@ -175,6 +175,8 @@ def run_single(cell: Cell, settings: Settings) -> None:
         row = rows[rows["cell_id"] == cell.cell_id].iloc[-1]
         print("\n".join(["done before (force=true computes it again):", *outcome_lines(row, settings.results)]))
         return
+    for key in plan.entry_keys(0):
+        EmbeddingCache(settings.embeddings).open(key)  # verified now: a damaged entry is no result
     outcomes: list[Outcome] = []
     run_cells(plan, settings, since=since, report=outcomes.append)
     (outcome,) = outcomes

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +54,9 @@ class Outputs:
         """Start a sweep over the toys."""
         return self.command("-m", "model=imported", "model.name=toy", "task=imported", *arguments)
 
-    def command(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ``python -m imprint_sweep``."""
-        words = [sys.executable, "-m", "imprint_sweep", *arguments, f"paths.outputs='{self.root}'"]
+    def command(self, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start ``python -m imprint_sweep``, with words before it on the command line."""
+        words = [*before, sys.executable, "-m", "imprint_sweep", *arguments, f"paths.outputs='{self.root}'"]
         # In a session of its own: a signal sent to it must not reach pytest.
         return subprocess.Popen(
             words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
