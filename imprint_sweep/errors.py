@@ -82,7 +82,7 @@ def did_you_mean(name: str, available: Iterable[str]) -> str:
     """The tail of a message about an unknown name: the nearest names, then the full list.
 
     >>> did_you_mean("kmeanz", ["kmeans", "mean", "all"])
-    '; did you mean kmeans? Available: all, kmeans, mean'
+    '; did you mean kmeans or mean? Available: all, kmeans, mean'
     """
     names = sorted(available)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)

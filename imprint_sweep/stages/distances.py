@@ -63,7 +63,7 @@ def inner_products(queries: NDArray[np.float32], proxies: NDArray[np.float32]) -
         proxies: (p, d) float32.
 
     Returns:
-        (b, p) float32, each within ``error_bound(d) |q| |p|`` of the exact value.
+        (b, p) float32, each within ``error_bound(d) |q| |p|`` of the exact value, as long as |q| |p| is below 1e38.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # lengths that could overflow are no case for a filter
         scores: NDArray[np.float32] = queries @ proxies.T
