@@ -90,24 +90,30 @@ class Proxies:
 
     Args:
         sizes: number of proxies of each label, in the order of the matrix.
-        width: d.
+        features: d.
         by_label: makes the proxies, (k_c, d) float32 each; called once.
     """
 
-    def __init__(self, sizes: Mapping[Label, int], width: int, by_label: Callable[[], Mapping[Label, Rows]]) -> None:
-        self.sizes, self.width = sizes, width
+    def __init__(self, sizes: Mapping[Label, int], features: int, by_label: Callable[[], Mapping[Label, Rows]]) -> None:
+        self.sizes, self.features = sizes, features
         stops = np.cumsum(list(sizes.values())).tolist()
         self._columns = {label: (stop - size, stop) for (label, size), stop in zip(sizes.items(), stops, strict=True)}
-        self.by_label = Once(by_label)
-        self._none = Once(lambda: Vectors.of(np.concatenate([self.by_label()[label] for label in sizes])))
-        self._l2 = Once(lambda: Vectors.of(normalization.l2(self._none().rows)))
+        self._make = by_label
+        self._by_label = Once[Mapping[Label, Rows]]()
+        self._none, self._l2 = Once[Vectors](), Once[Vectors]()
 
     def __len__(self) -> int:
         return sum(self.sizes.values())
 
+    def by_label(self) -> Mapping[Label, Rows]:
+        """The proxies of each label, (k_c, d)."""
+        return self._by_label(self._make)
+
     def after(self, norm_post: str) -> Vectors:
         """All proxies, (p, d); after l2 if that is asked for. (``quantile`` has made other proxies by then.)"""
-        return self._l2() if norm_post == "l2" else self._none()
+        if norm_post == "l2":
+            return self._l2(lambda: Vectors.of(normalization.l2(self.after("none").rows)))
+        return self._none(lambda: Vectors.of(np.concatenate([self.by_label()[label] for label in self.sizes])))
 
     def columns(self, task: Task) -> list[tuple[int, int]]:
         """The ranges of the rows that belong to the task's labels, in task order."""
@@ -124,7 +130,7 @@ class Proxies:
             normalised = normalization.quantile([self.by_label()[label] for label in task.labels])
             return dict(zip(task.labels, normalised, strict=True))
 
-        return Proxies({label: self.sizes[label] for label in task.labels}, self.width, compute)
+        return Proxies({label: self.sizes[label] for label in task.labels}, self.features, compute)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +158,10 @@ class Pass(ABC):
     def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
         self.proxies, self.queries, self.searches = proxies, queries, searches
         self.views = list(dict.fromkeys(view for views in searches.values() for view in views))
+        self.columns = {task: proxies.columns(task) for task in searches}
+        """The columns of the scores that belong to a task's labels, in task order."""
+        self.width = len(proxies)
+        """The number of columns of the scores."""
 
     @property
     def nbytes(self) -> int:
@@ -199,47 +209,61 @@ class ManhattanPass(Pass):
 
 
 class MahalanobisPass(Pass):
-    """Inner products of whitened vectors, for the one task and NORM_post of `searches`."""
+    """Inner products of whitened vectors, for the one task and NORM_post of `searches`; no other proxies take part."""
 
     stage = "mahalanobis"
 
     def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
         super().__init__(proxies, queries, searches)
-        ((self._task, _),) = searches.items()
-        self._whitener = Once(self._fit)
-        self._white = Once(self._room)
-        self._fill = Together(-(-len(proxies) // WHITENED_AT_ONCE), self._whiten)
+        ((task, self._ranges),) = self.columns.items()
+        stops = np.cumsum([stop - start for start, stop in self._ranges]).tolist()
+        self.columns = {task: list(zip([0, *stops[:-1]], stops, strict=True))}
+        self.width = stops[-1]
+        # The proxies in parts, and the columns that they become.
+        starts = [start for start, _ in self.columns[task]]
+        self._parts = [
+            (rows, slice(rows.start - a + start, rows.stop - a + start))
+            for (a, b), start in zip(self._ranges, starts, strict=True)
+            for rows in _split(slice(a, b), WHITENED_AT_ONCE)
+        ]
+        self._whitening = Once[whitening.Whitening]()
+        self._white = Once[tuple[Vectors, NDArray[np.float32]]]()
+        self._fill = Together(len(self._parts))
 
     @property
     def nbytes(self) -> int:
         """The whitened proxies, float64 and float32."""
-        p = len(self.proxies)
-        return 12 * p * min(p, self.proxies.width)
+        return 12 * self.width * min(self.width, self.proxies.features)
 
-    def _fit(self) -> whitening.Whitening:
-        every = self.proxies.after(self.views[0].norm_post).rows
-        columns = self.proxies.columns(self._task)
-        starts, stops = zip(*columns, strict=True)
-        if starts == (0, *stops[:-1]) and stops[-1] == len(every):
-            return whitening.fit(every)  # what the next line would copy
-        return whitening.fit(np.concatenate([every[a:b] for a, b in columns]))
+    def _rows(self) -> Rows:
+        """All proxies after NORM_post, those of other tasks among them."""
+        return self.proxies.after(self.views[0].norm_post).rows
+
+    def _whitener(self) -> whitening.Whitening:
+        def fit() -> whitening.Whitening:
+            rows = self._rows()
+            # In task order: the whole is not copied where it is what the task has.
+            whole = self._ranges == self.columns[next(iter(self.columns))] and self.width == len(rows)
+            return whitening.fit(rows if whole else np.concatenate([rows[a:b] for a, b in self._ranges]))
+
+        return self._whitening(fit)
 
     def _room(self) -> tuple[Vectors, NDArray[np.float32]]:
         """Where the whitened proxies go: exact, and as the filter takes them. All of them share the same rest."""
-        shape = len(self.proxies), self._whitener().matrix.shape[1]
+        shape = self.width, self._whitener().matrix.shape[1]
         return Vectors(np.empty(shape), np.empty(shape[0]), np.zeros(shape[0])), np.empty(shape, np.float32)
 
     def _whiten(self, part: int) -> None:
-        """Whiten one part of the proxies; those of labels that are not the task's keep their columns and do no harm."""
-        white, filtering = self._white()
-        rows = slice(part * WHITENED_AT_ONCE, (part + 1) * WHITENED_AT_ONCE)
-        found = self._whitener().transform(self.proxies.after(self.views[0].norm_post).rows[rows])
-        white.rows[rows], white.lengths[rows] = found.rows, found.lengths
-        filtering[rows] = _float32(found.rows)
+        """Whiten one part of the proxies."""
+        white, filtering = self._white(self._room)
+        rows, columns = self._parts[part]
+        found = self._whitener().transform(self._rows()[rows])
+        white.rows[columns], white.lengths[columns] = found.rows, found.lengths
+        filtering[columns] = _float32(found.rows)
 
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
-        self._fill()
-        proxies, filtering = self._white()
+        self._fill(self._whiten)
+        proxies, filtering = self._white(self._room)
         for view in self.views:
             queries = self._whitener().transform(self.queries(label, view.norm_inf).rows[chunk])
             for rows in _split(slice(0, len(queries)), size):
@@ -278,21 +302,21 @@ def evaluate(
     block_bytes = memory_bytes // (16 * crew.threads)
     for pass_ in passes(proxies, wanted, queries):
         while in_flight and sum(other.nbytes for other, _ in in_flight) + pass_.nbytes > memory_bytes // 4:
-            yield from _collect(*in_flight.popleft(), ledger, keep_predictions)
+            yield from _collect(*in_flight.popleft(), ledger)
         ledger.calls[pass_.stage] += 1
         ledger.calls["search"] += sum(len(views) for views in pass_.searches.values())
-        size = max(16, min(CHUNK, block_bytes // (4 * len(pass_.proxies))))
+        size = max(16, min(CHUNK, block_bytes // (4 * pass_.width)))
 
         def job(item: tuple[Label, slice], pass_: Pass = pass_, size: int = size) -> Tally:
-            return _search(pass_, *item, size, crew.check)
+            return _search(pass_, *item, size, crew.check, keep_predictions)
 
         labels = dict.fromkeys(label for task in pass_.searches for label in task.labels)
         chunks = [(label, rows) for label in labels for rows in _split(slice(0, queries.count(label)), CHUNK)]
         in_flight.append((pass_, [(label, crew.submit(job, (label, rows))) for label, rows in chunks]))
         if len(in_flight) == AT_ONCE:
-            yield from _collect(*in_flight.popleft(), ledger, keep_predictions)
+            yield from _collect(*in_flight.popleft(), ledger)
     while in_flight:
-        yield from _collect(*in_flight.popleft(), ledger, keep_predictions)
+        yield from _collect(*in_flight.popleft(), ledger)
 
 
 def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries) -> Iterator[Pass]:
@@ -332,7 +356,7 @@ class Tally:
 
     Args:
         counts: for each (task, readout), how often each label was predicted.
-        predictions: the predicted labels, block by block.
+        predictions: the predicted labels, block by block; only if they are to be kept.
         seconds: compute time of what it took part in.
         scoring: seconds of making filter scores.
         searching: seconds of everything after them.
@@ -347,11 +371,12 @@ class Tally:
     operations: int = 0
 
 
-def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[[], None]) -> Tally:
+def _search(
+    pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[[], None], keep_predictions: bool
+) -> Tally:
     """All searches of one pass for a chunk of one label's queries."""
     tally = Tally()
     searches = {task: views for task, views in pass_.searches.items() if label in task.labels}
-    columns = {task: pass_.proxies.columns(task) for task in searches}
     labels = {task: pass_.proxies.labels(task) for task in searches}
     start = time.perf_counter()
     for block in pass_.blocks(label, chunk, size):
@@ -368,7 +393,7 @@ def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[
                     continue
                 m = max(readout.m for readout in readouts)
                 found = neighbors.nearest(
-                    block.scores, bounds, view.metric, queries, proxies, columns[task], m, distances=m > 1
+                    block.scores, bounds, view.metric, queries, proxies, pass_.columns[task], m, distances=m > 1
                 )
                 ballots = [(readout.m, readout.weighting) for readout in readouts]
                 predicted = voting.votes(labels[task][found.position], found.distance, ballots, len(task.labels))
@@ -379,7 +404,8 @@ def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[
                 for i, readout in enumerate(readouts):
                     key = task, readout
                     tally.counts[key] = tally.counts[key] + counts[i] if key in tally.counts else counts[i]
-                    tally.predictions[key].append(predicted[i])
+                    if keep_predictions:
+                        tally.predictions[key].append(predicted[i])
                     tally.seconds[key] += shared + now - start
                 tally.searching += now - start
                 start = now
@@ -388,7 +414,7 @@ def _search(pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[
 
 
 def _collect(
-    pass_: Pass, jobs: Sequence[tuple[Label, Future[Tally | Failure]]], ledger: Ledger, keep_predictions: bool
+    pass_: Pass, jobs: Sequence[tuple[Label, Future[Tally | Failure]]], ledger: Ledger
 ) -> Iterator[tuple[Key, Evaluation | Failure]]:
     """Add up the jobs of one pass; one failed job fails the pass."""
     evaluations = {
@@ -411,8 +437,7 @@ def _collect(
             true = task.labels.index(label)
             evaluation.confusion[true] += counts
             evaluation.seconds += tally.seconds[task, readout]
-            if keep_predictions:
-                evaluation.predictions[true] += tally.predictions[task, readout]
+            evaluation.predictions[true] += tally.predictions.get((task, readout), [])
     for key, evaluation in evaluations.items():
         yield key, failure or evaluation
 

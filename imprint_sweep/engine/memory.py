@@ -195,17 +195,21 @@ def cpu_type() -> str:
 
 
 class Once(Generic[T]):
-    """A value that is computed when first asked for, by one thread."""
+    """A value that the first thread that asks computes.
 
-    def __init__(self, compute: Callable[[], T]) -> None:
-        self._compute = compute
+    It comes with the call and is not kept: what an object computes once from itself would otherwise be a cycle, and
+    gigabytes would wait for the garbage collector.
+    """
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._value: list[T] = []
 
-    def __call__(self) -> T:
+    def __call__(self, compute: Callable[[], T]) -> T:
+        """The value; `compute` is the same at every call."""
         with self._lock:
             if not self._value:
-                self._value.append(self._compute())
+                self._value.append(compute())
             return self._value[0]
 
 
@@ -214,19 +218,21 @@ class Together:
 
     Args:
         parts: how many there are.
-        compute: does one.
     """
 
-    def __init__(self, parts: int, compute: Callable[[int], None]) -> None:
-        self._parts, self._compute = parts, compute
+    def __init__(self, parts: int) -> None:
+        self._parts = parts
         self._begun = itertools.count()
         self._done: list[Future[None]] = [Future() for _ in range(parts)]
 
-    def __call__(self) -> None:
-        """Return when all parts are done. A failure is raised for all who wait."""
+    def __call__(self, compute: Callable[[int], None]) -> None:
+        """Return when all parts are done; `compute` does one, and is the same at every call (see :class:`Once`).
+
+        A failure is raised for all who wait.
+        """
         while (part := next(self._begun)) < self._parts:
             try:
-                self._compute(part)
+                compute(part)
                 self._done[part].set_result(None)
             except BaseException as error:
                 self._done[part].set_exception(error)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.cell import Cell, Task
 from imprint_sweep.embeddings import EmbeddingCache
-from imprint_sweep.engine import EngineSettings, run
+from imprint_sweep.engine import EngineSettings, evaluation, run
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
 from imprint_sweep.engine.workers import Workers, workers
@@ -462,3 +464,28 @@ def test_a_failure_is_computed_once_and_told_to_all_who_ask() -> None:
     with pytest.raises(StageError):
         memory.get(("stage", 1), failing)
     assert ledger.calls["stage"] == 2
+
+
+def test_what_a_pass_holds_goes_with_it_and_does_not_wait_for_the_garbage_collector(
+    cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: weakref.WeakSet[evaluation.MahalanobisPass] = weakref.WeakSet()
+    most = 0
+
+    class Watched(evaluation.MahalanobisPass):
+        def _room(self) -> tuple[distances.Vectors, NDArray[np.float32]]:
+            nonlocal most
+            alive.add(self)
+            most = max(most, len(alive))
+            return super()._room()
+
+    monkeypatch.setattr(evaluation, "MahalanobisPass", Watched)
+    cells = grid(gen=("all",), norm_post=("none", "l2"), agg=("mnn",), metric=("mahalanobis",), m=(3,))
+    gc.disable()
+    try:
+        outcomes = list(run(cells, cache, EngineSettings(threads=2, memory_gb=1e-6)))
+        left = len(alive)
+    finally:
+        gc.enable()
+    assert {outcome.status for outcome in outcomes} == {OK}
+    assert (most, left) == (1, 0)
