@@ -68,12 +68,11 @@ class Plan:
         )
 
     @classmethod
-    def single(cls, cell: Cell) -> Plan:
-        """The plan of one cell: a sweep of one."""
-        zero = np.zeros(1, np.int32)
-        return cls(
-            (cell.model,), (cell.task,), (cell.scheme,), zero, zero, zero, np.array([cell.cell_id], "S20"), requested=1
-        )
+    def of_cells(cls, cells: Sequence[Cell]) -> Plan:
+        """The plan of a list of cells, as a sweep would make it; one cell is a sweep of one."""
+        rows = np.arange(len(cells), dtype=np.int32)
+        columns = [cell.model for cell in cells], [cell.task for cell in cells], [cell.scheme for cell in cells]
+        return cls.of(Request(*columns, model=rows, task=rows, scheme=rows))
 
     def __len__(self) -> int:
         return len(self.cell_id)

@@ -165,7 +165,7 @@ def run_single(cell: Cell, settings: Settings) -> None:
     """
     since = datetime.now(UTC) if settings.force else None
     ResultStore(settings.results).check_writable()
-    plan = Plan.single(cell)
+    plan = Plan.of_cells([cell])
     make_bundled_embeddings(look_up(plan, EmbeddingCache(settings.embeddings)).missing, settings)
     work = find_work(plan, settings, since=since)
     if missing := work.missing():

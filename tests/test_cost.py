@@ -13,7 +13,6 @@ from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_POST, NOR
 from imprint_sweep.cost import CELL_SECONDS, Estimate, estimate
 from imprint_sweep.embeddings import EntryHeader, EntryKey
 from imprint_sweep.plan import Plan, shards
-from imprint_sweep.request import Request
 from tests import data
 
 BLOBS = data.blobs(train_sizes=dict.fromkeys(range(10), 20))
@@ -31,13 +30,6 @@ GRID = [
 ]
 
 
-def plan_of(*cells: Cell) -> Plan:
-    """The plan of some cells."""
-    rows = np.arange(len(cells), dtype=np.int32)
-    columns = ([c.model for c in cells], [c.task for c in cells], [c.scheme for c in cells])
-    return Plan.of(Request(*columns, model=rows, task=rows, scheme=rows))
-
-
 def headers(plan: Plan, *, per_class: int = 5000, d: int = 1280) -> Mapping[EntryKey, EntryHeader]:
     """Headers of all that a plan reads, without any embeddings: so many training samples per class, a fifth to test."""
     found = {}
@@ -50,7 +42,7 @@ def headers(plan: Plan, *, per_class: int = 5000, d: int = 1280) -> Mapping[Entr
 
 def total(*cells: Cell, per_class: int = 5000, d: int = 1280) -> float:
     """Core-seconds of cells that run together, without what every cell costs."""
-    plan = plan_of(*cells)
+    plan = Plan.of_cells(cells)
     estimated = estimate(plan, headers(plan, per_class=per_class, d=d))
     return float(estimated.seconds.sum()) - CELL_SECONDS * len(plan)
 
@@ -62,7 +54,7 @@ def cells(axes: Sequence[Mapping[str, object]] = GRID) -> list[Cell]:
 @pytest.fixture(scope="module")
 def grid() -> tuple[Plan, Estimate]:
     """A plan of everything, with its estimate."""
-    plan = plan_of(*cells())
+    plan = Plan.of_cells(cells())
     return plan, estimate(plan, headers(plan))
 
 
@@ -137,7 +129,7 @@ def test_a_draw_of_cells_costs_no_more_than_its_cells_apart(grid: tuple[Plan, Es
 
 def test_cells_without_embeddings_cost_next_to_nothing() -> None:
     present, missing = data.cell(ALL, gen="all"), data.cell(data.task(LARGE), gen="all")
-    plan = plan_of(present, missing)
+    plan = Plan.of_cells([present, missing])
     known = {key: header for key, header in headers(plan).items() if key.dataset == "blobs"}
     seconds = estimate(plan, known).seconds
     assert seconds[0] == pytest.approx(total(present) + CELL_SECONDS)
@@ -146,7 +138,7 @@ def test_cells_without_embeddings_cost_next_to_nothing() -> None:
 
 
 def test_nothing_costs_nothing() -> None:
-    estimated = estimate(plan_of(), {})
+    estimated = estimate(Plan.of_cells([]), {})
     assert len(estimated.seconds) == len(estimated.atoms(4)) == 0
 
 
@@ -155,7 +147,7 @@ def test_nothing_costs_nothing() -> None:
 
 def test_cells_that_share_embeddings_stay_together_while_they_are_few() -> None:
     models = [Model("toy", "none", size) for size in range(1, 9)]
-    plan = plan_of(*(replace(cell, model=model) for model in models for cell in cells(GRID[::29])))
+    plan = Plan.of_cells([replace(cell, model=model) for model in models for cell in cells(GRID[::29])])
     estimated = estimate(plan, headers(plan))
     atoms = estimated.atoms(4)
     assert len(set(atoms.tolist())) == len(set(plan.model.tolist())) == 8

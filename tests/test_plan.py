@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,7 +17,6 @@ from imprint_sweep.cell import Cell, Model, Task
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey, cell_fingerprint
 from imprint_sweep.errors import SweepError
 from imprint_sweep.plan import Plan, look_up, shards
-from imprint_sweep.request import Request
 from tests import data
 
 BLOBS, PIXELS = data.clean(), data.digits()
@@ -52,20 +50,6 @@ def grid() -> list[Cell]:
 CELLS = grid()
 
 
-def plan_of(cells: Sequence[Cell]) -> Plan:
-    """The plan of rows, repeated ones included; every row brings its own model, task and scheme."""
-    rows = np.arange(len(cells), dtype=np.int32)
-    request = Request(
-        models=[cell.model for cell in cells],
-        tasks=[cell.task for cell in cells],
-        schemes=[cell.scheme for cell in cells],
-        model=rows,
-        task=rows,
-        scheme=rows,
-    )
-    return Plan.of(request)
-
-
 def every(plan: Plan) -> list[Cell]:
     """All cells of a plan."""
     return list(plan.cells(np.arange(len(plan))))
@@ -76,7 +60,7 @@ def every(plan: Plan) -> list[Cell]:
 
 def test_rows_that_ask_for_the_same_cell_are_merged_and_the_first_stays() -> None:
     cells = CELLS[:5]
-    plan = plan_of([cells[3], cells[1], cells[3], cells[0], cells[1], cells[4]])
+    plan = Plan.of_cells([cells[3], cells[1], cells[3], cells[0], cells[1], cells[4]])
     assert every(plan) == [cells[3], cells[1], cells[0], cells[4]]
     assert (plan.requested, len(plan)) == (6, 4)
     assert len(plan.models) == len(plan.tasks) == 1
@@ -87,19 +71,19 @@ def test_a_selection_and_the_list_that_it_stands_for_are_one_cell() -> None:
     cell = data.cell(TASKS[0], gen="mean")
     listed = data.cell(data.task(BLOBS, classes=BLOBS.classes), gen="mean")
     assert listed.task != cell.task
-    assert every(plan_of([cell, listed])) == [cell]
+    assert every(Plan.of_cells([cell, listed])) == [cell]
 
 
 @given(rows=st.lists(st.integers(0, len(CELLS) - 1), max_size=60))
 def test_a_plan_is_the_distinct_rows_in_order(rows: list[int]) -> None:
-    plan = plan_of([CELLS[row] for row in rows])
+    plan = Plan.of_cells([CELLS[row] for row in rows])
     assert every(plan) == [CELLS[row] for row in dict.fromkeys(rows)]
     assert plan.requested == len(rows)
     assert plan.cell_id.tolist() == [cell.cell_id.encode() for cell in every(plan)]
 
 
 def test_codes_group_exactly_as_computation_ids_do() -> None:
-    plan = plan_of(CELLS)
+    plan = Plan.of_cells(CELLS)
     ids = [cell.computation_id() for cell in every(plan)]
     pairs = set(zip(plan.computation.tolist(), ids, strict=True))
     assert len(pairs) == len(set(ids)) == len(set(plan.computation.tolist()))
@@ -108,7 +92,7 @@ def test_codes_group_exactly_as_computation_ids_do() -> None:
 
 
 def test_normal_forms_are_those_of_the_schemes() -> None:
-    plan = plan_of(CELLS)
+    plan = Plan.of_cells(CELLS)
     code, forms = plan.normal_forms
     assert len(set(forms)) == len(forms)
     assert [forms[c] for c in code] == [c.scheme.normal_form(len(c.task.labels)) for c in every(plan)]
@@ -116,14 +100,14 @@ def test_normal_forms_are_those_of_the_schemes() -> None:
 
 def test_a_single_cell_is_a_plan_of_one() -> None:
     for cell in CELLS[::97]:
-        single, planned = Plan.single(cell), plan_of([cell])
-        assert every(single) == every(planned) == [cell]
-        assert single.cell_id.tolist() == planned.cell_id.tolist()
+        single = Plan.of_cells([cell])
+        assert every(single) == [cell]
+        assert single.cell_id.tolist() == [cell.cell_id.encode()]
         assert single.requested == len(single) == 1
 
 
 def test_part_of_a_plan() -> None:
-    plan = plan_of(CELLS)
+    plan = Plan.of_cells(CELLS)
     positions = np.array([7, 300, 2])
     part = plan[positions]
     assert every(part) == [CELLS[i] for i in positions]
@@ -133,7 +117,7 @@ def test_part_of_a_plan() -> None:
 
 
 def test_nothing_is_a_plan() -> None:
-    plan = plan_of([])
+    plan = Plan.of_cells([])
     assert len(plan) == len(plan.computation) == plan.requested == 0
     assert plan.sources() == {}
 
@@ -142,7 +126,7 @@ def test_nothing_is_a_plan() -> None:
 
 
 def test_a_plan_and_its_columns_come_back_as_they_were_saved(tmp_path: Path) -> None:
-    plan = plan_of(CELLS)
+    plan = Plan.of_cells(CELLS)
     shard = np.arange(len(plan), dtype=np.int32) % 7
     path = tmp_path / "new folder" / "plan.npz"
     plan.save(path, shard=shard)
@@ -165,7 +149,7 @@ def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.3, 0.7, 0.99])
 def test_a_truncated_plan(kept: float, tmp_path: Path) -> None:
     path = tmp_path / "plan.npz"
-    plan_of(CELLS[:50]).save(path)
+    Plan.of_cells(CELLS[:50]).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(SweepError, match=r"plan\.npz is no readable plan .*; plan the sweep again$"):
@@ -174,7 +158,7 @@ def test_a_truncated_plan(kept: float, tmp_path: Path) -> None:
 
 def test_a_damaged_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.npz"
-    plan_of(CELLS[:50]).save(path)
+    Plan.of_cells(CELLS[:50]).save(path)
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 0xFF
     path.write_bytes(content)
@@ -221,7 +205,7 @@ def test_a_plan_of_another_version(tmp_path: Path) -> None:
 def test_a_plan_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SweepError, match="the plan cannot be written to"):
-        plan_of(CELLS[:1]).save(tmp_path / "file" / "plan.npz")
+        Plan.of_cells(CELLS[:1]).save(tmp_path / "file" / "plan.npz")
 
 
 # --- Embeddings ------------------------------------------------------------------------------------------------------
@@ -240,17 +224,17 @@ def keys(model: Model, task: Task) -> list[EntryKey]:
 
 
 def test_a_plan_reads_what_its_tasks_read() -> None:
-    plan = plan_of(CELLS)
+    plan = Plan.of_cells(CELLS)
     read = {pair: plan.entry_keys(pair) for pair in plan.sources()}
     assert plan.sources() == read
     for position, cell in enumerate(CELLS):
         assert read[int(plan.pair[position])] == keys(cell.model, cell.task)
     limited = data.cell(replace(TASKS[0], limit=20), gen="mean")
-    assert list(plan_of([limited]).sources().values()) == [keys(data.MODEL, limited.task)]
+    assert list(Plan.of_cells([limited]).sources().values()) == [keys(data.MODEL, limited.task)]
 
 
 def test_fingerprints_are_those_of_the_cache(cache: EmbeddingCache) -> None:
-    plan = plan_of(CELLS)
+    plan = Plan.of_cells(CELLS)
     found = look_up(plan, cache)
     for position, cell in enumerate(CELLS):
         headers = [cache.header(key) for key in keys(cell.model, cell.task)]
@@ -266,11 +250,11 @@ def test_fingerprints_are_those_of_the_cache(cache: EmbeddingCache) -> None:
 
 
 def test_an_empty_cache_lacks_everything(tmp_path: Path) -> None:
-    found = look_up(plan_of(CELLS[:3]), EmbeddingCache(tmp_path))
+    found = look_up(Plan.of_cells(CELLS[:3]), EmbeddingCache(tmp_path))
     assert found.fingerprint.tolist() == [b""] * 3
     assert list(found.missing) == keys(data.MODEL, TASKS[0])
     assert found.headers == {}
-    assert len(look_up(plan_of([]), EmbeddingCache(tmp_path)).fingerprint) == 0
+    assert len(look_up(Plan.of_cells([]), EmbeddingCache(tmp_path)).fingerprint) == 0
 
 
 # --- Shards ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from imprint_sweep.config import Settings, outputs_folder
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import SweepError
 from imprint_sweep.plan import Plan, look_up
-from imprint_sweep.request import Request
 from imprint_sweep.sweep import find_work, make_bundled_embeddings, run_cells
 
 FIG2 = Path(__file__).resolve().parents[1] / "paper" / "fig2.yaml"
@@ -68,7 +67,7 @@ def _demo(settings: Settings) -> None:
     start = time.monotonic()
     figure = fig2()
     cells = [_seeded(compose(method.overrides), figure.seeds) for method in figure.methods]
-    plan = plan_of([cell for of_method in cells for cell in of_method])
+    plan = Plan.of_cells([cell for of_method in cells for cell in of_method])
     model, task = plan.models[0], plan.tasks[0]
     print(f"The five methods of Figure 2 on {task.name} with {model.name} ({model.weights}, {model.image_size} px).")
     missing = look_up(plan, EmbeddingCache(settings.embeddings)).missing
@@ -92,21 +91,6 @@ def fig2() -> Comparison:
     loaded = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Comparison), OmegaConf.load(FIG2)))
     assert isinstance(loaded, Comparison)
     return loaded
-
-
-def plan_of(cells: Sequence[Cell]) -> Plan:
-    """The plan of a list of cells, as a sweep would make it."""
-    rows = np.arange(len(cells), dtype=np.int32)
-    return Plan.of(
-        Request(
-            models=[cell.model for cell in cells],
-            tasks=[cell.task for cell in cells],
-            schemes=[cell.scheme for cell in cells],
-            model=rows,
-            task=rows,
-            scheme=rows,
-        )
-    )
 
 
 def table(figure: Comparison, accuracies: Sequence[float], dataset: str) -> list[str]:

@@ -193,7 +193,7 @@ def outputs(tmp_path: Path) -> Path:
         key = EntryKey(Model("mynet", "imported"), "mydata", split)
         cache.write(key, samples.features, samples.labels, metadata={})
     for cell in two_cells(tmp_path):
-        run_cells(Plan.single(cell), settings(tmp_path))
+        run_cells(Plan.of_cells([cell]), settings(tmp_path))
     return tmp_path
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from imprint_sweep.cell import Cell
-from imprint_sweep.commands.demo import plan_of
 from imprint_sweep.commands.status import SILENT_SECONDS, main
 from imprint_sweep.config import Settings
 from imprint_sweep.embeddings import EmbeddingCache
@@ -41,7 +40,7 @@ class Sweep:
         """What the engine would say of one of the cells."""
         cell = self.plan.cell(position)
         cache = EmbeddingCache(Settings(self.outputs, self.outputs).embeddings)
-        fingerprint = look_up(Plan.single(cell), cache).fingerprint[0].decode()
+        fingerprint = look_up(Plan.of_cells([cell]), cache).fingerprint[0].decode()
         if n_correct is None:
             return Outcome(cell, "c", fingerprint, status=FAILED, error="StageError: no")
         return Outcome(cell, "c", fingerprint, status=OK, n_correct=n_correct, n_test=10)
@@ -65,7 +64,7 @@ class Sweep:
 def start(outputs: Path, name: str = "20260101-000000-abcd", *, ago: float = 100.0, force: bool = False) -> Sweep:
     """Plan a sweep as the main command does."""
     cells: list[Cell] = [data.cell(TASK, gen="fps", seed=seed) for seed in range(11)]
-    plan = plan_of(cells)
+    plan = Plan.of_cells(cells)
     folder = outputs / "sweeps" / name
     created = datetime.now(UTC) - timedelta(seconds=ago)
     plan.save(folder / PLAN, shard=np.array([0] * 5 + [1] * 5 + [-1], np.int32))
