@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ _SCHEME_AXES = {
 }
 
 
-def outcome_lines(row: pd.Series[Any], results: Path) -> list[str]:
+def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
     """A good row of the results table in three lines.
 
     Args:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 from hydra.core.utils import JobReturn
 from numpy.typing import NDArray
 
@@ -44,7 +43,7 @@ from imprint_sweep.plan import Plan, Sources, look_up, shards
 from imprint_sweep.progress import Progress, Reporter, duration, watching
 from imprint_sweep.request import Request
 from imprint_sweep.resources import available_cores
-from imprint_sweep.store import LookUp, Provenance, ResultStore, Snapshot, load_results
+from imprint_sweep.store import LookUp, Provenance, ResultStore, Snapshot, good_row, load_results
 from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines
 
 PLAN = "plan.npz"
@@ -170,9 +169,9 @@ def run_single(cell: Cell, settings: Settings) -> None:
     work = find_work(plan, settings, since=since)
     if missing := work.missing():
         raise MissingEmbeddingsError(missing_message(missing, settings))
-    if work.rows.done[0]:
-        rows = load_results(settings.results)
-        row = rows[rows["cell_id"] == cell.cell_id].iloc[-1]
+    # Of the present embeddings: the table keeps the rows of those that were replaced, some of them newer.
+    row = good_row(settings.results, cell.cell_id, work.sources.fingerprint[0].decode()) if work.rows.done[0] else None
+    if row is not None:
         print("\n".join(["done before (force=true computes it again):", *outcome_lines(row, settings.results)]))
         return
     for key in plan.entry_keys(0):
@@ -183,7 +182,7 @@ def run_single(cell: Cell, settings: Settings) -> None:
     if outcome.status != OK:
         print(f"error: the cell failed: {outcome.error}", file=sys.stderr)
         raise SystemExit(1)
-    row = pd.Series({"cell_id": cell.cell_id, **{name: getattr(outcome, name) for name in OUTCOME_FIELDS}})
+    row = {"cell_id": cell.cell_id, **{name: getattr(outcome, name) for name in OUTCOME_FIELDS}}
     print("\n".join(outcome_lines(row, settings.results)))
 
 

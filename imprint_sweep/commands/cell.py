@@ -16,9 +16,10 @@ from imprint_sweep.cell import METHOD_VERSION, Cell
 from imprint_sweep.commands.overrides_of import cell_of, command_line, overrides_of
 from imprint_sweep.config import outputs_folder
 from imprint_sweep.embeddings import EmbeddingCache
-from imprint_sweep.errors import ImprintError, StoreError
+from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
 from imprint_sweep.invocation import command
 from imprint_sweep.outcome import OK
+from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.resources import available_cores
 from imprint_sweep.store import SCHEMA
 from imprint_sweep.store.parts import read_parts
@@ -44,15 +45,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors():
         outputs = outputs_folder(given.outputs)
         rows = history(outputs / "results", given.cell)
+        cell = cell_of(rows[0])
+        present = _present(cell, outputs)
+        # Stable: the newest of what the present embeddings gave come first, hence the row that --check compares.
+        rows.sort(key=lambda row: _comparable(row, present), reverse=True)
         for row in rows if given.all else rows[:1]:
             print("\n".join([*_lines(row), ""]))
-        cell = cell_of(rows[0])
+        if present and rows[0]["status"] == OK and not _comparable(rows[0], present):
+            print("note: a row of other embeddings, or of another version of the method, than the present ones")
         try:
             print(f"reproduce it with:\n{command_line(overrides_of(cell, outputs))}")
         except ImprintError as error:
             print(f"note: {error}")
         if given.check:
             _check(cell, rows, outputs)
+
+
+def _present(cell: Cell, outputs: Path) -> str:
+    """The fingerprint of the cell's present embeddings, empty where they are missing or damaged."""
+    try:
+        fingerprint: bytes = look_up(Plan.of_cells([cell]), EmbeddingCache(outputs / "embeddings")).fingerprint[0]
+    except EmbeddingsError:
+        return ""
+    return fingerprint.decode()
+
+
+def _comparable(row: Row, fingerprint: str) -> bool:
+    """Whether a row is a result of these embeddings and of the present method."""
+    return row["status"] == OK and (row["fingerprint"], row["method_version"]) == (fingerprint, METHOD_VERSION)
 
 
 def history(results: Path, prefix: str) -> list[Row]:
@@ -98,8 +118,7 @@ def _check(cell: Cell, rows: Sequence[Row], outputs: Path) -> None:
     (outcome,) = engine.run([cell], EmbeddingCache(outputs / "embeddings"), settings)
     if outcome.status != OK:
         raise StoreError(f"the cell cannot be computed: {outcome.error}")
-    present = (outcome.fingerprint, METHOD_VERSION)
-    comparable = [r for r in rows if r["status"] == OK and (r["fingerprint"], r["method_version"]) == present]
+    comparable = [row for row in rows if _comparable(row, outcome.fingerprint)]
     if not comparable:
         raise StoreError(
             f"there is no good row to compare with: n_correct={outcome.n_correct} now, from embeddings "

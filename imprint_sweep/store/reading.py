@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -76,6 +76,26 @@ def load_results(
     # pyarrow takes the dtypes from the schema's metadata.
     frame: pd.DataFrame = table.select(wanted).take(pa.array(chosen)).to_pandas(split_blocks=True)
     return frame
+
+
+def good_row(
+    path: str | PathLike[str], cell_id: str, fingerprint: str, *, method_version: int = METHOD_VERSION
+) -> dict[str, Any] | None:
+    """The newest good row of one cell from one set of embeddings by one version of the method.
+
+    Args:
+        path: the folder of the results table.
+        cell_id, fingerprint: 20 hex digits each.
+        method_version: the present one.
+
+    Returns:
+        Column -> value, as :data:`imprint_sweep.store.SCHEMA` has them, nulls as None; None if there is no such row.
+    """
+    table = read_parts(Path(path)).table
+    mine = _equals(table["cell_id"], cell_id) & _equals(table["fingerprint"], fingerprint) & _good(table)
+    table = table.filter(pa.array(mine & (_numbers(table["method_version"], 0, np.int16) == method_version)))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return max(rows, key=lambda row: row["finished_at"]) if rows else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -223,6 +223,26 @@ def test_the_newest_good_row_is_shown(outputs: Path, capsys: pytest.CaptureFixtu
     assert "StageError" not in text
 
 
+def test_the_row_that_is_shown_is_the_one_that_is_checked(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = two_cells(outputs)[0]
+    good = next(row for row in rows(outputs) if row["cell_id"] == cell.cell_id)
+    add_row(outputs, cell, n_correct=good["n_correct"] + 1)  # newer, of embeddings that are no longer there
+    main([cell.cell_id, "--check", "--outputs", str(outputs)])
+    text = capsys.readouterr().out
+    shown = dict(line.split(maxsplit=1) for line in text.partition("\n\n")[0].splitlines())
+    assert shown["n_correct"] == str(good["n_correct"])
+    assert f"n_correct={good['n_correct']} of" in text
+    assert "note:" not in text
+
+
+def test_a_row_of_other_embeddings_is_shown_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    embeddings(tmp_path, Model("mynet", "imported"), "mydata")
+    cell = two_cells(tmp_path)[0]
+    add_row(tmp_path, cell)
+    main([cell.cell_id, "--outputs", str(tmp_path)])
+    assert "note: a row of other embeddings" in capsys.readouterr().out
+
+
 def test_the_whole_history_is_shown(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = two_cells(outputs)[0]
     add_row(outputs, cell, n_correct=None)
