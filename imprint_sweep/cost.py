@@ -24,12 +24,16 @@ FLOPS = 80e9
 """float32 matrix products, operations per second."""
 FLOPS_64 = 40e9
 """float64 matrix products, operations per second."""
+WHITENING_FLOPS = 20e9
+"""Whitening, whose order of summation is fixed: operations per second."""
 L1_RATE = 24e9
 """Manhattan kernel, element differences per second."""
 RESCORE_RATE = 2.5e9
 """float64 rescoring, elements per second."""
 SCAN_RATE = 1e9
 """Scanning filter scores for the nearest, scores per second."""
+FREE_GENS = ("all", "random", "mean")
+"""What takes so little that several shards may each do it."""
 VOTE_SECONDS = 2e-7
 """Voting and counting, per query."""
 CELL_SECONDS = 2e-4
@@ -43,22 +47,44 @@ class Estimate:
     Args:
         source: (n,) code of the embeddings that a cell reads; cells of different sources share nothing.
         unit: (n,) code of the GEN work that a cell shares with others of its source.
+        part: (n,) code of what a cell shares with others where GEN takes no time: the scores that its search reads.
+            That of its unit for every other GEN.
+        task: (n,) the same one step finer: the searches of one task in these scores.
         seconds: (n,) each cell's share of the core-seconds.
     """
 
     source: Codes
     unit: Codes
+    part: Codes
+    task: Codes
     seconds: NDArray[np.float64]
 
     def atoms(self, count: int) -> NDArray[np.int64]:
         """Groups of cells that a split into `count` shards keeps together.
 
-        A source, unless it is more than a shard's share of the work: then its units.
+        A source; where that is more than a shard's share of the work, its units; where such a unit still is and its
+        GEN takes no time, the cells that read the same scores, and at last those of one task among them.
         """
-        per_source = np.bincount(self.source, weights=self.seconds)
         share = self.seconds.sum() / count
-        large = per_source > max(share * (1 + 1e-9), 1e-9)  # sums of equal work may round differently
-        return np.where(large[self.source], self.unit + len(per_source), self.source)
+        atoms = self.source
+        for finer in (self.unit, self.part, self.task):
+            load = np.bincount(atoms, weights=self.seconds)
+            large = load > max(share * (1 + 1e-9), 1e-9)  # sums of equal work may round differently
+            atoms = _group(np.where(large[atoms], finer + 1, 0), np.where(large[atoms], 0, atoms))
+        return atoms
+
+    def duration(self, shard: NDArray[np.int32], *, workers: int | None, threads: int) -> float:
+        """Estimated seconds that shards take: the longest of them, or all of them on the workers that there are.
+
+        Args:
+            shard: (n,) shard of each cell.
+            workers: shards that run at the same time; None means all.
+            threads: cores of each of them.
+        """
+        load = np.bincount(shard, weights=self.seconds)
+        if not len(load):
+            return 0.0
+        return float(max(load.max(), load.sum() / (workers or len(load)))) / threads
 
 
 def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
@@ -73,14 +99,22 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
     gen = _codes(specs)[form]
     family = _codes(spec.family for spec in specs)[form]
     view = _codes(Readout.of(s).view for s in forms)[form]
+    scores = _codes(_scores(s) for s in forms)[form]
 
     pairs, pair = np.unique(plan.pair, return_inverse=True)
     reads = [(plan.models[p // len(plan.tasks)], plan.tasks[p % len(plan.tasks)]) for p in pairs.tolist()]
     source = _codes((model, task.datasets, task.limit) for model, task in reads)[pair]
     sizes = [_Size.of(model, task, headers) for model, task in reads]
+    # Tasks of the same labels are one computation.
+    labels = _codes(task.computation_fragment for _, task in reads)[pair]
+    alone = np.array([_of_one_task(s) for s in forms], bool)[form]
+    scores = _group(source, gen, scores, np.where(alone, labels + 1, 0))
 
     def gen_seconds(p: int, f: int) -> float:
         return sizes[p].gen_seconds(forms[f])
+
+    def score_seconds(p: int, f: int) -> float:
+        return sizes[p].score_seconds(forms[f])
 
     def view_seconds(p: int, f: int) -> float:
         return sizes[p].view_seconds(forms[f])
@@ -91,9 +125,27 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
     seconds: NDArray[np.float64] = np.full(len(plan), CELL_SECONDS)
     # GEN is done once for all tasks of a source: the largest task stands for them, as its classes contain the others'.
     seconds += _shares(_group(source, gen), pair, form, cost=gen_seconds)
+    seconds += _shares(scores, pair, form, cost=score_seconds)
     seconds += _shares(_group(pair, gen, view), pair, form, cost=view_seconds)
     seconds += _shares(plan.computation, pair, form, cost=vote_seconds)
-    return Estimate(source, _group(source, family), seconds)
+    unit = _group(source, family)
+    free = np.array([s.gen in FREE_GENS for s in forms], bool)[form]
+    part = _group(unit, np.where(free, scores + 1, 0))
+    # Not by view: cells equal by construction may come to differ in it once the proxies are known.
+    return Estimate(source, unit, part, _group(part, np.where(free, labels + 1, 0)), seconds)
+
+
+def _scores(s: Scheme) -> tuple[str, ...]:
+    """Readouts of one GEN result with the same value read the same filter scores (see the engine's passes)."""
+    quantile = "quantile" if s.norm_post == "quantile" else ""
+    if s.metric == "manhattan":
+        return (s.metric, s.norm_post, s.norm_inf)
+    return (s.metric, s.norm_post) if s.metric == "mahalanobis" else ("inner_products", quantile)
+
+
+def _of_one_task(s: Scheme) -> bool:
+    """Whether each task has scores of its own, because its proxies or their covariance are."""
+    return s.metric == "mahalanobis" or s.norm_post == "quantile" or GENERATORS[s.gen].joint
 
 
 @dataclass(frozen=True)
@@ -138,20 +190,29 @@ class _Size:
             cost += elements * d * 2 / FLOPS_64 + d**3 / FLOPS_64
         return cost
 
-    def view_seconds(self, s: Scheme) -> float:
+    def _p(self, s: Scheme) -> int:
         most = s.max_proxies(self.n_labels)
-        p = self._n(s) if most is None else min(most, self._n(s))
-        scores = self.n_test * p
-        m = min(s.m or 1, p)
-        cost = scores / SCAN_RATE
-        cost += self.n_test * (m * 1.2 if m > 1 else 0.1) * self.d / RESCORE_RATE
+        return self._n(s) if most is None else min(most, self._n(s))
+
+    def score_seconds(self, s: Scheme) -> float:
+        """Filter scores of all queries against all proxies, in one geometry."""
+        p = self._p(s)
+        products = self.n_test * p * self.d
         if s.metric == "manhattan":
-            return cost + scores * self.d / L1_RATE
-        if s.metric == "mahalanobis":
-            r = min(p, self.d)
-            cost += (self.n_test + p) * self.d * r * 2 / FLOPS_64 + p * self.d * r * 4 / FLOPS_64
-            return cost + scores * r * 2 / FLOPS
-        return cost + scores * self.d * 2 / FLOPS
+            return products / L1_RATE
+        if s.metric != "mahalanobis":
+            return products * 2 / FLOPS
+        # Few proxies have a span of their own, which takes a decomposition, and two products more per row.
+        r = min(p, self.d)
+        fit = (p * self.d**2 * 2 + self.d**3) / FLOPS_64 if p > self.d else p * self.d * r * 14 / FLOPS_64
+        rows = (p + self.n_test) * self.d * r * (2 if p > self.d else 6)
+        return fit + rows / WHITENING_FLOPS + self.n_test * p * r * 2 / FLOPS
+
+    def view_seconds(self, s: Scheme) -> float:
+        """The search of one view in its scores."""
+        m = min(s.m or 1, self._p(s))
+        rescored = self.n_test * (m * 1.2 if m > 1 else 0.1) * self.d
+        return self.n_test * self._p(s) / SCAN_RATE + rescored / RESCORE_RATE
 
 
 def _codes(keys: Iterable[Hashable]) -> Codes:

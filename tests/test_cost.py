@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_a_cell_that_is_equal_by_construction_is_free() -> None:
 
 def test_shares_add_up_to_the_cost_of_the_work() -> None:
     base = data.cell(ALL, gen="kmeans", metric="cosine")
-    other_post = data.cell(ALL, gen="kmeans", metric="euclidean", norm_post="none")
+    manhattan = data.cell(ALL, gen="kmeans", metric="manhattan")
     other_gen = data.cell(ALL, gen="mean", metric="cosine")
     other_model = replace(base, model=Model("toy", "none", 32))
     # What shares nothing costs as much together as apart, what shares GEN less, but no less than GEN.
@@ -108,10 +109,41 @@ def test_shares_add_up_to_the_cost_of_the_work() -> None:
     assert total(base, other_model) == pytest.approx(2 * total(base))
     gen = total(base) - search(base)
     assert gen > 0
-    assert total(base) + total(other_post) - total(base, other_post) == pytest.approx(gen)
-    # The even classes are among all: their GEN is there already.
-    even = replace(base, task=EVEN)
+    assert total(base) + total(manhattan) - total(base, manhattan) == pytest.approx(gen)
+    # The even classes are among all: their GEN is there already. Under quantile their proxies are others.
+    base, even = (data.cell(task, gen="kmeans", metric="cosine", norm_post="quantile") for task in (ALL, EVEN))
     assert total(base, even) == pytest.approx(total(base) + search(even))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"metric": "cosine"}, {"metric": "euclidean", "norm_post": "none"}),
+        ({"metric": "cosine"}, {"metric": "cosine", "task": EVEN}),
+        ({"metric": "manhattan"}, {"metric": "manhattan", "task": EVEN}),
+        ({"metric": "mahalanobis", "norm_inf": "l2"}, {"metric": "mahalanobis", "norm_inf": "none"}),
+    ],
+)
+def test_searches_share_scores_as_the_engine_does(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Inner products serve every scaling, every score but Mahalanobis' every task, whitening either NORM_inf."""
+    first, second = (data.cell(axes.pop("task", ALL), gen="all", **axes) for axes in (dict(one), dict(other)))
+    less, more = sorted([total(first), total(second)])
+    assert more < total(first, second) < more + less / 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"metric": "manhattan", "norm_inf": "l2"}, {"metric": "manhattan", "norm_inf": "none"}),
+        ({"metric": "mahalanobis"}, {"metric": "mahalanobis", "task": EVEN}),
+        ({"metric": "mahalanobis", "norm_post": "l2"}, {"metric": "mahalanobis", "norm_post": "none"}),
+        ({"metric": "cosine", "norm_post": "quantile"}, {"metric": "cosine", "norm_post": "quantile", "task": EVEN}),
+    ],
+)
+def test_other_scores_are_made_anew(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = (data.cell(axes.pop("task", ALL), gen="all", **axes) for axes in (dict(one), dict(other)))
+    gen = 5000 * min(len(cell.task.labels) for cell in (first, second)) * 1280 / 1e9  # the samples of the smaller task
+    assert total(first, second) == pytest.approx(total(first) + total(second) - gen)
 
 
 def search(cell: Cell) -> float:
@@ -167,6 +199,51 @@ def test_a_large_source_is_split_along_its_gen_work(grid: tuple[Plan, Estimate])
             by_work.setdefault((scheme.norm_pre, scheme.n_shot), set()).add(int(atoms[position]))
     assert by_work
     assert all(len(found) == 1 for found in by_work.values())
+
+
+def test_samples_as_proxies_feed_several_workers() -> None:
+    """GEN takes nothing there, and searches nearly all of the time: one unit would keep every other worker waiting."""
+    searches: list[dict[str, object]] = [
+        {"metric": metric, "norm_post": post, "norm_inf": inf, "m": m}
+        for metric in ("cosine", "manhattan", "mahalanobis")
+        for post in ("none", "l2")
+        for inf in ("none", "l2")
+        for m in (1, 5)
+    ]
+    plan = Plan.of_cells([data.cell(task, gen="all", agg="mnn", **one) for task in (ALL, EVEN) for one in searches])
+    estimated = estimate(plan, headers(plan))
+    assert len(set(estimated.unit.tolist())) == 1
+    shard = shards(estimated.atoms(4), estimated.seconds, 4)
+    load = np.bincount(shard, weights=estimated.seconds)
+    assert len(load) == 4
+    assert load.max() < 1.5 * load.mean()
+    # A search for 5 neighbours finds the nearest, too.
+    of_search: dict[tuple[object, ...], set[int]] = {}
+    for position, number in enumerate(shard.tolist()):
+        cell = plan.cell(position)
+        scheme = cell.scheme
+        of_search.setdefault((cell.task, scheme.metric, scheme.norm_post, scheme.norm_inf), set()).add(number)
+    assert all(len(numbers) == 1 for numbers in of_search.values())
+
+
+@pytest.mark.parametrize(
+    ("shard", "workers", "threads", "expected"),
+    [
+        ([0, 0, 0, 0], 1, 1, 16.0),  # one worker, all of the work
+        ([0, 0, 0, 0], 4, 1, 16.0),  # nothing to do for the others
+        ([0, 1, 2, 3], 4, 1, 10.0),  # the longest shard
+        ([0, 1, 2, 3], None, 2, 5.0),  # two cores each
+        ([0, 1, 2, 2], 1, 1, 16.0),  # one after the other
+        ([0, 1, 1, 1], 2, 2, 5.0),
+        ([], None, 1, 0.0),
+    ],
+)
+def test_a_sweep_takes_as_long_as_its_longest_shard_or_all_of_its_work(
+    shard: list[int], workers: int | None, threads: int, expected: float
+) -> None:
+    codes = np.zeros(len(shard), np.int64)
+    estimated = Estimate(codes, codes, codes, codes, np.array([10.0, 1.0, 2.0, 3.0][: len(shard)]))
+    assert estimated.duration(np.array(shard, np.int32), workers=workers, threads=threads) == expected
 
 
 def test_what_is_computed_at_once_is_not_split_over_shards(grid: tuple[Plan, Estimate]) -> None:
