@@ -66,7 +66,7 @@ class Launching:
         return launcher.launch([list(job) for job in jobs], initial_job_idx=0)
 
 
-def multirun(arguments: Sequence[str], params: DictConfig | None, application: Application) -> None:
+def multirun(arguments: Sequence[str], params: DictConfig, application: Application) -> None:
     """Plan and run the sweep that a command line describes.
 
     Args:
@@ -82,9 +82,7 @@ def multirun(arguments: Sequence[str], params: DictConfig | None, application: A
     run_sweep(request, settings_from(application.config), Launching(application, overrides))
 
 
-def requested(
-    arguments: Sequence[str], params: DictConfig | None, application: Application
-) -> tuple[Request, Sequence[str]]:
+def requested(arguments: Sequence[str], params: DictConfig, application: Application) -> tuple[Request, Sequence[str]]:
     """The rows that a command line asks for, and the overrides that are settings of every job.
 
     Raises:
@@ -93,7 +91,7 @@ def requested(
     loader, config = application.context.config_loader, application.config
     command_line = read_command_line(arguments, Tree(loader, config).options)
     tree = Tree(loader, config, command_line.settings)
-    block_params = None if params is None else cast(dict[str, Any], OmegaConf.to_container(params))
+    block_params = cast(dict[str, Any], OmegaConf.to_container(params))
     request = build(
         blocks(command_line, block_params, tree),
         tree,

@@ -10,6 +10,7 @@ from imprint_sweep.config import Settings
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.sweep import run_single
 from tests import data
+from tests.outputs import Outputs
 
 
 @pytest.fixture
@@ -20,6 +21,16 @@ def settings(tmp_path: Path) -> Settings:
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
+
+
+# --- What is asked for -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("params", ["+hydra.sweeper.params={k: [1,5]}", "+hydra.sweeper.params.k='1,5'"])
+def test_params_of_hydras_sweeper_on_the_command_line_are_a_block(params: str, tmp_path: Path) -> None:
+    out, _ = Outputs.create(tmp_path).run("task.name=small", "gen=kmeans", "sweep.dry_run=true", params)
+    assert out.startswith("requested 2 -> 2 distinct -> 0 done, 2 to run")
 
 
 # --- One cell --------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Executed at the start of every Hydra application of the environment: what takes 
 """
 
 # Without postponed annotations: Hydra executes the module before it is registered, and dataclasses would look there.
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -18,7 +18,8 @@ class ImprintSweeperConf:
     """The node ``hydra.sweeper``. ``params``: axis -> values, a block of the sweep as in an experiment file."""
 
     _target_: str = "hydra_plugins.imprint_sweeper.ImprintSweeper"
-    params: dict[str, Any] | None = None
+    # Not null: the command line could not add an axis to nothing.
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="imprint", node=ImprintSweeperConf, provider="imprint_sweep")
@@ -31,7 +32,7 @@ class ImprintSweeper(Sweeper):
         params: see :class:`ImprintSweeperConf`.
     """
 
-    def __init__(self, params: DictConfig | None = None) -> None:
+    def __init__(self, params: DictConfig) -> None:
         self.params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
