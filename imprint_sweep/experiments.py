@@ -28,7 +28,7 @@ from imprint_sweep.composition import Tree
 from imprint_sweep.conditions import Condition
 from imprint_sweep.config import GROUPS
 from imprint_sweep.errors import ConfigError, UnknownOptionError
-from imprint_sweep.overrides import EXPERIMENT, Axes, CommandLine, axis_names, check_option, read_axis
+from imprint_sweep.overrides import EXPERIMENT, Axes, CommandLine, axis_names, check_option, part_of, read_axis
 from imprint_sweep.tasks import SELECTIONS
 
 WORDS: dict[str, Collection[str]] = {
@@ -42,6 +42,9 @@ WORDS: dict[str, Collection[str]] = {
     "task.classes": SELECTIONS,
 }
 """What axes can be compared with in a condition, where that is known."""
+
+SELECTIONS_OF_ANY = ("task.classes", "task.merge", "task.remap")
+"""Keys that mean the same in every option of their group, and that no option decides."""
 
 _FILE_KEYS = ("include", "axes", "exclude", "blocks")
 _BLOCK_KEYS = ("axes", "exclude")
@@ -63,7 +66,7 @@ class Block:
 def blocks(command_line: CommandLine, params: Mapping[str, Any] | None, tree: Tree) -> list[Block]:
     """The blocks of a sweep: those of its experiments and of ``hydra.sweeper.params``, else the command line alone.
 
-    An axis of the command line replaces that axis in every block.
+    An axis of the command line replaces that axis in every block; see :func:`overridden`.
 
     Raises:
         ConfigError: a file that cannot be read as an experiment, a name that does not exist.
@@ -71,7 +74,17 @@ def blocks(command_line: CommandLine, params: Mapping[str, Any] | None, tree: Tr
     found = [block for name in command_line.experiments for block in _experiment(name, tree, ())]
     if params:
         found.append(Block({str(axis): read_axis(str(axis), given, tree.options) for axis, given in params.items()}))
-    return [Block({**block.axes, **command_line.axes}, block.exclude) for block in found or [Block({})]]
+    return [Block(overridden(block.axes, command_line.axes), block.exclude) for block in found or [Block({})]]
+
+
+def overridden(axes: Axes, by: Axes) -> Axes:
+    """Axes with others in their place.
+
+    An option says what the keys below its group are, so a group takes the place of these, too: ``norm=l2`` that of
+    ``norm.pre``. All but :data:`SELECTIONS_OF_ANY`: which classes of a dataset is a question of its own.
+    """
+    replaced = {axis for axis in axes if part_of(axis) in by and axis not in SELECTIONS_OF_ANY}
+    return {**{axis: values for axis, values in axes.items() if axis in by or axis not in replaced}, **by}
 
 
 def _experiment(name: str, tree: Tree, including: Sequence[str]) -> list[Block]:
@@ -93,11 +106,11 @@ def _read(content: Any, tree: Tree, including: Sequence[str]) -> list[Block]:
     file = _mapping(content, _FILE_KEYS, "a file")
     common = _block(file, tree)
     included = [block for name in _listed(file.get("include")) for block in _experiment(str(name), tree, including)]
-    found = [Block({**block.axes, **common.axes}, (*common.exclude, *block.exclude)) for block in included]
+    found = [Block(overridden(block.axes, common.axes), (*common.exclude, *block.exclude)) for block in included]
     own = _listed(file.get("blocks", [] if included else [{}]))
     for given in own:
         block = _block(_mapping(given, _BLOCK_KEYS, "a block"), tree)
-        found.append(Block({**common.axes, **block.axes}, (*common.exclude, *block.exclude)))
+        found.append(Block(overridden(common.axes, block.axes), (*common.exclude, *block.exclude)))
     if not any(block.axes for block in found):
         raise ConfigError("it describes no sweep: expected axes, blocks or include")
     return found

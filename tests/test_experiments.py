@@ -178,6 +178,37 @@ def test_the_command_line_replaces_an_axis_in_every_block(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("argument", "left"),
+    [
+        ("norm=l2", {"agg", "agg.m", "task", "task.classes", "task.labels", "model", "model.weights"}),
+        ("agg=mnn", {"norm.pre", "norm.inf", "task", "task.classes", "task.labels", "model", "model.weights"}),
+        ("task=mnist", {"norm.pre", "norm.inf", "agg", "agg.m", "task.classes", "model", "model.weights"}),
+        ("model=resnet50", {"norm.pre", "norm.inf", "agg", "agg.m", "task", "task.classes", "task.labels"}),
+    ],
+)
+def test_a_group_replaces_what_a_block_sets_below_it(argument: str, left: set[str], folder: Path) -> None:
+    """An option says all of its keys. The classes of a dataset are chosen whatever the dataset."""
+    text = "axes: {norm.pre: '[none,l2]', norm.inf: l2, agg: mnn, agg.m: 3, task: digits, task.classes: even}\n"
+    text += "blocks: [{axes: {task.labels: [[0, 1, 2]], model: resnet18, model.weights: other}}]\n"
+    text = text.replace("'[none,l2]'", "[none, l2]")
+    ((axes, _),) = shown(folder, "+experiment=one", argument, one=text)
+    assert set(axes) == left | {argument.partition("=")[0]}
+
+
+def test_a_key_below_a_group_replaces_nothing_else(folder: Path) -> None:
+    text = "axes: {norm: l2, norm.pre: none, agg.m: 3}\n"
+    assert shown(folder, "+experiment=one", "norm.pre=l2", one=text) == [
+        ({"norm": ["l2"], "norm.pre": ["l2"], "agg.m": [3]}, [])
+    ]
+
+
+def test_one_normalisation_of_a_published_experiment() -> None:
+    # 32 pairs of a gen and its k, on 48 instances under three seeds.
+    assert rows("+experiment=agg_fixed", "norm=l2") == 32 * 48 * 3
+    assert {scheme.norm_pre for scheme in requested(tree(), "+experiment=agg_fixed", "norm=l2").schemes} == {"l2"}
+
+
 def test_params_of_the_sweeper_are_a_block() -> None:
     line = read_command_line(["k=7", "+experiment=oracle"], tree().options)
     *_, block = blocks(line, {"seed": "range(0,3)", "gen": ["kmeans", "mean"], "k": 1}, tree())
