@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,45 @@ from numpy.typing import NDArray
 
 from imprint_sweep.plan import Plan
 
+Codes = NDArray[np.int64]
+
 SHOWN = 20
 OUTCOME_FIELDS = ("accuracy", "n_correct", "n_test", "f1_macro", "gen_seconds", "n_proxies", "eval_seconds")
-_SCHEME_AXES = {
-    "n_shot": "n_shot",
-    "norm.pre": "norm_pre",
-    "gen": "gen",
-    "k": "k",
-    "norm.post": "norm_post",
-    "norm.inf": "norm_inf",
-    "agg": "agg",
-    "agg.metric": "metric",
-    "agg.m": "m",
-    "agg.weighting": "weighting",
+_AXES = {
+    "model": ("model", "name"),
+    "task": ("task", "name"),
+    "task.classes": ("task", "classes"),
+    "task.merge": ("task", "merge"),
+    "task.remap": ("task", "remap"),
+    "limit": ("task", "limit"),
+    "n_shot": ("scheme", "n_shot"),
+    "norm.pre": ("scheme", "norm_pre"),
+    "gen": ("scheme", "gen"),
+    "k": ("scheme", "k"),
+    "norm.post": ("scheme", "norm_post"),
+    "norm.inf": ("scheme", "norm_inf"),
+    "agg": ("scheme", "agg"),
+    "agg.metric": ("scheme", "metric"),
+    "agg.m": ("scheme", "m"),
+    "agg.weighting": ("scheme", "weighting"),
 }
+"""Axis -> the part of a cell that holds it, and the field: with those below, all fields but the seed."""
+_TOLD_BY_OTHERS = {
+    "model.weights": ("model", "weights"),
+    "model.image_size": ("model", "image_size"),
+    "model.weight_decay": ("scheme", "weight_decay"),
+    "task.labels": ("task", "labels"),
+}
+"""What mostly follows from the other axes, and is shown where it does not."""
+_MEANINGLESS = {
+    "k": ("scheme", "k"),
+    "agg.m": ("scheme", "m"),
+    "agg.weighting": ("scheme", "weighting"),
+    "model.weight_decay": ("scheme", "weight_decay"),
+    "task.remap": ("task", "remap"),
+}
+"""Axes that a cell may have no use for, and the field that is None then."""
+LABELS_WIDTH = 30
 
 
 def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
@@ -43,38 +68,83 @@ def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
     ]
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "cell"), counted(2000, "cell")
+    ('1 cell', '2,000 cells')
+    """
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def axes_without_meaning(plan: Plan, axes: Iterable[str]) -> list[str]:
+    """Those of the swept axes that no cell has a use for: ``agg.m`` where all of them are ``agg=max``."""
+    return [axis for axis in axes if axis in _MEANINGLESS and _coded(plan, *_MEANINGLESS[axis])[1] == [None]]
+
+
 def accuracy_table(plan: Plan, accuracy: NDArray[np.float64]) -> str:
-    """The swept axes against accuracy, best first: the median over seeds.
+    """The swept axes against accuracy, best first: the median over seeds. One line where nothing but the seed varies.
 
     Args:
         plan: the cells.
         accuracy: (n,) float64, NaN for cells without a result.
     """
-    columns = {
-        "model": np.array([model.name for model in plan.models], object)[plan.model],
-        "task": np.array([task.name for task in plan.tasks], object)[plan.task],
-        "task.classes": np.array([task.classes for task in plan.tasks], object)[plan.task],
-    }
-    for name, field in _SCHEME_AXES.items():
-        columns[name] = np.array([getattr(scheme, field) for scheme in plan.schemes], object)[plan.scheme]
-    frame = pd.DataFrame({name: values for name, values in columns.items() if len(set(values.tolist())) > 1})
-    axes = list(frame.columns)
-    frame["accuracy"] = accuracy
-    frame = frame.dropna(subset="accuracy")
-    if frame.empty or not axes:
+    known = ~np.isnan(accuracy)
+    if not known.any():
         return ""
-    grouped = frame.groupby(axes, dropna=False, sort=False)["accuracy"].agg(["median", "size"]).reset_index()
+    columns = _columns(plan)
+    if not columns:
+        seeds = f", the median of {known.sum():,} seeds" if known.sum() > 1 else ""
+        return f"accuracy {np.median(accuracy[known]):.4f}{seeds}"
+    frame = pd.DataFrame({name: codes[known] for name, (codes, _) in columns.items()})
+    axes = list(frame.columns)
+    frame["accuracy"] = accuracy[known]
+    grouped = frame.groupby(axes, sort=False)["accuracy"].agg(["median", "size"]).reset_index()
     grouped = grouped.sort_values("median", ascending=False, kind="stable")
-    grouped = grouped.rename(columns={"median": "accuracy", "size": "seeds"})
     top = grouped.head(SHOWN)
-    shown = pd.DataFrame({name: [_text(value) for value in top[name]] for name in grouped.columns})
-    shown["accuracy"] = [f"{value:.4f}" for value in top["accuracy"]]
+    shown = pd.DataFrame(
+        {
+            **{name: [_text(columns[name][1][code]) for code in top[name]] for name in axes},
+            "accuracy": [f"{value:.4f}" for value in top["median"]],
+            "seeds": [str(size) for size in top["size"]],
+        }
+    )
     more = f"\n... and {len(grouped) - SHOWN:,} more" if len(grouped) > SHOWN else ""
     return f"{shown.to_string(index=False)}{more}"
 
 
+def _columns(plan: Plan) -> dict[str, tuple[Codes, list[Any]]]:
+    """Everything but the seed in which the cells differ: the code of each cell's value, and the values."""
+    found = {name: _coded(plan, *field) for name, field in _AXES.items()}
+    found = {name: column for name, column in found.items() if _combinations([column[0]]) > 1}
+    for name, field in _TOLD_BY_OTHERS.items():
+        column, others = _coded(plan, *field), [codes for codes, _ in found.values()]
+        if _combinations([*others, column[0]]) > _combinations(others):
+            found[name] = column
+    return found
+
+
+def _coded(plan: Plan, part: str, field: str) -> tuple[Codes, list[Any]]:
+    """(n,) code of each cell's value of one field, and the values."""
+    seen: dict[Any, int] = {}
+    values = [getattr(value, field) for value in getattr(plan, f"{part}s")]
+    codes = np.array([seen.setdefault(value, len(seen)) for value in values], np.int64)
+    return codes[getattr(plan, part)], list(seen)
+
+
+def _combinations(columns: Sequence[Codes]) -> int:
+    """How many combinations of codes occur; 1 of no columns."""
+    combined = np.zeros(1, np.int64)
+    for codes in columns:
+        combined = np.unique(combined * (int(codes.max()) + 1) + codes, return_inverse=True)[1]
+    return int(combined.max()) + 1
+
+
 def _text(value: object) -> str:
-    """A value of an axis: whole numbers without a point, nothing as a dash."""
-    if value is None or value != value:
+    """A value of an axis: numbers as they are typed, nothing as a dash, labels by their classes."""
+    if value is None:
         return "-"
-    return f"{value:.0f}" if isinstance(value, float) else str(value)
+    if isinstance(value, tuple):
+        text = " ".join("+".join(str(number) for _, number in label) for label in value)
+        return text if len(text) <= LABELS_WIDTH else f"{text[:LABELS_WIDTH]}... ({len(value)})"
+    return f"{value:g}" if isinstance(value, float) else str(value)
