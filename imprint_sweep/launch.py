@@ -26,6 +26,9 @@ SLURM_SHARD_SECONDS = 1200
 SHARDS_PER_WORKER = 3
 """More shards than workers, so that one that takes longer than estimated does not leave the others idle."""
 
+SILENT_SECONDS = 1800
+"""So long SLURM may be silent about a job, while its controller is restarted, say, before nobody waits any longer."""
+
 BASIC, JOBLIB, LOCAL, SLURM = "basic", "joblib", "submitit_local", "submitit_slurm"
 LOGS = "slurm"
 """Folder of SLURM's logs, in that of a sweep."""
@@ -108,8 +111,15 @@ class Resources:
         workers = max(1, min(wanted, cores // (threads or 1)))
         return cls(kind, workers, threads or max(1, cores // workers))
 
+    @property
+    def starts_all_at_once(self) -> bool:
+        """Whether every shard is started at once, on this machine: submitit_local, and launchers unknown here."""
+        return self.kind not in (BASIC, JOBLIB, SLURM)
+
     def shards(self, core_seconds: float, wanted: int | None) -> int:
         """How many shards to make of work that is estimated to take `core_seconds`.
+
+        Never more than there are workers where the launcher starts all of them at once, whatever is wanted.
 
         Raises:
             SweepError: more are wanted than SLURM takes into an array.
@@ -117,10 +127,10 @@ class Resources:
         if wanted is not None:
             if wanted > MAX_SHARDS:
                 raise SweepError(f"sweep.shards={wanted}: SLURM takes at most {MAX_SHARDS} tasks into an array")
-            return wanted
+            return min(wanted, self.workers) if self.workers is not None and self.starts_all_at_once else wanted
         if self.workers is None:
             return max(1, min(MAX_SHARDS, round(core_seconds / SLURM_SHARD_SECONDS)))
-        if self.workers == 1 or self.kind not in (BASIC, JOBLIB):
+        if self.workers == 1 or self.starts_all_at_once:
             return self.workers
         return self.workers * SHARDS_PER_WORKER
 
@@ -204,7 +214,10 @@ def submit(script: Path) -> str:
             f"there is no sbatch on this machine; on one that has it: {submission_line(script)}"
         ) from error
     if done.returncode:
-        raise SweepError(f"sbatch refused {script}: {done.stderr.strip()}")
+        raise SweepError(
+            f"sbatch refused {script}: {done.stderr.strip()}; the plan stays, to be submitted with: "
+            f"{submission_line(script)}"
+        )
     return done.stdout.strip().partition(";")[0]
 
 
@@ -221,25 +234,50 @@ def wait_for(array: str) -> dict[int, str]:
     Returns:
         Index of a shard -> SLURM's last word on it, ``"COMPLETED"`` for one. SLURM forgets a task some minutes after
         its end; one that nobody heard of is not listed.
+
+    Raises:
+        SweepError: SLURM has not answered for :data:`SILENT_SECONDS`.
     """
     states: dict[int, str] = {}
-    started = time.monotonic()
+    waited = silent = 0.0
     while True:
-        found = _task_states(array)
-        if found is not None:
+        # Arrays of a thousand tasks, and hours, must not keep SLURM busy with answering.
+        pause = min(15.0, 1.0 + waited / 60)
+        try:
+            found = _task_states(array)
+        except SweepError as error:
+            if silent > SILENT_SECONDS:
+                raise SweepError(
+                    f"SLURM has not answered for {silent / 60:.0f} min ({error}), and job {array} may still run: see "
+                    f"squeue --jobs={array}"
+                ) from error
+            if not silent:
+                print(f"SLURM does not answer ({error}); job {array} is asked for again and again", file=sys.stderr)
+            silent += pause
+        else:
+            silent = 0.0
             states.update(found)
             if not any(state in _UNDER_WAY for state in found.values()):
                 return {index: state for index, state in states.items() if state not in _UNDER_WAY}
-        # Arrays of a thousand tasks, and hours, must not keep SLURM busy with answering.
-        time.sleep(min(15.0, 1.0 + (time.monotonic() - started) / 60))
+        time.sleep(pause)
+        waited += pause
 
 
-def _task_states(array: str) -> dict[int, str] | None:
-    """What SLURM knows of the tasks of an array; nothing once it forgot them, None while it does not answer."""
+def _task_states(array: str) -> dict[int, str]:
+    """What SLURM knows of the tasks of an array; nothing once it forgot them.
+
+    Raises:
+        SweepError: it does not answer.
+    """
     question = ["squeue", f"--jobs={array}", "--array", "--states=all", "--noheader", "--format=%K %T"]
-    answer = subprocess.run(question, capture_output=True, text=True, check=False)
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise SweepError(f"squeue: {error.strerror}") from error
+    if answer.returncode and "Invalid job id" in answer.stderr:
+        return {}
     if answer.returncode:
-        return {} if "Invalid job id" in answer.stderr else None
+        raise SweepError(answer.stderr.strip().rpartition("\n")[2] or f"squeue ended with code {answer.returncode}")
     tasks = (line.split() for line in answer.stdout.splitlines())
     return {int(index): state for index, state in tasks}
 

@@ -106,6 +106,8 @@ def test_workers_times_threads_never_exceed_the_cores(
     assert found.workers >= 1
     assert found.threads >= 1
     assert found.workers * found.threads <= cores
+    at_once = found.shards(1.0, shards) if shards and shards <= MAX_SHARDS and found.starts_all_at_once else 1
+    assert at_once * found.threads <= cores
     assert threads in (None, found.threads)
 
 
@@ -116,6 +118,7 @@ def test_workers_times_threads_never_exceed_the_cores(
         (Resources("joblib", 4, 2), 1e6, 12),
         (Resources("joblib", 1, 2), 1e6, 1),
         (Resources("submitit_local", 4, 2), 1e6, 4),
+        (Resources("submitit_local", 9, 2), 1e6, 9),
         (Resources("submitit_slurm", None, 2), 10.0, 1),
         (Resources("submitit_slurm", None, 2), 0.0, 1),
         (Resources("submitit_slurm", None, 2), 12_000.0, 10),
@@ -124,13 +127,14 @@ def test_workers_times_threads_never_exceed_the_cores(
 )
 def test_how_many_shards_are_made(found: Resources, core_seconds: float, expected: int) -> None:
     assert found.shards(core_seconds, None) == expected
-    assert found.shards(core_seconds, 7) == 7
+    # A launcher that starts all shards at once must not be given more than there are workers.
+    assert found.shards(core_seconds, 7) == (4 if found == Resources("submitit_local", 4, 2) else 7)
 
 
 @pytest.mark.parametrize("kind", LAUNCHERS)
 def test_more_than_a_thousand_shards_are_refused(kind: str) -> None:
     found = resources(LAUNCHERS[kind], 4)
-    assert found.shards(1.0, 1000) == 1000
+    assert found.shards(1.0, 1000) == (4 if found.starts_all_at_once else 1000)
     with pytest.raises(SweepError, match=r"^sweep\.shards=1001: SLURM takes at most 1000 tasks into an array$"):
         found.shards(1.0, 1001)
 
@@ -261,7 +265,10 @@ def test_the_array_that_was_submitted(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_sbatch_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_sbatch(tmp_path, monkeypatch, "echo 'sbatch: error: invalid partition specified: big' >&2; exit 1")
-    with pytest.raises(SweepError, match=r"^sbatch refused sweep\.sbatch: sbatch: error: invalid partition .*: big$"):
+    with pytest.raises(
+        SweepError,
+        match=r"^sbatch refused sweep\.sbatch: sbatch: error: invalid partition .*: big; .*: sbatch sweep\.sbatch$",
+    ):
         submit(Path("sweep.sbatch"))
 
 
@@ -301,6 +308,33 @@ def test_an_array_that_slurm_forgot_has_ended(tmp_path: Path, monkeypatch: pytes
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert wait_for("417") == {}
+
+
+def test_a_slurm_that_never_answers_is_given_up_with_the_id_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "squeue"
+    program.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(launch, "SILENT_SECONDS", 20.0)
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    with pytest.raises(
+        SweepError, match=r"Unable to contact slurm controller\), and job 417 may still run: see squeue"
+    ):
+        wait_for("417")
+    assert 20 < sum(slept) < 30
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("SLURM does not answer (slurm_load_jobs error: Unable to contact slurm controller); job 417")
+
+
+def test_a_machine_without_squeue_is_one_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(launch, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(SweepError, match="squeue: No such file or directory"):
+        wait_for("417")
 
 
 def test_failed_shards_are_named() -> None:
