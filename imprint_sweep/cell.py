@@ -33,6 +33,15 @@ Label = tuple[Part, ...]
 """One label of a task: the ordered parts whose samples it unites (one part, unless classes were merged or joined)."""
 
 
+def spelled(label: Label) -> str:
+    """A label as tables and messages show it.
+
+    >>> spelled((("mnist", 6), ("svhn", 6)))
+    'mnist:6+svhn:6'
+    """
+    return "+".join(f"{dataset}:{number}" for dataset, number in label)
+
+
 @dataclass(frozen=True, slots=True)
 class Generator:
     """What a proxy generator depends on (method, section 4)."""

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import Label, stage_seed
+from imprint_sweep.cell import Label, spelled, stage_seed
 from imprint_sweep.engine.features import Features
 from imprint_sweep.engine.memory import Arrays, ProxyCache, StageMemory, Timed
 from imprint_sweep.errors import StageError
@@ -147,8 +147,8 @@ class Generation:
         matrix_bytes = 4 * len(x) ** 2
         if matrix_bytes > self._memory_bytes:
             raise StageError(
-                f"gen=kmedoids needs {matrix_bytes / 1e9:.1f} GB for the distances between the {len(x):,} samples of "
-                f"{label}; raise sweep.memory_gb, or draw fewer with n_shot"
+                f"gen=kmedoids needs {_size(matrix_bytes)} for the distances between the {len(x):,} samples of "
+                f"{spelled(label)}; raise sweep.memory_gb, or draw fewer with n_shot"
             )
 
         def compute(k: int) -> Timed[Arrays]:
@@ -197,3 +197,16 @@ class Generation:
 
     def _disk_key(self, label: Label, draw: Draw) -> tuple[object, ...]:
         return (self._features.part_fingerprints(label), label, draw.n_shot, draw.seed, draw.norm_pre)
+
+
+def _size(count: float) -> str:
+    """A number of bytes in the unit that suits it.
+
+    >>> _size(1600), _size(14.4e9)
+    ('1.6 kB', '14.4 GB')
+    """
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"

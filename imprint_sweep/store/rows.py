@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from imprint_sweep import __version__
-from imprint_sweep.cell import METHOD_VERSION, Label, Model, Scheme, Task
+from imprint_sweep.cell import METHOD_VERSION, Model, Scheme, Task, spelled
 from imprint_sweep.outcome import Outcome
 from imprint_sweep.store.schema import SCHEMA
 
@@ -74,15 +74,6 @@ def table_of(outcomes: Sequence[tuple[Outcome, datetime]], provenance: Provenanc
         for field in SCHEMA
     ]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-
-def spelled(label: Label) -> str:
-    """A label as the table shows it.
-
-    >>> spelled((("mnist", 6), ("svhn", 6)))
-    'mnist:6+svhn:6'
-    """
-    return "+".join(f"{dataset}:{number}" for dataset, number in label)
 
 
 _MODEL: dict[str, Callable[[Model], Any]] = {
