@@ -247,20 +247,21 @@ def _interpolated(entry: InputDefault) -> bool:
     return not entry.is_self() and "${" in _target(entry)
 
 
-def disagreement(parts: Parts, tree: Tree, cells: Iterable[Assignment]) -> str | None:
+def disagreement(parts: Parts, tree: Tree, cells: Iterable[Assignment]) -> tuple[str | None, int]:
     """Compare some cells with Hydra's own composition of them, as many as :data:`CHECK_SECONDS` allow.
 
     Returns:
-        What differs first; None if nothing does.
+        What differs first, None if nothing does; how many cells there was no time for.
     """
     end = time.monotonic() + CHECK_SECONDS
-    for axes in cells:
+    remaining = iter(cells)
+    for axes in remaining:
         if time.monotonic() > end:
-            break
+            return None, 1 + sum(1 for _ in remaining)
         found = _difference(axes, parts.cell(axes), plain(tree.compose(axes)))
         if found is not None:
-            return found
-    return None
+            return found, 0
+    return None, 0
 
 
 def _difference(axes: Assignment, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:

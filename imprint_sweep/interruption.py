@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -70,14 +71,77 @@ def workers_first(folder: Path) -> Callable[[], None]:
     """
 
     def tell() -> None:
-        running = [path for path in reports(folder) if not Progress.load(path).finished]
+        running = _running(folder)
         children = multiprocessing.active_children()
         for child in children:
             child.terminate()
-        end = time.monotonic() + FLUSH_SECONDS
-        while time.monotonic() < end and any(child.is_alive() for child in children):
-            if all(Progress.load(path).finished for path in running):
-                break
-            time.sleep(0.05)
+        _await_end(running, lambda: any(child.is_alive() for child in children))
 
     return tell
+
+
+def jobs_first(folder: Path) -> Callable[[], None]:
+    """What to do before jobs of submitit's local executor are given up, which lets them run on.
+
+    Args:
+        folder: where the shards of the sweep report.
+
+    Returns:
+        A function that tells the jobs that this process started to end, waits until the shards that reported have
+        finished, and kills what is left.
+    """
+
+    def tell() -> None:
+        running = _running(folder)
+        jobs = [pid for pid in _descendants(os.getpid()) if _JOB in _words(pid)]
+        for pid in jobs:
+            _send(pid, signal.SIGINT)  # submitit lets a job pass over SIGTERM
+        _await_end(running, lambda: any(_JOB in _words(pid) for pid in jobs))
+        for pid in jobs:
+            _send(pid, signal.SIGKILL)
+
+    return tell
+
+
+_JOB = "submitit.core._submit"
+"""What a job of submitit runs; submitit itself watches it from another process."""
+
+
+def _running(folder: Path) -> list[Path]:
+    """The reports of shards that have not come to their end."""
+    return [path for path in reports(folder) if not Progress.load(path).finished]
+
+
+def _await_end(running: list[Path], alive: Callable[[], bool]) -> None:
+    """Wait while workers live and shards have not finished, :data:`FLUSH_SECONDS` at most."""
+    end = time.monotonic() + FLUSH_SECONDS
+    while time.monotonic() < end and alive():
+        if running and all(Progress.load(path).finished for path in running):
+            break
+        time.sleep(0.05)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process started, and those that they started."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(status.parent.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found[1:]
+
+
+def _words(pid: int) -> list[str]:
+    """The command line of a process; nothing once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

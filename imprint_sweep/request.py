@@ -37,7 +37,7 @@ from imprint_sweep.config import (
     typed,
 )
 from imprint_sweep.embeddings import EmbeddingCache
-from imprint_sweep.errors import ConfigError, InvalidCellError
+from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError
 from imprint_sweep.experiments import Block
 from imprint_sweep.overrides import NUMBERS, Value, part_of
 
@@ -64,7 +64,10 @@ class Request:
         model, task, scheme: (n,) int32 indices into them, in the order of the blocks and of the product.
         excluded: combinations left out by conditions of an experiment.
         invalid: combinations that are an error as a single cell, and how many, by reason.
+        missing: combinations of which only embeddings that do not exist could tell the classes, and how many, by what
+            makes them.
         axes: names of the swept axes, in order.
+        unchecked: combinations of options that there was no time to compare with Hydra's own composition.
     """
 
     models: Sequence[Model]
@@ -75,7 +78,9 @@ class Request:
     scheme: Column
     excluded: int = 0
     invalid: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)
     axes: tuple[str, ...] = ()
+    unchecked: int = 0
 
 
 def build(
@@ -91,7 +96,6 @@ def build(
 
     Raises:
         ConfigError: a configuration that cannot be read; no combination that is a cell.
-        MissingEmbeddingsError: a task has the classes of embeddings that do not exist.
     """
     for block in blocks:
         if _size(block) > MAX_COMBINATIONS:
@@ -100,7 +104,7 @@ def build(
                 "are planned at once"
             )
     rows = _Rows(cache)
-    reason, parts = _factored(blocks, tree)
+    reason, parts, unchecked = _factored(blocks, tree)
     if parts is None:
         compose: Callable[[Assignment], DictConfig] = tree.compose
         _one_by_one(blocks, tree, rows, compose, f"Hydra has to compose them: {reason}", warn)
@@ -112,18 +116,21 @@ def build(
         except CoupledError as error:
             rows = _Rows(cache)
             _one_by_one(blocks, tree, rows, lambda axes: OmegaConf.create(parts.cell(axes)), str(error), warn)
-    return rows.request(tuple(_swept(blocks)))
+    return rows.request(tuple(_swept(blocks)), unchecked)
 
 
-def _factored(blocks: Sequence[Block], tree: Tree) -> tuple[str | None, Parts | None]:
-    """The options of a sweep composed once each, or the reason why they cannot be."""
+def _factored(blocks: Sequence[Block], tree: Tree) -> tuple[str | None, Parts | None, int]:
+    """The reason why the options of a sweep cannot be composed once each, or the options; how many pairs to trust."""
     used = {group: _used(group, blocks, tree) for group in GROUPS}
-    reason = obstacle(tree, used)
+    reason, unchecked = obstacle(tree, used), 0
     if reason is not None:
-        return reason, None
+        return reason, None, 0
     parts = Parts(tree, used)
-    reason = parts.conflict or disagreement(parts, tree, itertools.chain(_random_cells(blocks), pairwise(used)))
-    return reason, parts if reason is None else None
+    reason = parts.conflict
+    if reason is None:
+        cells = itertools.chain(_random_cells(blocks), pairwise(used))
+        reason, unchecked = disagreement(parts, tree, cells)
+    return reason, parts if reason is None else None, unchecked
 
 
 def _used(group: str, blocks: Sequence[Block], tree: Tree) -> list[str]:
@@ -159,9 +166,9 @@ T = TypeVar("T", bound=Hashable)
 class _Distinct(Generic[T]):
     """Distinct values in the order in which they came, and those that could not be made."""
 
-    def __init__(self, invalid: Counter[str]) -> None:
+    def __init__(self, invalid: Counter[str], missing: Counter[str]) -> None:
         self.codes: dict[T, int] = {}
-        self._invalid = invalid
+        self._invalid, self._missing = invalid, missing
 
     def column(self, keys: NDArray[Any], make: Callable[[int], T]) -> Column:
         """(n,) index of the value of each key; -1, and counted, where its value is an invalid one."""
@@ -172,6 +179,8 @@ class _Distinct(Generic[T]):
                 value = make(key)
             except InvalidCellError as error:
                 self._invalid[str(error)] += count
+            except MissingEmbeddingsError as error:
+                self._missing[str(error)] += count
             else:
                 column[i] = self.code(value)
         return column[inverse]
@@ -283,11 +292,13 @@ class _Rows:
     def __init__(self, cache: EmbeddingCache) -> None:
         self._cache = cache
         self.invalid: Counter[str] = Counter()
+        self.missing: Counter[str] = Counter()
         self.excluded = 0
-        self.models, self.tasks, self.schemes = (
-            _Distinct[Model](self.invalid), _Distinct[Task](self.invalid), _Distinct[Scheme](self.invalid)
-        )  # fmt: skip
-        self._columns: list[tuple[Column, Column, Column]] = []
+        self.models = _Distinct[Model](self.invalid, self.missing)
+        self.tasks = _Distinct[Task](self.invalid, self.missing)
+        self.schemes = _Distinct[Scheme](self.invalid, self.missing)
+        none = np.zeros(0, np.int32)
+        self._columns: list[tuple[Column, Column, Column]] = [(none, none, none)]
 
     def add_product(self, block: Block, states: _States) -> None:
         """Add the rows of a block by index arithmetic.
@@ -313,16 +324,19 @@ class _Rows:
         except InvalidCellError as error:
             self.invalid[str(error)] += 1
             return
+        except MissingEmbeddingsError as error:
+            self.missing[str(error)] += 1
+            return
         model, task, scheme = self.models.code(cell.model), self.tasks.code(cell.task), self.schemes.code(cell.scheme)
         self._columns.append((np.array([model], np.int32), np.array([task], np.int32), np.array([scheme], np.int32)))
 
-    def request(self, axes: tuple[str, ...]) -> Request:
+    def request(self, axes: tuple[str, ...], unchecked: int) -> Request:
         """The rows as columns.
 
         Raises:
-            InvalidCellError: there are none.
+            InvalidCellError: there are none, not even with the embeddings that are missing.
         """
-        if not any(len(model) for model, _, _ in self._columns):
+        if not self.missing and not any(len(model) for model, _, _ in self._columns):
             reasons = "; ".join(f"{reason} ({count:,} times)" for reason, count in self.invalid.most_common(3))
             excluded = f"conditions exclude {self.excluded:,} combinations" if self.excluded else ""
             raise InvalidCellError(f"no cell remains: {'; '.join(filter(None, [reasons, excluded]))}")
@@ -336,7 +350,9 @@ class _Rows:
             scheme=scheme,
             excluded=self.excluded,
             invalid=dict(self.invalid),
+            missing=dict(self.missing),
             axes=axes,
+            unchecked=unchecked,
         )
 
     def _models(self, product: _Product, rows: Indices) -> Column:
@@ -406,8 +422,10 @@ def _one_by_one(
 def _seen(cfg: DictConfig, axes: Assignment, tree: Tree) -> dict[str, Any]:
     """The values of all axes of one configuration, as conditions see them."""
     config = config_from(cfg)
+    # What Hydra chose, where it was asked: an option may have overridden another group.
+    chosen = cfg.hydra.runtime.choices if "hydra" in cfg else {}
     seen: dict[str, Any] = {number: getattr(config, number) for number in NUMBERS}
     for group in GROUPS:
-        seen[group] = tree.option(group, axes)
+        seen[group] = chosen.get(group) or tree.option(group, axes)
         seen.update({f"{group}.{key}": value for key, value in vars(getattr(config, group)).items()})
     return seen

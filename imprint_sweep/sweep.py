@@ -7,9 +7,10 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +26,11 @@ from imprint_sweep.config import Settings
 from imprint_sweep.cost import Estimate, estimate
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import MissingEmbeddingsError, SweepError
-from imprint_sweep.interruption import ending_once, workers_first
+from imprint_sweep.interruption import ending_once, jobs_first, workers_first
 from imprint_sweep.invocation import command, default_outputs
 from imprint_sweep.launch import (
     JOBLIB,
+    LOCAL,
     SLURM,
     Resources,
     array_failures,
@@ -38,13 +40,13 @@ from imprint_sweep.launch import (
     wait_for,
     write_batch_script,
 )
-from imprint_sweep.outcome import FAILED, OK, Outcome
+from imprint_sweep.outcome import OK, Outcome
 from imprint_sweep.plan import Plan, Sources, look_up, shards
 from imprint_sweep.progress import Progress, Reporter, duration, watching
 from imprint_sweep.request import Request
 from imprint_sweep.resources import available_cores
-from imprint_sweep.store import LookUp, Provenance, ResultStore, Snapshot, good_row, load_results
-from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines
+from imprint_sweep.store import LookUp, Provenance, ResultStore, Snapshot, errors_of, good_row
+from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, axes_without_meaning, counted, outcome_lines
 
 PLAN = "plan.npz"
 ABOUT = "sweep.json"
@@ -52,7 +54,7 @@ REASONS = 3
 """How many reasons are shown where cells failed."""
 BUNDLED_MODELS = ("efficientnet_lite0", "pixels")
 BUNDLED_DATASETS = ("digits",)
-"""What ships inside packages: embeddings of these are made when a single cell needs them."""
+"""What ships inside packages: embeddings of these are made when a cell needs them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,13 @@ class Work:
         pairs = np.unique(self.plan.pair[self.blocked]).tolist()
         absent = set(self.sources.missing)
         return [key for key in dict.fromkeys(k for pair in pairs for k in self.plan.entry_keys(pair)) if key in absent]
+
+    def waiting_for(self, keys: Collection[EntryKey]) -> NDArray[np.bool_]:
+        """(n,) bool, cells to run that would read one of some missing entries."""
+        pairs = np.unique(self.plan.pair[self.blocked]).tolist()
+        waiting = [pair for pair in pairs if not set(keys).isdisjoint(self.plan.entry_keys(pair))]
+        found: NDArray[np.bool_] = self.todo & np.isin(self.plan.pair, waiting)
+        return found
 
 
 def find_work(plan: Plan, settings: Settings, *, since: datetime | None = None) -> Work:
@@ -198,6 +207,43 @@ class Hydra(Protocol):
         """Run jobs through the launcher, at most `workers` at once, its files in `folder`, and wait for them."""
 
 
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What is about to run.
+
+    Args:
+        work: of all cells asked for, those to run.
+        shard: (n,) int32 the shard of each of these.
+        since: rows older than this do not count.
+        resources: what the launcher gives.
+        folder: where its files are, named after its id.
+    """
+
+    work: Work
+    shard: NDArray[np.int32]
+    since: datetime | None
+    resources: Resources
+    folder: Path
+
+    @property
+    def cells(self) -> Plan:
+        """The cells to run."""
+        return self.work.remaining
+
+    @property
+    def n_shards(self) -> int:
+        """How many shards there are."""
+        return int(self.shard.max(initial=-1)) + 1
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it will take; None where nobody knows, as embeddings do not exist yet."""
+        if self.work.blocked.any():
+            return None
+        resources = self.resources
+        return self.work.estimate.duration(self.shard, workers=resources.workers, threads=resources.threads)
+
+
 def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
     """Plan the requested rows, run what is new through Hydra's launcher, and show what came out.
 
@@ -205,50 +251,102 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
         ImprintError: the sweep cannot be planned or submitted.
         SystemExit: code 1 if a cell or a shard failed.
     """
-    started = datetime.now(UTC)
     clock = time.monotonic()
+    sweep = _plan(request, settings, hydra)
+    if settings.dry_run:
+        return
+    if not len(sweep.cells):
+        _show(sweep, settings)
+        return
+    overrides = _write(sweep, settings, hydra)
+    if sweep.resources.kind == SLURM:
+        problems = _through_slurm(sweep, settings, hydra, overrides)
+    else:
+        problems = _on_this_machine(sweep, settings, hydra, overrides)
+    if problems is not None:
+        _report(sweep, settings, problems, seconds=time.monotonic() - clock)
+
+
+def _plan(request: Request, settings: Settings, hydra: Hydra) -> Sweep:
+    """Find out what is new, split it into shards, and say so.
+
+    Raises:
+        ImprintError: the launcher cannot do what is asked for; embeddings are missing; results cannot be written.
+    """
+    started = datetime.now(UTC)
     since = started if settings.force else None
+    resources = Resources.of(hydra.launcher, threads=settings.threads, shards=settings.shards)
+    if resources.kind != SLURM and not (settings.wait and settings.submit):
+        option = "sweep.submit=false" if not settings.submit else "sweep.wait=false"
+        raise SweepError(f"{option} needs hydra/launcher=submitit_slurm; this sweep runs through {resources.kind}")
     plan = Plan.of(request)
     if not settings.dry_run:
         ResultStore(settings.results).check_writable()
         make_bundled_embeddings(look_up(plan, EmbeddingCache(settings.embeddings)).missing, settings)
     work = find_work(plan, settings, since=since)
-    resources = Resources.of(hydra.launcher, threads=settings.threads, shards=settings.shards)
-    if resources.kind != SLURM and not (settings.wait and settings.submit):
-        option = "sweep.submit=false" if not settings.submit else "sweep.wait=false"
-        raise SweepError(f"{option} needs hydra/launcher=submitit_slurm; this sweep runs through {resources.kind}")
-    core_seconds = float(work.estimate.seconds.sum())
-    n_shards = resources.shards(core_seconds, settings.shards)
-    shard = shards(work.estimate.atoms(n_shards), work.estimate.seconds, n_shards)
-    n_shards = int(shard.max(initial=-1)) + 1
-    print(_summary(request, work, n_shards, core_seconds, resources), flush=True)
-    missing = work.missing()
-    if missing:
-        message = f"{int(work.blocked.sum()):,} cells wait for embeddings. {missing_message(missing, settings)}"
-        if not settings.dry_run and not settings.allow_missing:
-            raise MissingEmbeddingsError(message)
-        print(f"note: {message}", flush=True)
-    if settings.dry_run:
-        return
-    if settings.allow_missing and missing:
-        keep = ~work.blocked[work.todo]
-        shard = np.where(keep, shard, -1).astype(np.int32)
-    if not (shard >= 0).any():
-        _show(request, plan, settings, since=None)
-        return
+    absent = [key for key in work.missing() if not _bundled(key)]
+    waiting = work.waiting_for(absent)
+    if settings.allow_missing:
+        work = replace(work, todo=work.todo & ~waiting)
+    seconds = work.estimate.seconds
+    wanted = resources.shards(float(seconds.sum()), settings.shards)
+    shard = shards(work.estimate.atoms(wanted), seconds, wanted)
+    folder = settings.sweeps / f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    sweep = Sweep(work, shard, since, resources, folder)
+    print(_summary(request, sweep), flush=True)
+    if settings.shards is not None and wanted < settings.shards:
+        print(
+            f"note: {resources.kind} starts all shards at once, and there are cores for {counted(wanted, 'shard')}, "
+            f"not for {settings.shards:,}",
+            flush=True,
+        )
+    _check_missing(request, int(waiting.sum()), absent, settings)
+    if bundled := [key for key in work.missing() if _bundled(key)]:
+        what = ", ".join(dict.fromkeys(f"{key.dataset} by {key.model.name}" for key in bundled))
+        print(
+            f"note: the sweep itself first makes the embeddings of {what}, which takes some minutes at most", flush=True
+        )
+    return sweep
 
-    name = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    folder = settings.sweeps / name
-    work.remaining.save(folder / PLAN, shard=shard)
+
+def _check_missing(request: Request, waiting: int, absent: Sequence[EntryKey], settings: Settings) -> None:
+    """Say what cannot run as its embeddings are missing.
+
+    Raises:
+        MissingEmbeddingsError: something cannot, and neither a dry run nor ``sweep.allow_missing`` was asked for.
+    """
+    messages = [
+        f"the classes of {counted(count, 'combination')} are those of embeddings that are missing: {reason}"
+        for reason, count in request.missing.items()
+    ]
+    if absent:
+        messages.append(f"embeddings of {counted(waiting, 'cell')} are missing: {missing_message(absent, settings)}")
+    if messages and not settings.dry_run and not settings.allow_missing:
+        raise MissingEmbeddingsError("; ".join(messages))
+    for message in messages:
+        print(f"note: {message}", flush=True)
+
+
+def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
+    """Write the plan of a sweep and what it is.
+
+    Returns:
+        The overrides that every shard is started with, the index of the shard excepted.
+
+    Raises:
+        SweepError: the files cannot be written.
+    """
+    plan, resources, folder = sweep.work.plan, sweep.resources, sweep.folder
+    sweep.cells.save(folder / PLAN, shard=sweep.shard)
     about = {
-        "id": name,
-        "created": started.isoformat(),
-        "since": since.isoformat() if since else None,
+        "id": folder.name,
+        "created": datetime.now(UTC).isoformat(),
+        "since": sweep.since.isoformat() if sweep.since else None,
         "command": sys.argv[1:],
         "requested": plan.requested,
         "distinct": len(plan),
-        "to_run": int((shard >= 0).sum()),
-        "shards": n_shards,
+        "to_run": len(sweep.cells),
+        "shards": sweep.n_shards,
         "launcher": resources.kind,
         "workers": resources.workers,
         "threads": resources.threads,
@@ -257,7 +355,7 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
         (folder / ABOUT).write_text(json.dumps(about, indent=1))
     except OSError as error:
         raise SweepError(f"{folder / ABOUT} cannot be written: {error.strerror or error}") from error
-    common = [
+    return [
         *hydra.overrides,
         f"shard.plan={quoted(folder / PLAN)}",
         f"paths.outputs={quoted(settings.outputs)}",
@@ -266,50 +364,68 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
         "hydra.sweep.subdir=.",
     ]
 
-    if resources.kind == SLURM:
-        script = folder / "sweep.sbatch"
-        write_batch_script(script, hydra.launcher, shards=n_shards, overrides=common, threads=resources.threads)
-        if not settings.submit:
-            print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
-            return
-        array = submit(script)
-        print(f"submitted as SLURM job {array}; follow it with: {status_command(settings)}", flush=True)
-        if not settings.wait:
-            return
-        try:
-            with watching(folder, int((shard >= 0).sum())):
-                problems = array_failures(array, wait_for(array), script)
-        except KeyboardInterrupt:
-            print(f"SLURM job {array} goes on; cancel it with: scancel {array}", file=sys.stderr)
-            raise
-    else:
-        jobs = [[*common, f"shard.index={index}"] for index in range(n_shards)]
-        gently = ending_once(workers_first(folder)) if resources.kind == JOBLIB else nullcontext()
-        try:
-            with watching(folder, int((shard >= 0).sum())), gently:
-                problems = failures(lambda: hydra.launch(jobs, workers=resources.workers, folder=folder))
-        except KeyboardInterrupt:
-            print(f"what was finished is in {settings.results}; the same command does the rest", file=sys.stderr)
-            raise
-    launched = work.remaining[np.flatnonzero(shard >= 0)]
-    rows = find_work(launched, settings, since=since).rows
+
+def _through_slurm(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Sequence[str]) -> list[str] | None:
+    """Write the batch script of a sweep, submit it and wait, as far as the settings ask for it.
+
+    Returns:
+        What went wrong in the shards; None if nobody waited for them.
+    """
+    script = sweep.folder / "sweep.sbatch"
+    threads = sweep.resources.threads
+    write_batch_script(script, hydra.launcher, shards=sweep.n_shards, overrides=overrides, threads=threads)
+    if not settings.submit:
+        print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
+        return None
+    array = submit(script)
+    print(f"submitted as SLURM job {array}; follow it with: {status_command(settings)}", flush=True)
+    if not settings.wait:
+        return None
+    try:
+        with watching(sweep.folder, len(sweep.cells)):
+            return array_failures(array, wait_for(array), script)
+    except KeyboardInterrupt:
+        print(f"SLURM job {array} goes on; cancel it with: scancel {array}", file=sys.stderr)
+        raise
+
+
+def _on_this_machine(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Sequence[str]) -> list[str]:
+    """Run the shards of a sweep through Hydra's launcher; says what went wrong in them."""
+    jobs = [[*overrides, f"shard.index={index}"] for index in range(sweep.n_shards)]
+    # Processes of their own would be killed with what they know, or outlive this one.
+    first = {JOBLIB: workers_first, LOCAL: jobs_first}.get(sweep.resources.kind)
+    gently = nullcontext() if first is None else ending_once(first(sweep.folder))
+    try:
+        with watching(sweep.folder, len(sweep.cells)), gently:
+            return failures(lambda: hydra.launch(jobs, workers=sweep.resources.workers, folder=sweep.folder))
+    except KeyboardInterrupt:
+        print(f"what was finished is in {settings.results}; the same command does the rest", file=sys.stderr)
+        raise
+
+
+def _report(sweep: Sweep, settings: Settings, problems: Sequence[str], *, seconds: float) -> None:
+    """Say what came out of a sweep.
+
+    Raises:
+        SystemExit: code 1 if something went wrong.
+    """
+    rows = find_work(sweep.cells, settings, since=sweep.since).rows
     failed, undone = int(rows.failed.sum()), int((~rows.done & ~rows.failed).sum())
-    _show(request, plan, settings, since=since)
+    _show(sweep, settings)
     print(
-        f"{len(launched) - undone:,} cells in {duration(time.monotonic() - clock)}; one by one they would have "
-        f"computed for {duration(Progress.read(folder).alone_seconds)}. Results: {settings.results}"
+        f"{counted(len(sweep.cells) - undone, 'cell')} in {duration(seconds)}; one by one they would have "
+        f"computed for {duration(Progress.read(sweep.folder).alone_seconds)}. Results: {settings.results}"
     )
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
+    errors = [f"error: {problem}" for problem in problems]
     if failed:
-        print("\n".join(_reasons(launched, settings)), file=sys.stderr)
+        errors += _reasons(sweep.cells[np.flatnonzero(rows.failed)], errors_of(settings.results, sweep.folder.name))
     if failed or undone:
-        print(
-            f"error: {failed:,} cells failed and {undone:,} were not computed; run the same command again, or "
-            f"see {status_command(settings)}",
-            file=sys.stderr,
+        errors.append(
+            f"error: {counted(failed, 'cell')} failed and {undone:,} were not computed; run the same command again, or "
+            f"see {status_command(settings)}"
         )
-    if failed or undone or problems:
+    if errors:
+        print("\n".join(errors), file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -336,7 +452,7 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
 
 def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> None:
     """Compute missing embeddings of images and networks that ship inside packages."""
-    bundled = [k for k in missing if k.model.name in BUNDLED_MODELS and k.dataset in BUNDLED_DATASETS]
+    bundled = [key for key in missing if _bundled(key)]
     if not bundled:
         return
     from imprint_sweep.foundation.extraction import Extraction, ensure
@@ -346,6 +462,11 @@ def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> 
         bundled,
         Extraction(data_root=settings.data, device=settings.device),
     )
+
+
+def _bundled(key: EntryKey) -> bool:
+    """Whether an entry can be made from what ships inside packages."""
+    return key.model.name in BUNDLED_MODELS and key.dataset in BUNDLED_DATASETS
 
 
 def missing_message(missing: Sequence[EntryKey], settings: Settings) -> str:
@@ -368,43 +489,57 @@ def quoted(path: Path) -> str:
     return f"'{escaped}'"
 
 
-def _summary(request: Request, work: Work, n_shards: int, core_seconds: float, resources: Resources) -> str:
+def _summary(request: Request, sweep: Sweep) -> str:
     """``requested 1,440 -> 612 distinct -> 204 done, 408 to run in 4 shards, about 3 min``, and what was left out."""
-    done, todo = int(work.rows.done.sum()), int(work.todo.sum())
-    cores = max(1, resources.threads * (resources.workers or n_shards))
+    work, seconds = sweep.work, sweep.seconds
+    done, todo = int(work.rows.done.sum()), len(sweep.cells)
     lines = [
         f"requested {work.plan.requested:,} -> {len(work.plan):,} distinct -> {done:,} done, {todo:,} to run"
-        + (f" in {n_shards:,} shard{'s' * (n_shards != 1)}" if todo else "")
-        # Nobody knows how large embeddings will be that do not exist.
-        + (f", about {duration(core_seconds / cores)}" if todo and not work.blocked.any() else "")
+        + (f" in {counted(sweep.n_shards, 'shard')}" if todo else "")
+        + (f", about {duration(seconds)}" if todo and seconds is not None else "")
     ]
     computations = len(np.unique(work.plan.computation))
     if computations < len(work.plan):
-        lines.append(f"  {computations:,} different computations; the others are equal by construction")
+        lines.append(f"  {counted(computations, 'different computation')}; the others are equal by construction")
+    lines += [
+        f"  {axis} has no meaning in any of these cells" for axis in axes_without_meaning(work.plan, request.axes)
+    ]
     if request.excluded:
-        lines.append(f"  {request.excluded:,} combinations excluded by the experiment")
+        lines.append(f"  {counted(request.excluded, 'combination')} excluded by the experiment")
     for reason, count in request.invalid.items():
-        lines.append(f"  {count:,} combinations left out: {reason}")
+        lines.append(f"  {counted(count, 'combination')} left out: {reason}")
     outdated = int((work.rows.outdated & work.todo).sum())
     if outdated:
-        lines.append(f"  {outdated:,} have results from other embeddings or an older method: kept, and computed anew")
+        lines.append(
+            f"  {counted(outdated, 'cell')} with results from other embeddings or an older method: kept, and computed "
+            "anew"
+        )
     skipped = int((work.rows.failed & ~work.todo).sum())
     if skipped:
         lines.append(f"  {skipped:,} failed before and are not tried again (sweep.retry_failed=false)")
+    if request.unchecked:
+        lines.append(
+            f"  {counted(request.unchecked, 'combination')} of options not compared with Hydra's own composition, "
+            "which takes too long"
+        )
     return "\n".join(lines)
 
 
-def _reasons(plan: Plan, settings: Settings) -> list[str]:
-    """Why cells of a plan failed: the most frequent reasons."""
-    rows = load_results(settings.results, ["cell_id", "error"], status=FAILED)
-    reasons = rows.loc[rows["cell_id"].isin(plan.cell_id.astype(str)), "error"].value_counts()
-    return [f"failed ({count:,} cells): {reason}" for reason, count in reasons.head(REASONS).items()]
+def _reasons(failed: Plan, errors: Mapping[str, str]) -> list[str]:
+    """Why cells failed: the most frequent reasons.
+
+    Args:
+        failed: the cells.
+        errors: cell id -> what the sweep said of it.
+    """
+    reasons = Counter(errors[cell_id] for cell_id in failed.cell_id.astype(str).tolist() if cell_id in errors)
+    return [f"failed ({counted(count, 'cell')}): {reason}" for reason, count in reasons.most_common(REASONS)]
 
 
-def _show(request: Request, plan: Plan, settings: Settings, *, since: datetime | None) -> None:
+def _show(sweep: Sweep, settings: Settings) -> None:
     """Print the table of the swept axes against accuracy."""
-    work = find_work(plan, settings, since=since)
-    table = accuracy_table(plan, work.rows.accuracy)
+    plan = sweep.work.plan
+    table = accuracy_table(plan, find_work(plan, settings, since=sweep.since).rows.accuracy)
     if table:
         print(table, flush=True)
 

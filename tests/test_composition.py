@@ -192,9 +192,26 @@ def test_a_value_may_refer_to_its_own_option_and_to_settings(tmp_path: Path) -> 
 
 def test_the_comparison_says_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = axes(gen="mean", agg="mnn")
-    assert disagreement(parts(), tree(), [cell]) is None
+    assert disagreement(parts(), tree(), [cell]) == (None, 0)
     monkeypatch.setattr(parts(), "cell", lambda axes: plain(tree().compose({})))
-    assert disagreement(parts(), tree(), [cell]) == "Hydra composes gen differently for gen=mean agg=mnn"
+    assert disagreement(parts(), tree(), [cell]) == ("Hydra composes gen differently for gen=mean agg=mnn", 0)
+
+
+def test_a_comparison_that_is_cut_off_says_how_much_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imprint_sweep.composition.CHECK_SECONDS", -1.0)
+    assert disagreement(parts(), tree(), iter([axes(gen="mean"), axes(gen="all"), axes(gen="fps")])) == (None, 3)
+    # Two random cells, and the pairs of a gen and an agg.
+    assert requested(tree(), "gen=mean,all", "agg=max,mnn").unchecked == 2 + 4
+
+
+def test_conditions_see_the_option_that_another_one_chose(tmp_path: Path) -> None:
+    """agg=mine overrides gen: a condition on gen is about what Hydra composed."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "one.yaml").write_text("axes: {agg: [mine, max], k: [1, 2]}\nexclude: gen == mean\n")
+    tree = user_tree(tmp_path, "overrides /gen")
+    request = requested(tree, "+experiment=one")
+    assert request.excluded == 2
+    assert {scheme.gen for scheme in request.schemes} == {"kmeans"}
 
 
 def test_options_of_users_are_found(tmp_path: Path) -> None:

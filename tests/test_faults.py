@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,6 +94,16 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     return [child for child, parent in of.items() if parent == process.pid]
 
 
+def processes_of(outputs: Outputs) -> list[int]:
+    """The processes whose command line names the outputs: of commands, and of the jobs of submitit."""
+    found = []
+    for words in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            if str(outputs.root) in words.read_text():
+                found.append(int(words.parent.name))
+    return found
+
+
 # --- killed ----------------------------------------------------------------------------------------------------------
 
 
@@ -124,7 +134,9 @@ def test_the_same_line_computes_what_a_killed_sweep_lacks(outputs: Outputs, laun
 
 
 # Ctrl-C reaches every process of the terminal, `kill -INT` one.
-@pytest.mark.parametrize(("launcher", "everyone"), [("basic", True), ("joblib", True), ("joblib", False)])
+@pytest.mark.parametrize(
+    ("launcher", "everyone"), [("basic", True), ("joblib", True), ("joblib", False), ("submitit_local", False)]
+)
 def test_an_interrupted_sweep_keeps_everything_finished_so_far(outputs: Outputs, launcher: str, everyone: bool) -> None:
     process = outputs.start(*LONG, f"hydra/launcher={launcher}")
     await_(lambda: (outputs.root / "sweeps").exists() and under_way(outputs.sweep(), 0), "cells under way")
@@ -137,6 +149,7 @@ def test_an_interrupted_sweep_keeps_everything_finished_so_far(outputs: Outputs,
     known = Progress.read(outputs.sweep()).done
     assert len(outputs.history()) == known
     assert 0 < known < LONG_CELLS
+    await_(lambda: not processes_of(outputs), "nothing computes on")
 
 
 def test_an_interrupted_cell_ends_amid_a_long_stage(outputs: Outputs) -> None:
@@ -265,7 +278,7 @@ def test_replaced_embeddings_are_computed_anew_and_never_mixed(finished: Outputs
         cache.write(key, samples.features, samples.labels, metadata={"source": "another"})
     out, _ = finished.run(*SMALL, "sweep.dry_run=true")
     assert f"0 done, {SMALL_CELLS} to run" in out
-    assert f"{SMALL_CELLS} have results from other embeddings" in out
+    assert f"{SMALL_CELLS} cells with results from other embeddings" in out
     finished.run(*SMALL)
     history = finished.history()
     assert len(history) == 2 * SMALL_CELLS
@@ -326,8 +339,8 @@ def test_failed_cells_are_rows_and_are_tried_again_or_not(outputs: Outputs) -> N
     _, err = outputs.run(*arguments, "sweep.memory_gb=1e-6", code=1)
     rows = outputs.history().set_index("gen")
     assert rows["status"].to_dict() == {"kmedoids": FAILED, "mean": OK, "all": OK}
-    assert f"failed (1 cells): {rows['error'].to_dict()['kmedoids']}" in err
-    assert "error: 1 cells failed and 0 were not computed" in err
+    assert f"failed (1 cell): {rows['error'].to_dict()['kmedoids']}" in err
+    assert "error: 1 cell failed and 0 were not computed" in err
     assert "Traceback" not in err
 
     out, _ = outputs.run(*arguments, "sweep.memory_gb=1e-6", "sweep.retry_failed=false")

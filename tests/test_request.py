@@ -19,7 +19,7 @@ from imprint_sweep.composition import Parts, Tree
 from imprint_sweep.conditions import Condition
 from imprint_sweep.config import GROUPS, cell_from_config
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
-from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, UnknownOptionError
+from imprint_sweep.errors import ConfigError, InvalidCellError, UnknownOptionError
 from imprint_sweep.experiments import Block
 from imprint_sweep.overrides import axis_names, read_axis
 from imprint_sweep.request import MAX_COMBINATIONS, build
@@ -185,8 +185,24 @@ def test_imported_embeddings_tell_the_classes_of_their_task(tmp_path: Path) -> N
     arguments = ["model=imported", "model.name=a,b", "task=imported", "task.name=mydata"]
     request = build(blocks_of(tree(), *arguments), tree(), cache)
     assert [[label[0][1] for label in cell.task.labels] for cell in cells(request)] == [[3, 5], [3, 5, 9]]
-    with pytest.raises(MissingEmbeddingsError, match="there are no embeddings of"):
-        requested(tree(), *arguments)
+    assert request.missing == {}
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_combinations_whose_classes_nobody_knows_are_counted(one_by_one: bool, tmp_path: Path) -> None:
+    """They are no error here: a dry run, and sweep.allow_missing, plan what there is."""
+    if one_by_one:
+        (tmp_path / "agg").mkdir()
+        (tmp_path / "agg" / "mine.yaml").write_text("# @package _global_\nagg: {name: max, metric: cosine}\nk: 3\n")
+    aggregations = "agg=mine,mnn" if one_by_one else "agg=max,mnn"
+    asked = ["task=image_folder,digits", "task.name=foo", aggregations, "gen=mean"]
+    request = requested(tree_of(config_dir=tmp_path) if one_by_one else tree(), *asked)
+    assert len(request.model) == 2
+    assert list(request.missing.values()) == [2]
+    (reason,) = request.missing
+    assert reason.startswith("there are no embeddings of ")
+    nothing = requested(tree(), "task=image_folder", "task.name=foo", "gen=mean")
+    assert (len(nothing.model), list(nothing.missing.values())) == (0, [1])
 
 
 def test_a_hundred_thousand_rows_are_a_product_of_short_lists(monkeypatch: pytest.MonkeyPatch) -> None:

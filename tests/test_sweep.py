@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 
+from imprint_sweep.cell import Cell, Model
 from imprint_sweep.config import Settings
 from imprint_sweep.embeddings import EmbeddingCache
-from imprint_sweep.sweep import run_single
+from imprint_sweep.errors import MissingEmbeddingsError
+from imprint_sweep.request import Request
+from imprint_sweep.sweep import run_shard, run_single, run_sweep
 from tests import data
 from tests.outputs import Outputs
 
@@ -17,6 +26,33 @@ from tests.outputs import Outputs
 def settings(tmp_path: Path) -> Settings:
     """Fresh outputs without embeddings."""
     return Settings(outputs=tmp_path, data=tmp_path / "data", threads=1)
+
+
+class Loop:
+    """A launcher that starts a shard after the other in this process."""
+
+    overrides: Sequence[str] = ()
+
+    def __init__(self, settings: Settings, target: str = "somewhere.BasicLauncher", **options: object) -> None:
+        self.launcher: Mapping[str, Any] = {"_target_": target, **options}
+        self.shards: list[int] = []
+        self._settings = settings
+
+    def launch(self, jobs: Sequence[Sequence[str]], *, workers: int | None, folder: Path) -> Sequence[JobReturn]:
+        returns = []
+        for job in jobs:
+            index = int(job[-1].removeprefix("shard.index="))
+            self.shards.append(index)
+            run_shard(folder / "plan.npz", index, self._settings)
+            returns.append(JobReturn(status=JobStatus.COMPLETED))
+        return returns
+
+
+def request(*cells: Cell, **more: Any) -> Request:
+    """Cells as a command line would ask for them."""
+    rows = np.arange(len(cells), dtype=np.int32)
+    columns = [cell.model for cell in cells], [cell.task for cell in cells], [cell.scheme for cell in cells]
+    return Request(*columns, model=rows, task=rows, scheme=rows, **more)
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
@@ -52,3 +88,120 @@ def test_a_cell_shows_the_result_of_its_present_embeddings(
     assert first[0].startswith("accuracy ")
     assert first[0] != second[0]
     assert third == ["done before (force=true computes it again):", *first]
+
+
+# --- A sweep ---------------------------------------------------------------------------------------------------------
+
+HERE = data.blobs("here", train_sizes=dict.fromkeys(range(3), 20))
+AWAY = data.blobs("away", train_sizes=dict.fromkeys(range(3), 20), seed=1)
+
+
+@pytest.fixture
+def with_one(settings: Settings) -> Settings:
+    """Outputs with the embeddings of one of two datasets."""
+    data.write(EmbeddingCache(settings.embeddings), HERE)
+    return settings
+
+
+def test_a_sweep_ends_with_its_table(with_one: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [data.cell(data.task(HERE), gen=gen, k=2, seed=seed) for gen in ("fps", "random") for seed in (0, 1)]
+    run_sweep(request(*cells), with_one, Loop(with_one))
+    first, head, one, other, last = printed(capsys).splitlines()
+    assert first.startswith("requested 4 -> 4 distinct -> 0 done, 4 to run in 1 shard, about ")
+    assert head.split() == ["gen", "accuracy", "seeds"]
+    assert {one.split()[0], other.split()[0]} == {"fps", "random"}
+    assert last.startswith("4 cells in ")
+    run_sweep(request(*cells), with_one, Loop(with_one))
+    assert printed(capsys).splitlines() == ["requested 4 -> 4 distinct -> 4 done, 0 to run", head, one, other]
+
+
+def test_one_cell_is_one_cell(with_one: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    run_sweep(request(data.cell(data.task(HERE), gen="mean")), with_one, Loop(with_one))
+    _, accuracy, last = printed(capsys).splitlines()
+    assert accuracy.startswith("accuracy 0.")
+    assert last.startswith("1 cell in ")
+
+
+def test_cells_without_embeddings_are_left_out_before_the_others_are_split(
+    with_one: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No shard is empty, and the counts are those of what runs."""
+    cells = [data.cell(data.task(dataset), gen="mean", seed=0) for dataset in (AWAY, HERE)]
+    loop = Loop(with_one)
+    run_sweep(request(*cells), replace(with_one, allow_missing=True, shards=2), loop)
+    assert loop.shards == [0]
+    out = printed(capsys)
+    assert "2 distinct -> 0 done, 1 to run in 1 shard, about " in out
+    assert "note: embeddings of 1 cell are missing: there are no embeddings of " in out
+    with pytest.raises(MissingEmbeddingsError, match=r"^embeddings of 1 cell are missing: there are no embeddings of"):
+        run_sweep(request(*cells), with_one, loop)
+
+
+def test_classes_that_only_missing_embeddings_know_are_counted(
+    with_one: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = request(data.cell(data.task(HERE), gen="mean"), missing={"there are no embeddings of foo": 3})
+    message = "the classes of 3 combinations are those of embeddings that are missing: there are no embeddings of foo"
+    with pytest.raises(MissingEmbeddingsError, match=f"^{message}$"):
+        run_sweep(asked, with_one, Loop(with_one))
+    loop = Loop(with_one)
+    run_sweep(asked, replace(with_one, dry_run=True), loop)
+    assert loop.shards == []
+    run_sweep(asked, replace(with_one, allow_missing=True), loop)
+    assert loop.shards == [0]
+    assert printed(capsys).count(f"note: {message}\n") == 2
+    run_sweep(request(missing={"none of foo": 1}), replace(with_one, allow_missing=True), loop)
+    assert printed(capsys).startswith("requested 0 -> 0 distinct -> 0 done, 0 to run\nnote: ")
+
+
+def test_a_dry_run_says_which_embeddings_the_sweep_makes_itself(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = Model("pixels", "raw")
+    digits = data.task(replace(data.digits(), name="digits"))
+    run_sweep(
+        request(Cell(pixels, digits, data.cell(digits, gen="mean").scheme)),
+        replace(settings, dry_run=True),
+        Loop(settings),
+    )
+    assert printed(capsys).splitlines() == [
+        "requested 1 -> 1 distinct -> 0 done, 1 to run in 1 shard",
+        "note: the sweep itself first makes the embeddings of digits by pixels, which takes some minutes at most",
+    ]
+
+
+def test_an_axis_that_no_cell_has_a_use_for_is_named(with_one: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = request(data.cell(data.task(HERE), gen="mean", agg="max"), axes=("agg.m",))
+    run_sweep(asked, replace(with_one, dry_run=True), Loop(with_one))
+    assert "  agg.m has no meaning in any of these cells\n" in printed(capsys)
+
+
+@pytest.mark.filterwarnings("ignore:The distutils package is deprecated:DeprecationWarning")  # scikit-learn-extra
+def test_why_cells_failed_is_told_where_older_rows_are_good(
+    with_one: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [data.cell(data.task(HERE), gen="kmedoids", k=k) for k in (2, 3)]
+    run_sweep(request(*cells), with_one, Loop(with_one))
+    short = replace(with_one, memory_gb=1e-9, force=True)
+    # Medoids that took long enough to be kept on disk need no distances.
+    shutil.rmtree(with_one.proxies, ignore_errors=True)
+    with pytest.raises(SystemExit):
+        run_sweep(request(*cells), short, Loop(short))
+    reason, summary = capsys.readouterr().err.splitlines()[-2:]
+    assert reason.startswith(
+        "failed (2 cells): StageError: gen=kmedoids needs 1.6 kB for the distances between the 20 "
+    )
+    assert "samples of here:0; raise sweep.memory_gb" in reason
+    assert summary.startswith("error: 2 cells failed and 0 were not computed")
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_launcher_that_starts_all_shards_at_once_gets_no_more_than_there_are_cores(
+    cores: int, with_one: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imprint_sweep.launch.available_cores", lambda: cores)
+    cells = [data.cell(data.task(HERE), gen="fps", k=k) for k in range(1, 9)]
+    loop = Loop(with_one, "somewhere.LocalLauncher")
+    run_sweep(request(*cells), replace(with_one, shards=4), loop)
+    assert loop.shards == list(range(cores))
+    assert f"there are cores for {cores} shard" in printed(capsys)

@@ -98,6 +98,18 @@ def good_row(
     return max(rows, key=lambda row: row["finished_at"]) if rows else None
 
 
+def errors_of(path: str | PathLike[str], sweep: str) -> dict[str, str]:
+    """Why cells failed in one sweep: cell id -> the error of its newest failed row.
+
+    Args:
+        path: the folder of the results table.
+        sweep: the sweep's id.
+    """
+    table = read_parts(Path(path), ["cell_id", "status", "error", "sweep", "finished_at"]).table
+    table = table.filter(pa.array(_equals(table["sweep"], sweep) & ~_good(table))).sort_by("finished_at")
+    return dict(zip(table["cell_id"].to_pylist(), table["error"].to_pylist(), strict=True))
+
+
 @dataclass(frozen=True, eq=False)
 class LookUp:
     """What the table says of a list of cells, all arrays of its length.
