@@ -82,7 +82,7 @@ SLICES = [
     Slice("overhead", [MODEL, *DIGITS_AXES, SEEDS], seconds=10.4),
 ]
 MEMORY_GB = 4.0
-HOLDING_OTHERS = ("clustering", "class_means")
+HOLDING_OTHERS = ("clustering", "class_means", "solver")
 """Stages whose time is that of others, which are listed themselves."""
 
 

@@ -344,7 +344,7 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
             run_cells(mine, settings, since=since, sweep=about["id"], begin=begin, report=reporter.add, ledger=ledger)
         finally:
             with suppress(OSError):  # a convenience, as progress is: a full disk must not hide what ended the shard
-                (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(vars(ledger), indent=1))
+                (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(ledger.content(), indent=1))
 
 
 def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> None:

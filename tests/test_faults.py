@@ -161,17 +161,6 @@ def test_a_shard_that_runs_again_goes_on_counting(outputs: Outputs) -> None:
     assert last.alone_seconds == pytest.approx(rows["gen_seconds"].sum() + rows["eval_seconds"].sum())
 
 
-def test_what_is_finished_is_in_the_table_and_told_while_a_long_stage_goes_on(outputs: Outputs) -> None:
-    process = outputs.start("task.name=large", "gen=cov_max,kmeans", "k=600")
-    await_(lambda: bool(parts(outputs)), "the row of cov_max in the table")
-    assert process.poll() is None
-    assert Progress.read(outputs.sweep()).done == len(outputs.history()) == 1
-    assert "  running, " in status(outputs)
-    process.kill()
-    ended(process, code=-signal.SIGKILL)
-    assert outputs.history()["gen"].tolist() == ["cov_max"]
-
-
 def test_an_interrupted_cell_ends_amid_a_long_stage(outputs: Outputs) -> None:
     process = outputs.command(*TOY, "task.name=large", "gen=kmeans", "k=600")
     await_(lambda: any(outputs.root.glob("cache/*/*")), "the proxies of one label")
