@@ -213,7 +213,12 @@ class _Lines:
         self._last = time.monotonic()
         rate = progress.rate(self._last - self._start)
         left = f"{duration((self._total - progress.done) / rate)} left" if rate and progress.done < self._total else ""
-        told = [f"{progress.done:,}/{self._total:,} cells", f"{rate:.1f} cells/s", left, _postfix(progress)]
+        told = [
+            f"{progress.done:,}/{self._total:,} cell{'s' * (self._total != 1)}",
+            f"{rate:.1f} cells/s",
+            left,
+            _postfix(progress),
+        ]
         print(", ".join(filter(None, told)), file=self._stream, flush=True)
 
 

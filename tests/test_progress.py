@@ -199,6 +199,13 @@ def test_lines_come_now_and_then_while_the_sweep_runs(tmp_path: Path, monkeypatc
     assert first.endswith(", 1 failed, best 0.9000")
 
 
+def test_one_cell_is_a_cell(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with watching(tmp_path, 1, stream):
+        report(tmp_path, 0, [9], total=1)
+    assert stream.getvalue().startswith("1/1 cell, ")
+
+
 def test_there_is_no_best_before_the_first_good_outcome(tmp_path: Path) -> None:
     stream = io.StringIO()
     report(tmp_path, 0, [None], total=2)
