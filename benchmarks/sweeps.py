@@ -6,6 +6,11 @@ Run from a checkout, on an otherwise idle machine::
     python benchmarks/sweeps.py --slice overhead      # one slice: agg_fixed, agg_focus, overhead
     python benchmarks/sweeps.py --sample 5            # fewer cells through the oracle
 
+The plain oracle takes seconds for most cells of ``agg_focus``, and minutes for those with Manhattan over all samples.
+Its mean is that of a stratified random sample, costly cells among it in their proportion; every cell is printed with
+the mean so far and its 95 % interval. ``--minutes`` bounds it: the cells come in random order, so that those that were
+reached are a random sample, too, and the interval says what the bound cost.
+
 All figures of a slice come from one run of this script, so their ratios hold on a noisy machine. The embeddings are
 those of EfficientNet-Lite0 at 112 px on FashionMNIST (60,000 + 10,000 x 1280), made once if they are missing (about 10
 minutes); ``overhead`` reads the embedded default. Results go to a folder of their own, never to the user's table.
@@ -17,7 +22,6 @@ import argparse
 import itertools
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -82,7 +86,18 @@ SLICES = [
     Slice("overhead", [MODEL, *DIGITS_AXES, SEEDS], seconds=10.4),
 ]
 MEMORY_GB = 4.0
-HOLDING_OTHERS = ("clustering", "class_means")
+MEASURED = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""Runs a command and prints its own peak memory in KiB. Not RUSAGE_CHILDREN, which is the largest of all children so
+far; and between this process and the command, because Linux counts what a parent held when it started a child as the
+child's: the plain oracle holds gigabytes.
+"""
+HOLDING_OTHERS = ("clustering", "class_means", "solver")
 """Stages whose time is that of others, which are listed themselves."""
 
 
@@ -90,7 +105,8 @@ def main() -> None:
     """Run the benchmark and print its figures; exit code 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slice", choices=[one.name for one in SLICES], action="append", help="which; all by default")
-    parser.add_argument("--sample", type=int, default=20, help="cells of a slice that go through the plain oracle")
+    parser.add_argument("--sample", type=int, default=12, help="cells of a slice that go through the plain oracle")
+    parser.add_argument("--minutes", type=float, default=30, help="start no more cells of the oracle after so long")
     parser.add_argument("--alone", type=int, default=10, help="cells that go through our own single-cell path")
     parser.add_argument("--hydra", type=int, default=3, help="cells that go through Hydra's basic sweeper and launcher")
     arguments = parser.parse_args()
@@ -110,8 +126,8 @@ def run_slice(one: Slice, folder: Path, outputs: Path, arguments: argparse.Names
     """Measure one slice; returns the number of bars missed."""
     (folder / "embeddings").symlink_to(outputs / "embeddings")
     print(f"\n== {one.name}: {' '.join(one.overrides)}")
-    seconds = _command(["-m", *one.overrides, f"paths.outputs={folder}"])
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+    ran = _command(["-m", *one.overrides, f"paths.outputs={folder}"])
+    seconds, memory = ran.seconds, ran.peak_gb
     (sweep,) = (folder / "sweeps").glob("*/sweep.json")
     requested = int(json.loads(sweep.read_text())["requested"])
     plan, _ = Plan.load(sweep.with_name("plan.npz"))
@@ -123,7 +139,7 @@ def run_slice(one: Slice, folder: Path, outputs: Path, arguments: argparse.Names
     rng = random.Random(0)
     cache = EmbeddingCache(outputs / "embeddings")
     sample = [plan.cell(i) for i in stratified(plan, arguments.sample, rng)]
-    plain = _timed("plain oracle", sample, plain_cell(cache), requested)
+    plain = _timed("plain oracle", sample, plain_cell(cache), requested, seconds=60 * arguments.minutes, every=True)
     how = engine.EngineSettings(threads=available_cores(), memory_gb=MEMORY_GB)
     _timed(
         "our single-cell path", sample[: arguments.alone], lambda cell: list(engine.run([cell], cache, how)), requested
@@ -145,7 +161,7 @@ def run_slice(one: Slice, folder: Path, outputs: Path, arguments: argparse.Names
 
 
 def stratified(plan: Plan, n: int, rng: random.Random) -> list[int]:
-    """Positions of a random sample, spread evenly over the cells sorted by task, gen, metric and m."""
+    """Positions of a random sample, in random order: one from each of n equal runs of the cells sorted by axes."""
 
     def stratum(position: int) -> tuple[str, ...]:
         cell = plan.cell(position)
@@ -154,7 +170,9 @@ def stratified(plan: Plan, n: int, rng: random.Random) -> list[int]:
 
     order = sorted(range(len(plan)), key=stratum)
     edges = np.linspace(0, len(order), min(n, len(order)) + 1).astype(int)
-    return [order[rng.randrange(a, b)] for a, b in itertools.pairwise(edges.tolist())]
+    sample = [order[rng.randrange(a, b)] for a, b in itertools.pairwise(edges.tolist())]
+    rng.shuffle(sample)
+    return sample
 
 
 def plain_cell(cache: EmbeddingCache) -> Callable[[Cell], object]:
@@ -204,24 +222,43 @@ def gemm_peak() -> float:
     return 2 * 4096**3 / min(times)
 
 
-def _timed(name: str, cells: Sequence[Cell], compute: Callable[[Cell], object], requested: int) -> list[float]:
-    """Seconds of each cell; prints their mean with a 95 % bootstrap interval."""
-    compute(cells[0])  # warm
-    seconds = []
+def _timed(
+    name: str,
+    cells: Sequence[Cell],
+    compute: Callable[[Cell], object],
+    requested: int,
+    *,
+    seconds: float = np.inf,
+    every: bool = False,
+) -> list[float]:
+    """Seconds of each cell; prints their mean with its interval, and those so far after every cell if asked to.
+
+    No cell is started after `seconds`.
+    """
+    warm = min(cells, key=lambda cell: (cell.scheme.gen == "all", cell.scheme.metric in ("manhattan", "mahalanobis")))
+    compute(warm)
+    began = time.perf_counter()
+    took: list[float] = []
     for cell in cells:
+        if time.perf_counter() - began > seconds:
+            break
         start = time.perf_counter()
         compute(cell)
-        seconds.append(time.perf_counter() - start)
-    rng = np.random.default_rng(0)
-    means = rng.choice(seconds, (10_000, len(seconds))).mean(axis=1)
+        took.append(time.perf_counter() - start)
+        if every:
+            s = cell.scheme
+            what = " ".join(str(part) for part in (cell.task.classes, s.gen, s.k, s.metric, s.m) if part is not None)
+            print(f"  {name} {len(took)} of {len(cells)}: {took[-1]:.1f} s ({what}); mean {interval(took)}", flush=True)
+    mean = float(np.mean(took))
+    print(f"{name}: {interval(took)} a cell, {mean * requested / 3600:.1f} h for all {requested:,}", flush=True)
+    return took
+
+
+def interval(seconds: Sequence[float]) -> str:
+    """A mean with its 95 % bootstrap interval, in words."""
+    means = np.random.default_rng(0).choice(seconds, (10_000, len(seconds))).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    mean = float(np.mean(seconds))
-    print(
-        f"{name}: {mean:.2f} s a cell ({low:.2f} to {high:.2f}, {len(cells)} cells), "
-        f"{mean * requested / 3600:.1f} h for all {requested:,}",
-        flush=True,
-    )
-    return seconds
+    return f"{np.mean(seconds):.2f} s ({low:.2f} to {high:.2f}, {len(seconds)} cells)"
 
 
 def _hydra(one: Slice, folder: Path, n: int) -> None:
@@ -229,19 +266,28 @@ def _hydra(one: Slice, folder: Path, n: int) -> None:
     task = next(override for override in one.overrides if override.startswith("task="))
     seeds = ",".join(str(seed) for seed in range(1000, 1000 + n))
     overrides = ["-m", "hydra/sweeper=basic", MODEL, task, "gen=mean", "n_shot=5", f"seed={seeds}"]
-    seconds = _command([*overrides, f"paths.outputs={folder / 'hydra'}"], embeddings=folder / "embeddings")
+    seconds = _command([*overrides, f"paths.outputs={folder / 'hydra'}"], embeddings=folder / "embeddings").seconds
     print(f"Hydra's basic sweeper and launcher: {seconds / n:.2f} s a cell for the cheapest cells (mean, 5-shot)")
 
 
-def _command(arguments: Sequence[str], *, embeddings: Path | None = None) -> float:
-    """Wall seconds of ``python -m imprint_sweep`` with some arguments."""
+@dataclass(frozen=True)
+class Ran:
+    """What a command took: wall seconds, and the most memory that it held, GB."""
+
+    seconds: float
+    peak_gb: float
+
+
+def _command(arguments: Sequence[str], *, embeddings: Path | None = None) -> Ran:
+    """Run ``python -m imprint_sweep`` with some arguments."""
     if embeddings is not None:
         outputs = Path(next(a for a in arguments if a.startswith("paths.outputs=")).partition("=")[2])
         outputs.mkdir()
         (outputs / "embeddings").symlink_to(embeddings.resolve())
+    words = [sys.executable, "-c", MEASURED, sys.executable, "-m", "imprint_sweep", *arguments]
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "imprint_sweep", *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    measured = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return Ran(time.perf_counter() - start, int(measured.stdout) * 1024 / 1e9)
 
 
 def _make_embeddings(outputs: Path, *, fashion: bool) -> None:

@@ -26,7 +26,8 @@ class Outcome:
         f1_weighted: mean of ``f1`` weighted by test samples per label.
         n_proxies: proxies of all labels together.
         gen_seconds: compute time of GEN summed over labels, also when its result was shared.
-        eval_seconds: compute time of everything after GEN that this cell took part in, divided by the cells sharing it.
+        eval_seconds: compute time of everything after GEN that this cell took part in, undivided also where others
+            shared it: about what the cell would have cost alone.
         error: the message, None if all went well.
     """
 

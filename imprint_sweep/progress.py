@@ -14,13 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
 from tqdm import tqdm
 
+from imprint_sweep.heartbeat import Heartbeat
 from imprint_sweep.outcome import OK, Outcome
 
 REPORT_SECONDS = 1.0
+"""A shard tells what is new so often."""
+BEAT_SECONDS = 5.0
+"""And where nothing is new, that it lives."""
+WATCH_SECONDS = 0.5
 LINE_SECONDS = 30.0
 
 
@@ -29,12 +35,14 @@ class Progress:
     """What became of the cells of one shard, or of several added up.
 
     Args:
-        total: cells to run.
+        total: cells of the shard.
         done: cells that have an outcome, good or failed.
         failed: cells whose outcome is a failure.
-        best: highest accuracy so far.
-        alone_seconds: compute time that the finished cells would have taken one by one.
+        best: highest accuracy so far; 0 while there is none.
+        alone_seconds: compute time that the cells computed here would have taken one by one.
         finished: shards that came to their end.
+        before: of those done, the cells that were done before the shard was first started.
+        interrupted: of the shards that came to their end, those that were told to.
     """
 
     total: int = 0
@@ -43,6 +51,8 @@ class Progress:
     best: float = 0.0
     alone_seconds: float = 0.0
     finished: int = 0
+    before: int = 0
+    interrupted: int = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -59,7 +69,13 @@ class Progress:
             best=max(self.best, other.best),
             alone_seconds=self.alone_seconds + other.alone_seconds,
             finished=self.finished + other.finished,
+            before=self.before + other.before,
+            interrupted=self.interrupted + other.interrupted,
         )
+
+    def rate(self, seconds: float) -> float:
+        """Cells computed per second of those `seconds`."""
+        return max(0, self.done - self.before) / max(seconds, 1e-3)
 
     @classmethod
     def read(cls, folder: Path) -> Progress:
@@ -83,37 +99,72 @@ def reports(folder: Path) -> list[Path]:
 
 
 class Reporter:
-    """Writes a shard's progress, at most once a second, and at its end.
+    """Writes a shard's progress. Use as a context manager around the shard.
+
+    The file is there as soon as the shard starts, is written every second in which something happened and every few
+    seconds in which nothing did, and says at the end that this is the end, whatever led to it. A shard that runs again
+    (it was requeued) goes on from what it wrote before.
 
     Args:
-        path: the shard's own file; None reports nowhere.
-        progress: the counts, kept by the reporter.
+        path: the shard's own file.
+        total: cells of the shard.
     """
 
-    def __init__(self, path: Path | None, total: int) -> None:
-        self.progress = Progress(total=total)
+    def __init__(self, path: Path, total: int) -> None:
+        earlier = Progress.load(path)
+        self._runs_again = earlier.total > 0
+        earlier.total, earlier.finished, earlier.interrupted = total, 0, 0
+        self.progress = earlier
         self._path = path
-        self._last = 0.0
+        self._written, self._last = "", 0.0
+        self._lock = threading.RLock()
+        self._heartbeat = Heartbeat(REPORT_SECONDS, self.beat)
+
+    def __enter__(self) -> Self:
+        self.write()
+        self._heartbeat.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._heartbeat.stop()
+        self.progress.finished = 1
+        # Ctrl-C, or a signal that ends the process: no other shard will follow.
+        self.progress.interrupted = int(kind is not None and not issubclass(kind, Exception))
+        self.write()
+
+    def begin(self, *, done: int, failed: int, best: float) -> None:
+        """Say what the table holds of the shard's cells before any is computed.
+
+        Args:
+            done: cells that will not be computed.
+            failed: those of them that failed.
+            best: highest accuracy among them.
+        """
+        with self._lock:
+            self.progress.done, self.progress.failed = done, failed
+            self.progress.best = max(self.progress.best, best)
+            if not self._runs_again:
+                self.progress.before = done
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome."""
-        self.progress.add(outcome)
-        if time.monotonic() - self._last >= REPORT_SECONDS:
-            self.write()
+        with self._lock:
+            self.progress.add(outcome)
 
-    def finish(self) -> None:
-        """Say that the shard came to its end."""
-        self.progress.finished = 1
-        self.write()
+    def beat(self) -> None:
+        """Write if there is news, or if nothing was written for long."""
+        with self._lock:
+            if json.dumps(asdict(self.progress)) != self._written or time.monotonic() - self._last >= BEAT_SECONDS:
+                self.write()
 
     def write(self) -> None:
         """Replace the file. Progress is a convenience: a full disk must not end a shard."""
-        self._last = time.monotonic()
-        if self._path is None:
-            return
-        with suppress(OSError):
+        with self._lock, suppress(OSError):
+            self._written, self._last = json.dumps(asdict(self.progress)), time.monotonic()
             temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(asdict(self.progress)))
+            temporary.write_text(self._written)
             os.replace(temporary, self._path)
 
 
@@ -121,30 +172,25 @@ class Reporter:
 def watching(folder: Path, total: int, stream: TextIO | None = None) -> Iterator[None]:
     """Show the progress of a sweep while the body runs: a bar on a terminal, a line now and then elsewhere."""
     stream = stream or sys.stderr
-    stop = threading.Event()
     show = _Bar(total, stream) if stream.isatty() else _Lines(total, stream)
-
-    def watch() -> None:
-        while not stop.wait(0.5):
-            show.update(Progress.read(folder))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
+    heartbeat = Heartbeat(WATCH_SECONDS, lambda: show.update(Progress.read(folder)))
+    heartbeat.start()
     try:
         yield
     finally:
-        stop.set()
-        thread.join()
+        heartbeat.stop()
         show.close(Progress.read(folder))
 
 
 class _Bar:
     def __init__(self, total: int, stream: TextIO) -> None:
-        self._bar = tqdm(total=total, unit="cell", file=stream, dynamic_ncols=True, smoothing=0.1)
+        # smoothing=0: the rate since the start. A smoothed one stays that of the last burst until another follows.
+        self._bar = tqdm(total=total, unit="cell", file=stream, dynamic_ncols=True, smoothing=0)
 
     def update(self, progress: Progress) -> None:
         self._bar.set_postfix_str(_postfix(progress), refresh=False)
-        self._bar.update(progress.done - self._bar.n)
+        self._bar.initial, self._bar.n = progress.before, progress.done
+        self._bar.refresh()
 
     def close(self, progress: Progress) -> None:
         self.update(progress)
@@ -165,19 +211,22 @@ class _Lines:
 
     def _print(self, progress: Progress) -> None:
         self._last = time.monotonic()
-        elapsed = self._last - self._start
-        rate = progress.done / elapsed if elapsed > 0 else 0.0
-        left = f", {duration((self._total - progress.done) / rate)} left" if 0 < progress.done < self._total else ""
-        print(
-            f"{progress.done:,}/{self._total:,} cells, {rate:.1f} cells/s{left}, {_postfix(progress)}",
-            file=self._stream,
-            flush=True,
-        )
+        rate = progress.rate(self._last - self._start)
+        left = f"{duration((self._total - progress.done) / rate)} left" if rate and progress.done < self._total else ""
+        told = [
+            f"{progress.done:,}/{self._total:,} cell{'s' * (self._total != 1)}",
+            f"{rate:.1f} cells/s",
+            left,
+            _postfix(progress),
+        ]
+        print(", ".join(filter(None, told)), file=self._stream, flush=True)
 
 
 def _postfix(progress: Progress) -> str:
-    failed = f"{progress.failed:,} failed, " if progress.failed else ""
-    return f"{failed}best {progress.best:.4f}"
+    told = [f"{progress.failed:,} failed"] if progress.failed else []
+    if progress.done > progress.failed:
+        told.append(f"best {progress.best:.4f}")
+    return ", ".join(told)
 
 
 def duration(seconds: float) -> str:

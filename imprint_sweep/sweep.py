@@ -125,6 +125,7 @@ def run_cells(
     *,
     since: datetime | None = None,
     sweep: str | None = None,
+    begin: Callable[[Work], None] = lambda work: None,
     report: Callable[[Outcome], None] = lambda outcome: None,
     ledger: engine.Ledger | None = None,
 ) -> None:
@@ -138,6 +139,7 @@ def run_cells(
         settings: folders, threads, memory.
         since: rows older than this do not count; a result that differs from such a row is reported loudly.
         sweep: id of the sweep, for the rows.
+        begin: told what is done and what is to do, before anything is computed.
         report: told of every outcome.
         ledger: told what was computed and how long it took.
 
@@ -148,6 +150,7 @@ def run_cells(
     store = ResultStore(settings.results)
     store.check_writable()
     work = find_work(plan, settings, since=since)
+    begin(work)
     provenance = Provenance.here(sweep)
     before = store.snapshot(provenance=provenance) if since is not None else None
     how = engine.EngineSettings(
@@ -413,8 +416,8 @@ def _report(sweep: Sweep, settings: Settings, problems: Sequence[str], *, second
     failed, undone = int(rows.failed.sum()), int((~rows.done & ~rows.failed).sum())
     _show(sweep, settings)
     print(
-        f"{counted(len(sweep.cells) - undone, 'cell')} in {duration(seconds)}; one by one they would have "
-        f"computed for {duration(Progress.read(sweep.folder).alone_seconds)}. Results: {settings.results}"
+        f"{counted(len(sweep.cells) - undone, 'cell')} in {duration(seconds)}, start-up included; computing one by one, "
+        f"sharing nothing: {duration(Progress.read(sweep.folder).alone_seconds)}. Results: {settings.results}"
     )
     errors = [f"error: {problem}" for problem in problems]
     if failed:
@@ -441,13 +444,22 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
     if not len(mine):
         raise SweepError(f"{path} has no shard {index}; it has {int(columns['shard'].max(initial=-1)) + 1}")
     since = datetime.fromisoformat(about["since"]) if about["since"] else None
-    reporter, ledger = Reporter(path.parent / f"progress-{index:04d}.json", len(mine)), engine.Ledger()
-    try:
-        run_cells(mine, settings, since=since, sweep=about["id"], report=reporter.add, ledger=ledger)
-    finally:
-        reporter.finish()
-        with suppress(OSError):  # a convenience, as progress is: a full disk must not hide what ended the shard
-            (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(vars(ledger), indent=1))
+    ledger = engine.Ledger()
+    # One handling of signals around it all: the end is reported, too, before the process ends.
+    with ending_once(), Reporter(path.parent / f"progress-{index:04d}.json", len(mine)) as reporter:
+
+        def begin(work: Work) -> None:
+            reporter.begin(
+                done=int((~work.todo).sum()),
+                failed=int((work.rows.failed & ~work.todo).sum()),
+                best=float(np.nan_to_num(work.rows.accuracy).max(initial=0.0)),
+            )
+
+        try:
+            run_cells(mine, settings, since=since, sweep=about["id"], begin=begin, report=reporter.add, ledger=ledger)
+        finally:
+            with suppress(OSError):  # a convenience, as progress is: a full disk must not hide what ended the shard
+                (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(ledger.content(), indent=1))
 
 
 def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> None:

@@ -24,9 +24,9 @@ from imprint_sweep.engine import run as compute
 from imprint_sweep.outcome import FAILED, OK
 from imprint_sweep.progress import Progress
 from imprint_sweep.store import Provenance, ResultStore, load_results
-from imprint_sweep.sweep import quoted
+from imprint_sweep.sweep import PLAN, quoted
 from tests import data
-from tests.outputs import ROOT, SMALL, Outputs, await_, ended, under_way
+from tests.outputs import LARGE, ROOT, SMALL, Outputs, await_, ended, under_way
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +78,12 @@ def assert_complete(outputs: Outputs, cells: int, before: pd.DataFrame) -> None:
     assert (after["status"] == OK).all()
     kept = after.set_index("cell_id").loc[before["cell_id"], "finished_at"]
     assert kept.tolist() == before["finished_at"].tolist()
+
+
+def status(outputs: Outputs) -> str:
+    """The state of the newest sweep."""
+    script = [sys.executable, str(ROOT / "scripts" / "status.py"), "--outputs", str(outputs.root)]
+    return subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def workers(process: subprocess.Popen[str]) -> list[int]:
@@ -150,6 +156,22 @@ def test_an_interrupted_sweep_keeps_everything_finished_so_far(outputs: Outputs,
     assert len(outputs.history()) == known
     assert 0 < known < LONG_CELLS
     await_(lambda: not processes_of(outputs), "nothing computes on")
+    assert "  stopped, " in status(outputs)
+
+
+def test_a_shard_that_runs_again_goes_on_counting(outputs: Outputs) -> None:
+    process = outputs.start(*LARGE)
+    await_(lambda: (outputs.root / "sweeps").exists() and under_way(outputs.sweep(), 0), "cells under way")
+    process.send_signal(signal.SIGINT)
+    ended(process, code=INTERRUPTED)
+    first = Progress.read(outputs.sweep())
+    # As SLURM does with a task that it requeues.
+    ended(outputs.command(f"shard.plan={quoted(outputs.sweep() / PLAN)}", "shard.index=0"))
+    last = Progress.read(outputs.sweep())
+    assert (last.done, last.failed, last.before, last.finished, last.interrupted) == (last.total, 0, 0, 1, 0)
+    rows = outputs.history()
+    assert len(rows) == last.total > first.done > 0
+    assert last.alone_seconds == pytest.approx(rows["gen_seconds"].sum() + rows["eval_seconds"].sum())
 
 
 def test_an_interrupted_cell_ends_amid_a_long_stage(outputs: Outputs) -> None:

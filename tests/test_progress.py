@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import tqdm
 
 from imprint_sweep import progress as module
 from imprint_sweep.outcome import FAILED, OK, Outcome
@@ -33,13 +36,13 @@ class Terminal(io.StringIO):
 
 
 def report(folder: Path, index: int, results: list[int | None], *, total: int, finish: bool = True) -> None:
-    """What one shard writes."""
+    """What one shard writes, to its end or until it is killed."""
     reporter = Reporter(folder / f"progress-{index:04d}.json", total)
-    for n_correct in results:
-        reporter.add(outcome(n_correct))
-    reporter.write()
-    if finish:
-        reporter.finish()
+    with reporter if finish else nullcontext():
+        for n_correct in results:
+            reporter.add(outcome(n_correct))
+    if not finish:
+        reporter.write()
 
 
 def test_outcomes_add_up() -> None:
@@ -74,25 +77,93 @@ def test_a_report_of_a_later_version_is_read_as_far_as_it_is_known(tmp_path: Pat
     assert Progress.read(tmp_path) == Progress(total=3, done=2)
 
 
-def test_a_shard_reports_at_most_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_reports_what_is_new_and_now_and_then_that_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     path = tmp_path / "progress-0000.json"
+
+    def beats() -> bool:
+        """Whether a beat writes."""
+        path.unlink(missing_ok=True)
+        reporter.beat()
+        return path.exists()
+
     reporter = Reporter(path, 10)
+    reporter.write()
+    assert Progress.read(tmp_path) == Progress(total=10)
+    assert not beats()
     reporter.add(outcome(5))
-    reporter.add(outcome(6))
+    assert beats()
     assert Progress.read(tmp_path).done == 1
-    now += 1.0
-    reporter.add(outcome(7))
-    assert Progress.read(tmp_path).done == 3
-    reporter.finish()
-    assert Progress.read(tmp_path).finished == 1
+    assert not beats()
+    now += module.BEAT_SECONDS
+    assert beats()
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_shard_tells_that_it_started_and_that_it_lives_without_any_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REPORT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.0)
+    path = tmp_path / "progress-0000.json"
+    with Reporter(path, 10) as reporter:
+        assert Progress.read(tmp_path) == Progress(total=10)
+        path.unlink()
+        until(path.exists)
+        reporter.add(outcome(5))
+        until(lambda: Progress.read(tmp_path).done == 1)
+    assert Progress.read(tmp_path).finished == 1
+
+
+@pytest.mark.parametrize(("error", "interrupted"), [(KeyboardInterrupt, 1), (SystemExit, 1), (ValueError, 0)])
+def test_a_shard_that_ends_early_says_that_it_ended(
+    error: type[BaseException], interrupted: int, tmp_path: Path
+) -> None:
+    def end_early() -> None:
+        with Reporter(tmp_path / "progress-0000.json", 10) as reporter:
+            reporter.add(outcome(5))
+            raise error
+
+    with pytest.raises(error):
+        end_early()
+    found = Progress.read(tmp_path)
+    assert (found.done, found.finished, found.interrupted) == (1, 1, interrupted)
+
+
+def test_what_was_done_before_counts_but_not_as_speed(tmp_path: Path) -> None:
+    with Reporter(tmp_path / "progress-0000.json", 10) as reporter:
+        reporter.begin(done=4, failed=1, best=0.8)
+        reporter.add(outcome(5))
+    found = Progress.read(tmp_path)
+    assert (found.done, found.failed, found.best, found.before) == (5, 1, 0.8, 4)
+    assert found.rate(2.0) == 0.5
+
+
+def test_a_shard_that_runs_again_goes_on_from_what_it_reported(tmp_path: Path) -> None:
+    path = tmp_path / "progress-0000.json"
+    with Reporter(path, 10) as first:
+        first.begin(done=1, failed=0, best=0.2)
+        for _ in range(3):
+            first.add(outcome(9))
+    with Reporter(path, 10) as second:
+        running = Progress.read(tmp_path)
+        assert (running.done, running.finished) == (4, 0)
+        second.begin(done=3, failed=0, best=0.9)  # the last row was lost
+        second.add(outcome(None))
+        second.add(outcome(5))
+    found = Progress.read(tmp_path)
+    assert found == Progress(
+        total=10, done=5, failed=1, best=0.9, alone_seconds=4 * 0.75, finished=1, before=1, interrupted=0
+    )
+
+
 def test_a_folder_that_is_gone_ends_no_shard(tmp_path: Path) -> None:
-    Reporter(tmp_path / "gone" / "progress-0000.json", 1).finish()
-    Reporter(None, 1).finish()
+    with Reporter(tmp_path / "gone" / "progress-0000.json", 1) as reporter:
+        reporter.write()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
@@ -126,6 +197,38 @@ def test_lines_come_now_and_then_while_the_sweep_runs(tmp_path: Path, monkeypatc
     first = stream.getvalue().splitlines()[0]
     assert first.startswith("2/2 cells, ")
     assert first.endswith(", 1 failed, best 0.9000")
+
+
+def test_one_cell_is_a_cell(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with watching(tmp_path, 1, stream):
+        report(tmp_path, 0, [9], total=1)
+    assert stream.getvalue().startswith("1/1 cell, ")
+
+
+def test_there_is_no_best_before_the_first_good_outcome(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    report(tmp_path, 0, [None], total=2)
+    with watching(tmp_path, 2, stream):
+        pass
+    assert stream.getvalue().endswith(", 1 failed\n")
+
+
+@pytest.mark.parametrize("kind", [Terminal, io.StringIO])
+def test_the_rate_falls_while_nothing_happens(kind: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(tqdm.std, "time", lambda: now)
+    stream = kind()
+    show = module._Bar(1000, stream) if stream.isatty() else module._Lines(1000, stream)
+    burst = Progress(total=1000, done=610, before=10)
+    rates = []
+    for _ in range(3):
+        now += 30.0
+        show.update(burst)
+        rates += re.findall(r"([\d.]+) ?cells?/s", stream.getvalue())[-1:]
+    show.close(burst)
+    assert [float(rate) for rate in rates] == pytest.approx([20, 10, 6.67], abs=0.1)
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -7,8 +7,11 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -289,7 +292,8 @@ def test_one_row_per_cell_agrees_with_pandas(rows: list[tuple[int, bool, int, st
             known = key in kept.index
             assert status.done[i] == (known and kept.good[key])
             assert status.failed[i] == (known and not kept.good[key])
-            assert status.n_correct[i] == (kept.n_correct[key] if status.done[i] else -1)
+            expected_accuracy = kept.n_correct[key] / 100 if status.done[i] else np.nan
+            np.testing.assert_equal(status.accuracy[i], expected_accuracy)
 
 
 # ---- what is done
@@ -310,7 +314,6 @@ def test_a_cell_is_done_under_its_fingerprint_and_method_only(tmp_path: Path) ->
     status = store.look_up(ids([2, 1, 0]), fingerprints(3))
     assert status.done.tolist() == [False, False, True]
     assert status.failed.tolist() == [False, True, False]
-    assert status.n_correct.tolist() == [-1, -1, 90]
     assert status.accuracy[2] == 0.9
     assert np.isnan(status.accuracy[:2]).all()
     assert np.isnat(status.finished_at).tolist() == [True, False, False]
@@ -421,9 +424,71 @@ def test_rows_appear_while_the_writer_works(tmp_path: Path) -> None:
         writer.flush()
         writer.flush()
         assert len(store.parts()) == 3
-    with store.writer(HERE, rows=1000, seconds=0) as writer:
-        writer.add(good(5))
-        assert len(accuracies(tmp_path)) == 6
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_row_does_not_wait_for_the_next_outcome(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    with store.writer(HERE, seconds=0.01) as writer:
+        for n in (1, 2):
+            writer.add(good(n))
+            until(lambda: writer.waiting == 0)
+            assert len(accuracies(tmp_path)) == n
+    assert len(store.parts()) == 2
+
+
+@contextmanager
+def full_disk() -> Iterator[threading.Event]:
+    """Refuse every part; yields what is set when one was refused."""
+    tried = threading.Event()
+
+    def full(*_: object) -> None:
+        tried.set()
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        yield tried
+
+
+def test_an_error_of_the_thread_that_writes_reaches_the_one_that_adds(tmp_path: Path) -> None:
+    def run() -> None:
+        with store.writer(HERE, seconds=0.01) as writer, full_disk() as tried:
+            writer.add(good(0))
+            assert tried.wait(30)
+            writer.add(good(1))
+            pytest.fail("the second outcome told of nothing")
+
+    store = ResultStore(tmp_path)
+    with pytest.raises(StoreError, match=r"1 row was not written to .*: No space left on device"):
+        run()
+    # Leaving the writer was another attempt, with space: nothing is lost.
+    assert len(accuracies(tmp_path)) == 2
+
+
+def test_what_failed_once_and_was_written_later_is_no_error(tmp_path: Path) -> None:
+    with ResultStore(tmp_path).writer(HERE, seconds=0.01) as writer:
+        with full_disk() as tried:
+            writer.add(good(0))
+            assert tried.wait(30)
+        until(lambda: writer.waiting == 0)
+        writer.add(good(1))
+    assert len(accuracies(tmp_path)) == 2
+
+
+def test_rows_that_are_added_while_others_are_written_are_written_once(tmp_path: Path) -> None:
+    with ResultStore(tmp_path).writer(HERE, seconds=0.001, rows=7) as writer:
+        for seed in range(300):
+            writer.add(good(seed))
+    rows = pd.read_parquet(tmp_path)
+    assert sorted(rows["seed"]) == list(range(300))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -501,7 +566,7 @@ def test_no_part_is_seen_whichever_step_fails(tmp_path: Path, monkeypatch: pytes
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, full)
-        with pytest.raises(StoreError, match=r"1 rows were not written to .*: No space left on device"):
+        with pytest.raises(StoreError, match=r"1 row was not written to .*: No space left on device"):
             write_one()
     assert visible(tmp_path) == []
 
@@ -514,7 +579,7 @@ def test_rows_lost_at_an_interruption_are_not_passed_over(tmp_path: Path) -> Non
             writer.add(good(0))
             raise KeyboardInterrupt
 
-    with pytest.raises(StoreError, match="1 rows were not written"):
+    with pytest.raises(StoreError, match="1 row was not written"):
         interrupted()
 
 

@@ -19,14 +19,16 @@ from imprint_sweep.config import outputs_folder
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import SweepError
 from imprint_sweep.invocation import command
+from imprint_sweep.launch import SLURM
 from imprint_sweep.plan import Plan, look_up
-from imprint_sweep.progress import Progress, duration
+from imprint_sweep.progress import Progress, duration, reports
 from imprint_sweep.store import ResultStore, Snapshot
 from imprint_sweep.sweep import ABOUT, PLAN
 
 SHOWN = 10
-SILENT_SECONDS = 300.0
-"""A shard reports after every outcome; one that has been silent for longer than the slowest stage has ended."""
+SILENT_SECONDS = 30.0
+"""A shard reports every few seconds, however long its stages take (progress.BEAT_SECONDS). One that has been silent for
+several times as long was killed; the margin is for a busy machine and for a file system that shows files late."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Status:
         done: of these, cells with a good row.
         failed: cells with failed rows only.
         progress: what its shards say of themselves.
+        reported: shards that ever did.
+        under_way: shards that did lately and have not come to their end.
         silent_seconds: since a shard last reported; None if none ever did.
         elapsed_seconds: from its start to the last report.
     """
@@ -48,6 +52,8 @@ class Status:
     done: int
     failed: int
     progress: Progress
+    reported: int
+    under_way: int
     silent_seconds: float | None
     elapsed_seconds: float
 
@@ -63,15 +69,20 @@ class Status:
             return "complete"
         if self.silent_seconds is None:
             return "not started"
-        all_finished = self.progress.finished >= self.about["shards"]
-        return "stopped" if all_finished or self.silent_seconds > SILENT_SECONDS else "running"
+        if self.under_way:
+            return "running"
+        if self.progress.interrupted or self.progress.finished >= self.about["shards"]:
+            return "stopped"
+        if self.about.get("launcher") == SLURM and self.reported < self.about["shards"]:
+            return "waiting"  # in SLURM's queue
+        # Between the end of one shard and the start of the next nobody reports.
+        return "stopped" if self.silent_seconds > SILENT_SECONDS else "running"
 
     def lines(self) -> list[str]:
         """For the terminal."""
         created = datetime.fromisoformat(self.about["created"]).astimezone()
         head = f"{self.about['id']}  {created:%Y-%m-%d %H:%M}  {self.state}"
-        if self.silent_seconds is not None and self.progress.done:
-            rate = self.progress.done / max(self.elapsed_seconds, 1e-3)
+        if rate := self.progress.rate(self.elapsed_seconds):
             head += f", {rate:.1f} cells/s"
             if self.state == "running":
                 head += f", about {duration(self.left / rate)} left"
@@ -134,20 +145,25 @@ def status(folder: Path, rows: Snapshot, cache: EmbeddingCache) -> Status:
     counts = np.ones(len(plan), np.bool_)
     if since is not None:
         counts = found.finished_at >= np.datetime64(since.replace(tzinfo=None), "us")
-    reports = []
-    for path in folder.glob("progress-*.json"):
+    now, heard, progress, under_way = time.time(), [], Progress(), 0
+    for path in reports(folder):
         try:
-            reports.append(path.stat().st_mtime)
+            heard.append(path.stat().st_mtime)
         except OSError:
             continue  # it is being replaced
-    last = max(reports, default=None)
+        shard = Progress.load(path)
+        progress += shard
+        under_way += not shard.finished and now - heard[-1] <= SILENT_SECONDS
+    last = max(heard, default=None)
     return Status(
         about=about,
         to_run=len(plan),
         done=int((found.done & counts).sum()),
         failed=int((found.failed & counts).sum()),
-        progress=Progress.read(folder),
-        silent_seconds=None if last is None else max(0.0, time.time() - last),
+        progress=progress,
+        reported=len(heard),
+        under_way=under_way,
+        silent_seconds=None if last is None else max(0.0, now - last),
         elapsed_seconds=0.0 if last is None else last - created.timestamp(),
     )
 

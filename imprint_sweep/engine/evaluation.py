@@ -303,8 +303,8 @@ def evaluate(
     for pass_ in passes(proxies, wanted, queries):
         while in_flight and sum(other.nbytes for other, _ in in_flight) + pass_.nbytes > memory_bytes // 4:
             yield from _collect(*in_flight.popleft(), ledger)
-        ledger.calls[pass_.stage] += 1
-        ledger.calls["search"] += sum(len(views) for views in pass_.searches.values())
+        ledger.add(pass_.stage, calls=1)
+        ledger.add("search", calls=sum(len(views) for views in pass_.searches.values()))
         size = max(16, min(CHUNK, block_bytes // (4 * pass_.width)))
 
         def job(item: tuple[Label, slice], pass_: Pass = pass_, size: int = size) -> Tally:
@@ -429,9 +429,8 @@ def _collect(
         if isinstance(tally, Failure):
             failure = failure or tally
             continue
-        ledger.seconds[pass_.stage] += tally.scoring
-        ledger.seconds["search"] += tally.searching
-        ledger.operations[pass_.stage] += tally.operations
+        ledger.add(pass_.stage, seconds=tally.scoring, operations=tally.operations)
+        ledger.add("search", seconds=tally.searching)
         for (task, readout), counts in tally.counts.items():
             evaluation = evaluations[task, readout]
             true = task.labels.index(label)

@@ -10,6 +10,10 @@ medoids               samples; one distance matrix serves every k
 second moment         samples                  (both least-squares gens, every task)
 factorisation         ordered labels, draw, NORM_pre, lambda
 ====================  =============================================================
+
+What is made for one draw is kept until the next one, except what there may be too many of: what belongs to one
+(k, seed) is forgotten (:meth:`Generation.forget`) when all specs that share it are made, and matrices of d x d are kept
+only where they all fit.
 """
 
 from __future__ import annotations
@@ -48,7 +52,9 @@ class Generation:
         memory: where results of shared stages are kept within the run.
         disk: where clusterings and medoids are kept between runs.
         memory_bytes: what distance matrices may take.
+        threads: how many call at once.
         keep_samples: whether samples stay in memory; gathering them again is cheap where they do not fit.
+        keep_moments: whether second moments and factorisations do; where they do not fit, a solution makes its own.
     """
 
     def __init__(
@@ -58,41 +64,48 @@ class Generation:
         disk: ProxyCache,
         *,
         memory_bytes: int,
+        threads: int,
         keep_samples: bool = True,
+        keep_moments: bool = True,
     ) -> None:
-        self._features, self._memory, self._disk, self._keep_samples = features, memory, disk, keep_samples
-        self._memory_bytes = memory_bytes
+        self._features, self._memory, self._disk = features, memory, disk
+        self._keep_samples, self._keep_moments = keep_samples, keep_moments
+        self._memory_bytes, self._threads = memory_bytes, threads
         self._one_matrix = Lock()
 
     def per_label(self, label: Label, specs: Sequence[GenSpec]) -> Proxies:
-        """The proxies of one label for the specs of one family, each (k, d) float32.
+        """The proxies of one label, (k, d) float32 each: of one spec, or of several k of kmedoids.
 
         For the joint gens nothing is returned: the label's share is prepared for :meth:`joint`.
         """
         first = specs[0]
-        if first.joint:
-            for spec in specs:
-                self._moment(label, spec.draw)
-                self._class_means(label, spec)
-            return {}
         if first.gen == "kmedoids":
             medoids = self._medoids(label, first.draw, sorted({spec.k for spec in specs}))
             x = self._samples(label, first.draw)
             return {spec: Timed(x[medoids[spec.k].value], medoids[spec.k].seconds) for spec in specs}
-        return {spec: self._one(label, spec) for spec in specs}
+        if not first.joint:
+            return {spec: self._one(label, spec) for spec in specs}
+        for spec in specs:
+            if self._keep_moments:
+                self._moment(label, spec.draw)
+            self._class_means(label, spec)
+        return {}
+
+    def forget(self) -> None:
+        """Drop what only specs of one (k, seed) share."""
+        self._memory.forget("clustering", "class_means")
 
     def joint(self, labels: tuple[Label, ...], spec: GenSpec) -> dict[Label, Timed[Samples]]:
         """The weight vectors of a least-squares gen for the ordered labels of a task, (clusters, d) float32 each.
 
         The seconds are those of the whole solution, divided equally.
         """
-        moments = [self._moment(label, spec.draw) for label in labels]
         means = [self._class_means(label, spec) for label in labels]
         solver = self._solver(labels, spec)
         solved = self._memory.time(
             "solve", lambda: least_squares.weights(solver.value, np.concatenate([mean.value for mean in means]))
         )
-        shared: list[Timed[Any]] = [*moments, *means, solver, solved]
+        shared: list[Timed[Any]] = [*means, solver, solved]
         seconds = sum(timed.seconds for timed in shared) / len(labels)
         ends = np.cumsum([len(mean.value) for mean in means])[:-1]
         return {label: Timed(rows, seconds) for label, rows in zip(labels, np.split(solved.value, ends), strict=True)}
@@ -162,8 +175,8 @@ class Generation:
             fit = self._disk.get(("kmedoids", *self._disk_key(label, draw), k), lambda: compute(k))
             return Timed(fit.value["medoids"], fit.seconds)
 
-        # Large matrices one at a time, whatever the number of threads.
-        with self._one_matrix if matrix_bytes > self._memory_bytes / 8 else nullcontext():
+        # One at a time where a matrix in every thread would take more than a quarter of the memory.
+        with self._one_matrix if matrix_bytes * self._threads > self._memory_bytes / 4 else nullcontext():
             return {k: stored(k) for k in ks}
 
     def _class_means(self, label: Label, spec: GenSpec) -> Timed[NDArray[np.float64]]:
@@ -182,18 +195,29 @@ class Generation:
         return self._memory.get(("class_means", label, spec.draw, spec.k, spec.seed), compute).value
 
     def _moment(self, label: Label, draw: Draw) -> Timed[NDArray[np.float64]]:
-        x = self._samples(label, draw)
-        return self._memory.get(("moment", label, draw), lambda: least_squares.second_moment(x))
+        def compute() -> NDArray[np.float64]:
+            return least_squares.second_moment(self._samples(label, draw))
+
+        if self._keep_moments:
+            return self._memory.get(("moment", label, draw), compute)
+        return self._memory.time("moment", compute)
 
     def _solver(self, labels: tuple[Label, ...], spec: GenSpec) -> Timed[Solver]:
-        def compute() -> Solver:
-            total = sum(
-                (self._moment(label, spec.draw).value for label in labels[1:]), self._moment(labels[0], spec.draw).value
-            )
-            n = sum(len(self._samples(label, spec.draw)) for label in labels)
-            return least_squares.factorize(total, n, spec.weight_decay)
+        """The factorised matrix of a task; its seconds are also those of the second moments."""
 
-        return self._memory.get(("factorization", labels, spec.draw, spec.weight_decay), compute)
+        def compute() -> Timed[Solver]:
+            first = self._moment(labels[0], spec.draw)
+            total, seconds = first.value, first.seconds
+            for label in labels[1:]:  # not all of them at once
+                moment = self._moment(label, spec.draw)
+                total, seconds = total + moment.value, seconds + moment.seconds
+            n = sum(len(self._samples(label, spec.draw)) for label in labels)
+            solver = self._memory.time("factorization", lambda: least_squares.factorize(total, n, spec.weight_decay))
+            return Timed(solver.value, seconds + solver.seconds)
+
+        if self._keep_moments:
+            return self._memory.get(("solver", labels, spec.draw, spec.weight_decay), compute).value
+        return compute()
 
     def _disk_key(self, label: Label, draw: Draw) -> tuple[object, ...]:
         return (self._features.part_fingerprints(label), label, draw.n_shot, draw.seed, draw.norm_pre)

@@ -71,15 +71,13 @@ class StageMemory:
             value = compute()
         finally:
             seconds = time.perf_counter() - start
-            with self._lock:
-                self._ledger.calls[stage] += 1
-                self._ledger.seconds[stage] += seconds
+            self._ledger.add(stage, calls=1, seconds=seconds)
         return Timed(value, seconds)
 
-    def forget(self, stage: str | None = None) -> None:
-        """Drop the results of one stage, or of all."""
+    def forget(self, *stages: str) -> None:
+        """Drop the results of some stages: whoever asks again computes again."""
         with self._lock:
-            self._futures = {} if stage is None else {k: v for k, v in self._futures.items() if k[0] != stage}
+            self._futures = {key: kept for key, kept in self._futures.items() if key[0] not in stages}
 
 
 class ProxyCache:
@@ -91,7 +89,8 @@ class ProxyCache:
 
     Args:
         root: folder, created when first needed; None keeps nothing.
-        max_gb: the oldest files go when all together exceed this.
+        max_gb: the oldest files go when all together exceed this; looked at by :meth:`prune`, and whenever a sixteenth
+            of it has been written.
     """
 
     WORTH_SECONDS = 0.05
@@ -99,6 +98,8 @@ class ProxyCache:
     def __init__(self, root: Path | None, max_gb: float = 2.0) -> None:
         self._root = root
         self._max_bytes = int(max_gb * 1e9)
+        self._unseen_bytes = 0  # written since the last look at the folder
+        self._lock = threading.Lock()
 
     def get(self, key: tuple[Any, ...], compute: Callable[[], Timed[Arrays]]) -> Timed[Arrays]:
         """Read the arrays of `key`, or compute and keep them. A full or read-only disk costs time, never a result."""
@@ -112,7 +113,18 @@ class ProxyCache:
         if timed.seconds >= self.WORTH_SECONDS:
             with suppress(OSError):
                 _write(path, timed)
+                self._count(path.stat().st_size)
         return timed
+
+    def _count(self, written: int) -> None:
+        """Keep the folder within its size as it grows; a look at it costs more than a file, so not at every one."""
+        with self._lock:
+            self._unseen_bytes += written
+            due = self._unseen_bytes > self._max_bytes / 16
+            if due:
+                self._unseen_bytes = 0
+        if due:
+            self.prune()
 
     def prune(self) -> None:
         """Delete the least recently written files until the folder is within its size."""

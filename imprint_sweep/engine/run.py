@@ -1,7 +1,8 @@
 """A set of cells -> an iterator of outcomes, every shared thing computed once.
 
 The order is: embeddings -> n-shot draw and NORM_pre -> GEN -> searches -> readouts. What lives at one level is
-forgotten when the loop leaves it, so memory is bounded by one draw's samples and one GEN result's searches.
+forgotten when the loop leaves it. So what is held does not grow with the number of cells: the queries, one draw's
+samples (and second moments, where they fit), the proxies of a few specs, and the searches of one of them.
 """
 
 from __future__ import annotations
@@ -168,29 +169,69 @@ class _Group:
                 StageMemory(self._ledger),
                 self._disk,
                 memory_bytes=self._bytes,
+                threads=self._crew.threads,
                 keep_samples=self._features.nbytes("train", labels) < self._bytes / 4,
+                keep_moments=self._moment_bytes(draws[draw], len(labels)) < self._bytes / 4,
             )
-            for specs in _rounds(draws[draw]):
-                yield from self._round(generation, {spec: draws[draw][spec] for spec in specs})
+            for specs in self._batches(draws[draw]):
+                yield from self._batch(generation, specs)
+                generation.forget()
 
-    def _round(
+    def _batches(self, specs: Mapping[GenSpec, Cells]) -> Iterator[Mapping[GenSpec, Cells]]:
+        """Specs of one draw that are made at once: enough to keep the threads busy, and few enough to hold."""
+        batch: dict[GenSpec, Cells] = {}
+        n_jobs, n_bytes = 0, 0.0
+        for round_ in _rounds(specs):
+            jobs = _jobs({spec: specs[spec] for spec in round_})
+            size = sum(self._proxy_bytes(label, spec) for label, made in jobs for spec in made)
+            if batch and (n_jobs >= 2 * self._crew.threads or n_bytes + size > self._bytes / 16):
+                yield batch
+                batch, n_jobs, n_bytes = {}, 0, 0.0
+            batch |= {spec: specs[spec] for spec in round_}
+            n_jobs, n_bytes = n_jobs + len(jobs), n_bytes + size
+        yield batch
+
+    def _proxy_bytes(self, label: Label, spec: GenSpec) -> float:
+        """What the proxies of one label take, at most."""
+        n = self._features.count("train", label)
+        rows = min(n, spec.draw.n_shot or n)
+        if spec.gen != "all":
+            rows = min(rows, spec.k or 1)
+        return self._features.nbytes("train", [label]) / n * rows
+
+    def _moment_bytes(self, specs: Mapping[GenSpec, Cells], labels: int) -> float:
+        """What the second moments of all labels take, and their factorisations for every task and lambda."""
+        solved = {(task, spec.weight_decay) for spec, by_task in specs.items() if spec.joint for task in by_task}
+        if not solved:
+            return 0.0
+        label = next(iter(solved))[0].labels[0]
+        d = self._features.nbytes("train", [label]) / (4 * self._features.count("train", label))
+        return 8 * d**2 * (labels + len(solved))
+
+    def _batch(
         self, generation: Generation, specs: Mapping[GenSpec, Cells]
     ) -> Iterator[tuple[Sequence[Cell], _Result | Failure]]:
-        """GEN for some specs, each label at a time, then the searches of each spec."""
-        wanted: dict[Label, list[GenSpec]] = defaultdict(list)
+        """GEN for some specs, labels and specs in parallel, then the searches of each spec."""
+        made: dict[GenSpec, dict[Label, Timed[Samples] | Failure]] = {spec: {} for spec in specs}
+        # k_least_squares after kmeans: it finds the clusterings, and no thread waits for those of another.
+        for joint in (False, True):
+            jobs = _jobs({spec: by_task for spec, by_task in specs.items() if spec.joint == joint})
+            for (label, wanted), found in self._crew.map(lambda job: generation.per_label(*job), jobs):
+                for spec in wanted:
+                    if isinstance(found, Failure):
+                        made[spec][label] = found
+                    elif spec in found:
+                        made[spec][label] = found[spec]
         for spec, by_task in specs.items():
-            for label in dict.fromkeys(label for task in by_task for label in task.labels):
-                wanted[label].append(spec)
-        made = dict(self._crew.map(lambda label: generation.per_label(label, wanted[label]), wanted))
-        proxies = {label: found for label, found in made.items() if not isinstance(found, Failure)}
-        for spec, by_task in specs.items():
-            failures = {task: _first_failure(made[label] for label in task.labels) for task in by_task}
-            for task, failure in failures.items():
-                if failure is not None:
-                    yield by_task[task], failure
-            sound = {task: cells for task, cells in by_task.items() if failures[task] is None}
-            if not sound:
-                continue
+            of_spec = made.pop(spec)
+            failed = {label: found for label, found in of_spec.items() if isinstance(found, Failure)}
+            sound: dict[Task, Sequence[Cell]] = {}
+            for task, cells in by_task.items():
+                failure = next((failed[label] for label in task.labels if label in failed), None)
+                if failure is None:
+                    sound[task] = cells
+                else:
+                    yield cells, failure
             if spec.joint:
                 for task, solved in self._crew.map(lambda task: generation.joint(task.labels, spec), sound):  # noqa: B023
                     if isinstance(solved, Failure):
@@ -198,8 +239,9 @@ class _Group:
                     else:
                         yield from self._readouts(solved, {task: sound[task]})
             else:
+                proxies = {label: found for label, found in of_spec.items() if not isinstance(found, Failure)}
                 for largest, tasks in _families(sound).items():
-                    of_family = {label: proxies[label][spec] for label in largest.labels}
+                    of_family = {label: proxies[label] for label in largest.labels}
                     yield from self._readouts(of_family, {task: sound[task] for task in tasks})
 
     def _readouts(
@@ -243,11 +285,32 @@ class _Group:
 
 
 def _rounds(specs: Iterable[GenSpec]) -> list[list[GenSpec]]:
-    """What is made at once: a spec alone, but every k of kmedoids, whose distance matrices are too large to keep."""
+    """Specs of one draw that share what is forgotten after them; any other spec is a round of its own.
+
+    Every k of kmedoids reads the same distances, kmeans and k_least_squares the clusterings of their (k, seed), and
+    every lambda the class means.
+    """
     rounds: dict[object, list[GenSpec]] = defaultdict(list)
     for spec in sorted(specs):
-        rounds[spec.draw if spec.gen == "kmedoids" else spec].append(spec)
+        match spec.gen:
+            case "kmedoids":
+                rounds["distances"].append(spec)
+            case "kmeans" | "k_least_squares":
+                rounds["clusterings", spec.k, spec.seed].append(spec)
+            case "least_squares":
+                rounds["class means"].append(spec)
+            case _:
+                rounds[spec].append(spec)
     return list(rounds.values())
+
+
+def _jobs(specs: Mapping[GenSpec, Cells]) -> list[tuple[Label, list[GenSpec]]]:
+    """What one thread makes at once: one spec for one label, but every k of kmedoids."""
+    jobs: dict[tuple[Label, object], list[GenSpec]] = defaultdict(list)
+    for spec, by_task in specs.items():
+        for label in dict.fromkeys(label for task in by_task for label in task.labels):
+            jobs[label, "kmedoids" if spec.gen == "kmedoids" else spec].append(spec)
+    return [(label, wanted) for (label, _), wanted in jobs.items()]
 
 
 def _families(tasks: Iterable[Task]) -> dict[Task, list[Task]]:
@@ -257,10 +320,6 @@ def _families(tasks: Iterable[Task]) -> dict[Task, list[Task]]:
         fitting = (largest for largest in families if set(task.labels) <= set(largest.labels))
         families.setdefault(next(fitting, task), []).append(task)
     return families
-
-
-def _first_failure(made: Iterable[object]) -> Failure | None:
-    return next((item for item in made if isinstance(item, Failure)), None)
 
 
 def _failed(cell: Cell, fingerprint: str, error: Exception) -> Outcome:

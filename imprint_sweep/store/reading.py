@@ -117,7 +117,6 @@ class LookUp:
     Args:
         done: whether there is a good row.
         failed: whether there are only failed rows.
-        n_correct: int32, -1 where not done.
         accuracy: float64, NaN where not done.
         finished_at: ``datetime64[us]`` (UTC) of the row that counts, NaT where there is none.
         outdated: whether there is a good row, but only of other embeddings or of another method version.
@@ -125,7 +124,6 @@ class LookUp:
 
     done: Flags
     failed: Flags
-    n_correct: NDArray[np.int32]
     accuracy: NDArray[np.float64]
     finished_at: NDArray[np.datetime64]
     outdated: Flags
@@ -224,8 +222,6 @@ class Snapshot:
         done, failed = there.copy(), there.copy()
         done[there] = self.good[row[there]]
         failed[there] = ~self.good[row[there]]
-        n_correct = np.full(len(row), -1, np.int32)
-        n_correct[done] = self.n_correct[row[done]]
         accuracy = np.full(len(row), np.nan)
         accuracy[done] = self.accuracy[row[done]]
         finished_at = np.full(len(row), np.datetime64("NaT"), "datetime64[us]")
@@ -233,7 +229,7 @@ class Snapshot:
         known = self.identity["cell_id"][self.good]
         elsewhere = pc.is_in(_arrow(wanted["cell_id"]), value_set=_arrow(known)).to_numpy(zero_copy_only=False)
         outdated: Flags = elsewhere & ~done
-        return LookUp(done, failed, n_correct, accuracy, finished_at, outdated)
+        return LookUp(done, failed, accuracy, finished_at, outdated)
 
     def conflicts(self, outcomes: Iterable[Outcome], *, method_version: int = METHOD_VERSION) -> list[Conflict]:
         """Good outcomes whose n_correct differs from that of the good row with the same identity.

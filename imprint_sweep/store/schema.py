@@ -78,7 +78,7 @@ COLUMNS: dict[str, Column] = {
         pa.float64(), "Compute time of GEN, summed over labels, also when its result was shared.", True
     ),
     "eval_seconds": Column(
-        pa.float64(), "Compute time of everything after GEN, divided by the cells that shared it.", True
+        pa.float64(), "Compute time of everything after GEN, undivided also where others shared it.", True
     ),
     "status": Column(_STRING, "ok or failed."),
     "error": Column(_STRING, "Why the cell failed; null if it did not.", True),

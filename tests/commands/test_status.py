@@ -51,13 +51,16 @@ class Sweep:
             for position, n_correct in results:
                 writer.add(self.outcome(position, n_correct))
 
-    def report(self, shard: int, done: int, *, finished: bool = False, ago: float = 0.0) -> None:
+    def report(
+        self, shard: int, done: int, *, finished: bool = False, ago: float = 0.0, interrupted: bool = False
+    ) -> None:
         """Let a shard say how far it is."""
         path = self.folder / f"progress-{shard:04d}.json"
         reporter = Reporter(path, 5)
         for position in range(done):
             reporter.add(self.outcome(position, 5))
-        reporter.finish() if finished else reporter.write()
+        reporter.progress.finished, reporter.progress.interrupted = int(finished), int(interrupted)
+        reporter.write()
         os.utime(path, (time.time() - ago, time.time() - ago))
 
 
@@ -123,7 +126,48 @@ def test_a_sweep_that_was_stopped(finished: bool, outputs: Path, capsys: pytest.
         sweep.report(shard, 1, finished=finished, ago=ago)
     head = printed(outputs, capsys)[0]
     assert "  stopped, " in head
-    assert head.endswith(", last heard of 10 min ago") is not finished
+    assert head.endswith(", last heard of 60 s ago") is not finished
+
+
+def test_a_sweep_in_its_first_stage_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start(outputs).report(0, 0)
+    assert printed(outputs, capsys)[0].endswith("  running")
+
+
+def test_an_interrupted_sweep_is_stopped_at_once_though_other_shards_never_started(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(outputs).report(0, 1, finished=True, interrupted=True)
+    assert "  stopped, " in printed(outputs, capsys)[0]
+
+
+def test_a_sweep_between_two_shards_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start(outputs).report(0, 1, finished=True, ago=1.0)
+    assert "  running, " in printed(outputs, capsys)[0]
+
+
+def test_one_shard_that_lives_is_a_sweep_that_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = start(outputs, ago=2 * SILENT_SECONDS + 100)
+    sweep.report(0, 1, ago=2 * SILENT_SECONDS)
+    sweep.report(1, 1)
+    assert "  running, " in printed(outputs, capsys)[0]
+
+
+def test_a_shard_that_is_silent_for_half_a_minute_was_killed(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = start(outputs)
+    for shard in (0, 1):
+        sweep.report(shard, 1, ago=31.0)
+    head = printed(outputs, capsys)[0]
+    assert "  stopped, " in head
+    assert head.endswith("last heard of 31 s ago")
+
+
+def test_the_next_shard_waits_in_the_queue(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = start(outputs)
+    about = json.loads((sweep.folder / ABOUT).read_text())
+    (sweep.folder / ABOUT).write_text(json.dumps({**about, "launcher": "submitit_slurm"}))
+    sweep.report(0, 1, finished=True, ago=10 * SILENT_SECONDS)
+    assert "  waiting, " in printed(outputs, capsys)[0]
 
 
 def test_what_another_sweep_computed_is_done(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,9 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -286,6 +287,26 @@ def test_the_oldest_files_go_when_there_are_too_many(tmp_path: Path, monkeypatch
     ProxyCache(tmp_path / "never made").prune()
 
 
+def test_the_folder_stays_within_its_size_while_a_run_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProxyCache, "WORTH_SECONDS", 0.0)
+    disk = ProxyCache(tmp_path, max_gb=1e-3)  # ten files of 100 kB
+    looks = 0
+    prune = disk.prune
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        prune()
+
+    monkeypatch.setattr(disk, "prune", look)
+    for number in range(40):
+        disk.get((number,), lambda: Timed({"array": np.zeros(2_500, np.float32)}, 1.0))
+    assert looks < 10
+    for number in range(40, 80):
+        disk.get((number,), lambda: Timed({"array": np.zeros(25_000, np.float32)}, 1.0))
+        assert sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) <= 1.1e6
+
+
 # --- Failures --------------------------------------------------------------------------------------------------------
 
 
@@ -460,10 +481,105 @@ def test_a_failure_is_computed_once_and_told_to_all_who_ask() -> None:
     assert ledger.calls == {"stage": 1}
     memory.forget("another")
     assert memory.get(("other",), lambda: 3).value == 3
-    memory.forget()
+    memory.forget("stage", "another")
     with pytest.raises(StageError):
         memory.get(("stage", 1), failing)
-    assert ledger.calls["stage"] == 2
+    assert memory.get(("other",), lambda: 4).value == 3
+    assert ledger.calls == {"stage": 2, "other": 1}
+
+
+# --- Memory ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clusterings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+    """How many k-means fits are in memory; the garbage collector does not help."""
+    alive: weakref.WeakValueDictionary[int, NDArray[np.int32]] = weakref.WeakValueDictionary()
+    numbers = count()
+    lock = threading.Lock()
+    kmeans = clustering.kmeans
+
+    def watched(x: NDArray[np.float32], k: int, seed: int) -> clustering.Clustering:
+        fit = kmeans(x, k, seed)
+        with lock:
+            alive[next(numbers)] = fit.assignment
+        return fit
+
+    monkeypatch.setattr(clustering, "kmeans", watched)
+    gc.disable()
+    yield lambda: len(alive)
+    gc.enable()
+
+
+def test_what_is_held_does_not_grow_with_k_and_seeds(cache: EmbeddingCache, clusterings: Callable[[], int]) -> None:
+    cells = grid([ALL, EVEN], gen=["kmeans", "k_least_squares"], k=[2, 3, 4], seed=range(10))
+    ledger = Ledger()
+    held = [clusterings() for outcome in run(cells, cache, PLAIN, ledger=ledger) if outcome.status == OK]
+    assert len(held) == len(cells)
+    # One for each label, of the (k, seed) that is searched; and each was made once.
+    assert max(held) <= LABELS
+    assert ledger.calls["kmeans"] == LABELS * 3 * 10
+
+
+@pytest.mark.parametrize("memory_gb", [1.0, 1e-6])
+def test_second_moments_are_kept_only_where_they_fit(cache: EmbeddingCache, memory_gb: float) -> None:
+    cells = grid(gen=["least_squares", "k_least_squares"], weight_decay=[0.1, 0.2], k=[2, 3])
+    alone = {cell: next(iter(run([cell], cache, PLAIN))).n_correct for cell in cells[::5]}
+    ledger = Ledger()
+    settings = EngineSettings(threads=2, memory_gb=memory_gb)
+    outcomes = {outcome.cell: outcome for outcome in run(cells, cache, settings, ledger=ledger)}
+    assert {cell: outcomes[cell].n_correct for cell in alone} == alone
+    kept = ledger.calls["moment"] == LABELS
+    assert kept is (memory_gb == 1.0)
+    assert ledger.calls["kmeans"] == LABELS * 2
+
+
+def test_fits_of_several_specs_run_at_once_where_there_are_more_cores_than_labels(
+    cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = 2 * len(SHORT.labels)
+    # Each fit waits until every thread has one.
+    together = threading.Barrier(threads, timeout=30)
+    kmeans = clustering.kmeans
+
+    def waiting(x: NDArray[np.float32], k: int, seed: int) -> clustering.Clustering:
+        together.wait()
+        return kmeans(x, k, seed)
+
+    monkeypatch.setattr(clustering, "kmeans", waiting)
+    cells = grid([SHORT], gen=["kmeans"], k=[2, 3], seed=[0, 1])
+    assert counted(cells, cache, EngineSettings(threads=threads, memory_gb=1.0))["kmeans"] == 2 * threads
+
+
+def test_specs_are_made_at_once_only_as_far_as_their_proxies_fit(
+    cache: EmbeddingCache, clusterings: Callable[[], int]
+) -> None:
+    cells = grid([SHORT], gen=["kmeans"], k=[2], seed=range(8))
+
+    def most(memory_gb: float) -> int:
+        settings = EngineSettings(threads=4, memory_gb=memory_gb)
+        return max(clusterings() for _ in run(cells, cache, settings))
+
+    one = len(SHORT.labels)
+    assert most(1.0) > one
+    assert most(1e-6) == one
+
+
+def test_counts_of_several_threads_are_not_lost() -> None:
+    class Slow(Counter[str]):
+        """Gives other threads every chance between reading and writing."""
+
+        def __getitem__(self, key: str) -> int:
+            value = super().__getitem__(key)
+            time.sleep(1e-4)
+            return value
+
+    ledger = Ledger(calls=Slow())
+    with ThreadPoolExecutor(4) as pool:
+        for memory in [StageMemory(ledger) for _ in range(4)]:
+            for _ in range(20):
+                pool.submit(memory.time, "stage", lambda: None)
+    assert ledger.calls["stage"] == 4 * 20
 
 
 def test_what_a_pass_holds_goes_with_it_and_does_not_wait_for_the_garbage_collector(
