@@ -34,12 +34,11 @@ from imprint_sweep.errors import (
     UnknownOptionError,
 )
 from imprint_sweep.invocation import default_outputs
-from imprint_sweep.tasks import SELECTIONS, make_task
+from imprint_sweep.tasks import SELECTIONS, classes_of, make_task
 
 GROUPS = ("model", "task", "gen", "norm", "agg")
 """The configuration groups that a cell is made of."""
 
-_PACKAGE = Path(__file__).resolve().parent
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
@@ -173,6 +172,7 @@ class EmbedConfig(PlaceConfig):
     task: TaskConfig = field(default_factory=TaskConfig)
     limit: int | None = None
     batch_size: int | None = None
+    precision: str | None = None
 
 
 SCHEMAS: dict[str, type[PlaceConfig]] = {"config": Config, "embed": EmbedConfig}
@@ -240,12 +240,6 @@ Node = TypeVar(
     EmbedConfig,
     Config,
 )
-
-
-def conf_folder() -> Path:
-    """The folder of the configuration tree: package data of an installed wheel, or ``conf`` of the checkout."""
-    packaged = _PACKAGE / "conf"
-    return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
 
 
 def outputs_folder(configured: str | None) -> Path:
@@ -327,11 +321,7 @@ def task_from(
         ConfigError: see :func:`typed` and :func:`imprint_sweep.tasks.make_task`.
         MissingEmbeddingsError: the classes are those of embeddings that do not exist.
     """
-    task = typed(TaskConfig, task, "task")
-    if not task.datasets:
-        raise ConfigError("task.datasets is empty: expected a list of names like [mnist,usps]")
-    if len(set(task.datasets)) < len(task.datasets):
-        raise ConfigError(f"task.datasets lists a data set twice: [{','.join(task.datasets)}]")
+    task = _task_config(task)
     return make_task(
         task.name,
         task.datasets,
@@ -342,6 +332,21 @@ def task_from(
         remap=task.remap,
         limit=limit,
     )
+
+
+def classes_from(task: DictConfig | TaskConfig) -> frozenset[int] | None:
+    """The classes whose samples an option of the group ``task`` can ever read, whatever it selects or merges of them.
+
+    Returns:
+        The classes; None if the option does not list them and hence means all that the data sets have.
+
+    Raises:
+        ConfigError: see :func:`typed` and :func:`imprint_sweep.tasks.classes_of`.
+    """
+    task = _task_config(task)
+    if task.labels is None:
+        return None
+    return classes_of(task.name, _labels(task, None, None, None), task.sample)
 
 
 def scheme_from(
@@ -472,6 +477,15 @@ def unknown_key(name: str, schema: type[Any] = Config, prefix: str = "") -> Unkn
     siblings = [key for key in known if key.rpartition(".")[0] == parent] or known
     name, *siblings = (f"{prefix}.{key}" if prefix else key for key in (name, *siblings))
     return UnknownOptionError("key", name, siblings)
+
+
+def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:
+    task = typed(TaskConfig, task, "task")
+    if not task.datasets:
+        raise ConfigError("task.datasets is empty: expected a list of names like [mnist,usps]")
+    if len(set(task.datasets)) < len(task.datasets):
+        raise ConfigError(f"task.datasets lists a data set twice: [{','.join(task.datasets)}]")
+    return task
 
 
 def _classes(classes: Any) -> str | list[int]:

@@ -20,7 +20,6 @@ from imprint_sweep.config import (
     GenConfig,
     NormConfig,
     cell_from_config,
-    conf_folder,
     config_from,
     known_keys,
     model_from,
@@ -33,6 +32,7 @@ from imprint_sweep.config import (
 )
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, ImprintError, MissingEmbeddingsError
+from imprint_sweep.invocation import conf_folder
 
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
 IMPORTED = ["model=imported", "model.name=mynet", "task=imported", "task.name=mydata"]

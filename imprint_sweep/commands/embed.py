@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from imprint_sweep.app import launch, user_errors
-from imprint_sweep.config import EmbedConfig, model_from, settings_from, typed
+from imprint_sweep.config import EmbedConfig, classes_from, model_from, settings_from, typed
 from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey
 
 
@@ -26,6 +26,9 @@ def _embed(cfg: DictConfig) -> None:
     config = typed(EmbedConfig, cfg)
     settings = settings_from(cfg)
     model = model_from(config.model)
+    if config.precision is not None:
+        model = model.in_precision(config.precision)
+    classes = classes_from(config.task)
     keys = [EntryKey(model, dataset, split, config.limit) for dataset in config.task.datasets for split in SPLITS]
 
     # Torch takes seconds to load, a mistyped option should not.
@@ -38,7 +41,8 @@ def _embed(cfg: DictConfig) -> None:
         weights_path=None if config.model.weights_path is None else Path(config.model.weights_path).expanduser(),
         dim=config.model.dim,
     )
-    for embedded in embed(keys, EmbeddingCache(settings.embeddings), extraction, force=settings.force):
+    cache = EmbeddingCache(settings.embeddings)
+    for embedded in embed(keys, cache, extraction, classes=classes, force=settings.force):
         header, rate = embedded.header, embedded.images_per_second
         how = "exists (force=true makes it anew)" if rate is None else f"{rate:,.0f} images/s"
         print(f"{header.key}: {header.n:,} x {header.d:,}, {how}, {header.path}")
