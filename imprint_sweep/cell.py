@@ -140,6 +140,10 @@ class Task:
         """The datasets whose embeddings the task reads, in order of first use."""
         return tuple(dict.fromkeys(dataset for label in self.labels for dataset, _ in label))
 
+    def classes_in(self, dataset: str) -> tuple[int, ...]:
+        """The classes of one dataset whose samples the task reads, in the order of its labels."""
+        return tuple(value for label in self.labels for name, value in label if name == dataset)
+
     @cached_property
     def fragment(self) -> str:
         """This task's share of a cell's identity: canonical JSON."""

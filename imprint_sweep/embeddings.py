@@ -322,7 +322,7 @@ def check_classes(entry: Entry, classes: Iterable[int]) -> None:
     message = f"{header.path}: no {key.split} sample of class {enumerated(absent)}"
     if not header.covers(frozenset(absent)):
         mend = remedy(key, classes=absent, outputs=header.path.parents[3])
-        raise InvalidEmbeddingsError(f"{message}: it was not embedded; add it with: {mend}")
+        raise InvalidEmbeddingsError(f"{message} was embedded; add them with: {mend}")
     limited = "" if key.limit is None else f" (limit={key.limit} may be too low)"
     raise InvalidEmbeddingsError(f"{message}{limited}; {key.dataset} has {enumerated(present)} there")
 

@@ -86,13 +86,28 @@ class Outputs:
         return max((self.root / "sweeps").iterdir())
 
 
-def script(name: str, outputs: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the scripts that Hydra configures, from the folder of its outputs, which is no checkout."""
-    words = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *overrides, f"paths.outputs={outputs}"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        words, cwd=outputs, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+EMBED = str(ROOT / "scripts" / "embed.py")
+IMPRINT = ("-m", "imprint_sweep")
+
+
+def python(outputs: Path, *words: str, code: int = 0) -> str:
+    """Run ``python`` with some words in the folder of its outputs, which is no checkout; returns what it printed.
+
+    Args:
+        outputs: the folder.
+        words: a script or module that Hydra configures, and overrides.
+        code: the exit code that is expected. Of another one than 0, what is returned is the error.
+    """
+    finished = subprocess.run(
+        [sys.executable, *words, f"paths.outputs={outputs}"],
+        cwd=outputs,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert finished.returncode == code, finished.stderr
+    return finished.stderr if code else finished.stdout
 
 
 def ended(process: subprocess.Popen[str], *, code: int = 0) -> tuple[str, str]:

@@ -370,7 +370,7 @@ def test_an_empty_class_is_refused(cache: EmbeddingCache) -> None:
 
 def test_a_class_that_was_not_embedded_is_refused_with_the_command_that_adds_it(cache: EmbeddingCache) -> None:
     cache.write(KEY, FEATURES, LABELS, metadata={CLASSES: "[-2, 3, 7, 1099511627776]"})
-    with pytest.raises(InvalidEmbeddingsError, match="no train sample of class 4, 5: it was not embedded") as caught:
+    with pytest.raises(InvalidEmbeddingsError, match="no train sample of class 4, 5 was embedded; add") as caught:
         check_classes(cache.open(KEY), [7, 4, 5])
     assert str(caught.value).endswith(remedy(KEY, classes=[4, 5], outputs=cache.root.parent))
     with pytest.raises(InvalidEmbeddingsError, match="no train sample of class 3; data has"):

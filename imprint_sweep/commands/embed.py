@@ -62,7 +62,7 @@ def _embed(cfg: DictConfig) -> None:
     cache = EmbeddingCache(settings.embeddings)
     for embedded in embed(keys, cache, extraction, classes=classes, force=settings.force):
         header, rate = embedded.header, embedded.images_per_second
-        how = "exists (force=true makes it anew)" if rate is None else f"{rate:,.0f} images/s"
+        how = "exists (force=true makes it anew)" if rate is None else f"{rate:,.{1 if rate < 10 else 0}f} images/s"
         print(f"{header.key}: {header.n:,} x {header.d:,}, {how}, {header.path}", flush=True)
 
 

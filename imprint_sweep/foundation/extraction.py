@@ -35,6 +35,8 @@ MOST_AT_ONCE = 8
 
 GPU_BATCH = 256
 
+SEVERAL_SIZES = "images of several sizes, or grey and in colour, need a model.image_size"
+
 Images = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 Output = NDArray[np.float32]
 
@@ -185,7 +187,7 @@ def extract(
             if output.shape[1:] != features.shape[1:]:
                 raise EmbeddingsError(
                     f"expected embeddings of width {features.shape[1]}, the network returns {output.shape[1:]}; "
-                    "images of several sizes need a model.image_size"
+                    f"{SEVERAL_SIZES}"
                 )
             features[done : done + len(output)] = output
             done += len(output)
@@ -336,7 +338,10 @@ def _without_tf32() -> Iterator[None]:
 def _batch(model: FoundationModel, images: Images, part: NDArray[np.int64]) -> torch.Tensor:
     if isinstance(images, np.ndarray):
         return model.transform(images[part])
-    return torch.cat([model.transform(images[int(index)][None]) for index in part])
+    transformed = [model.transform(images[int(index)][None]) for index in part]
+    if len({tuple(one.shape) for one in transformed}) > 1:
+        raise EmbeddingsError(SEVERAL_SIZES)
+    return torch.cat(transformed)
 
 
 def _array(output: torch.Tensor) -> Output:

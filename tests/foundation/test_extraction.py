@@ -145,8 +145,9 @@ def test_pixels_tell_their_width_and_need_one_size() -> None:
     model = load_model(Model("pixels", "raw"))
     found = extract(model, IMAGES, np.arange(23), device=CPU, batch_size=4)
     np.testing.assert_allclose(found, IMAGES.reshape(23, -1) / 255, rtol=1e-6)
-    with pytest.raises(EmbeddingsError, match="images of several sizes"):
-        extract(model, [IMAGES[0], IMAGES[1, :3]], np.arange(2), device=CPU, batch_size=1)
+    for batch_size in (1, 2):
+        with pytest.raises(EmbeddingsError, match=r"images of several sizes.* need a model\.image_size"):
+            extract(model, [IMAGES[0], IMAGES[1, :3]], np.arange(2), device=CPU, batch_size=batch_size)
 
 
 def test_an_error_while_decoding_is_raised_and_nothing_hangs() -> None:

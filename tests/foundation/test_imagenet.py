@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 import shutil
 import tarfile
 from collections.abc import Sequence
@@ -15,10 +16,15 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from imprint_sweep.cell import Model
+from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.foundation.datasets import Split, imagenet, read_split
 from imprint_sweep.foundation.datasets.image_files import ImageFiles
 from imprint_sweep.foundation.torchvision_operators import torchvision
+from imprint_sweep.store.parts import read_parts
+from imprint_sweep.tasks import classes_of
+from tests.outputs import EMBED, IMPRINT, python
 
 RNG = np.random.default_rng(0)
 WNIDS = [f"n{number:08d}" for number in sorted(RNG.choice(10**7, 1000, replace=False).tolist())]
@@ -282,3 +288,48 @@ def test_a_damaged_devkit_is_refused(copied: Path, member: str, content: bytes |
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(DatasetError, match=reason):
         read_split("imagenet", "test", copied)
+
+
+# From the archives to accuracies
+
+PIXELS = ("model=pixels", "model.image_size=4", "task=imagenet")
+
+
+@pytest.mark.slow
+def test_one_entry_of_a_hundred_classes_serves_all_d_in_one_tasks(published: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(published)
+    printed = python(tmp_path, EMBED, *PIXELS)
+    cache, model = EmbeddingCache(tmp_path / "embeddings"), Model("pixels", "raw", 4)
+    sampled = sorted(classes_of("imagenet", range(1000), 100))
+    counts = {
+        "train": {label: TRAIN[WNIDS[label]] for label in sampled},
+        "test": {label: TRUTH.count(WNIDS[label]) for label in sampled},
+    }
+    for split, line in zip(SPLITS, printed.splitlines(), strict=True):
+        assert cache.open(EntryKey(model, "imagenet", split)).header.class_counts == counts[split]
+        assert f": {sum(counts[split].values())} x " in line
+    before = {path: path.read_bytes() for path in cache.paths()}
+
+    merged = ["task.merge=1,3,10", "task.remap=0,9"]
+    printed = python(tmp_path, EMBED, "-m", *PIXELS, *merged, "task.classes=all,even")
+    assert printed.count("exists") == len(printed.splitlines()) == 2 * 12
+    python(tmp_path, *IMPRINT, "-m", *PIXELS, *merged, "gen=mean")
+    rows = read_parts(tmp_path / "results").table.to_pylist()
+    assert {(row["merge"], row["remap"], row["n_labels"], row["status"]) for row in rows} == {
+        (merge, remap, 10, "ok") for merge in (1, 3, 10) for remap in (0, 9)
+    }
+    (first,) = (row["labels"] for row in rows if (row["merge"], row["remap"]) == (1, 0))
+    assert [int(label.partition(":")[2]) for label in first] == [214, 47, 528, 496, 723, 97, 532, 782, 412, 992]
+    assert {path: path.read_bytes() for path in cache.paths()} == before
+
+    # A task about other classes says what to do, and that does it without losing what was there.
+    first, second = 999, 7  # not among the hundred
+    other = [*PIXELS, "task.sample=null", f"task.classes=[{first},{second}]", "gen=mean"]
+    error = python(tmp_path, *IMPRINT, *other, code=2)
+    assert f"sample of class {first}, {second} was embedded; add them with: " in error
+    line = error.partition("add them with: ")[2]
+    words = [word for word in shlex.split(line)[2:] if not word.startswith("paths.outputs=")]
+    python(tmp_path, EMBED, *words)
+    python(tmp_path, *IMPRINT, *other)
+    for split in SPLITS:
+        assert set(cache.open(EntryKey(model, "imagenet", split)).header.class_counts) == {*sampled, first, second}
