@@ -23,12 +23,12 @@ from imprint_sweep.config import (
     Config,
     ShardConfig,
     cell_from_config,
-    conf_folder,
     notices,
     settings_from,
     typed,
 )
 from imprint_sweep.errors import ConfigError
+from imprint_sweep.invocation import conf_folder
 from imprint_sweep.messages import explanation
 
 USER_ERROR = 2

@@ -69,6 +69,8 @@ NORM_INF = ("none", "l2")
 AGGREGATIONS = ("max", "mnn")
 METRICS = ("inner_product", "euclidean", "cosine", "manhattan", "mahalanobis")
 WEIGHTINGS = ("inverse_distance", "uniform")
+FULL_PRECISION, *HALF_PRECISIONS = PRECISIONS = ("float32", "bfloat16", "float16")
+"""In which a network may compute embeddings; they are kept as float32."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,36 @@ class Model:
 
     Args:
         name: for example ``"resnet18"``, or the name under which embeddings were imported.
-        weights: which weights, for example ``"IMAGENET1K_V1"``.
+        weights: which weights, for example ``"IMAGENET1K_V1"``; ``"IMAGENET1K_V1-bfloat16"`` where the network computes
+            in another precision than float32.
         image_size: side in pixels of the network's input; None means the weights' own transform.
     """
 
     name: str
     weights: str
     image_size: int | None = None
+
+    @property
+    def precision(self) -> str:
+        """The half precision that the name of the weights ends in, else float32."""
+        suffix = self.weights.rpartition("-")[2]
+        return suffix if suffix in HALF_PRECISIONS else FULL_PRECISION
+
+    @property
+    def weights_alone(self) -> str:
+        """The name of the weights without a precision."""
+        return self.weights if self.precision == FULL_PRECISION else self.weights.removesuffix(f"-{self.precision}")
+
+    def in_precision(self, precision: str) -> Model:
+        """The same network computing in another precision: other embeddings, hence another model.
+
+        Raises:
+            UnknownOptionError: no such precision.
+        """
+        if precision not in PRECISIONS:
+            raise UnknownOptionError("precision", precision, PRECISIONS)
+        suffix = f"-{precision}" if precision in HALF_PRECISIONS else ""
+        return replace(self, weights=f"{self.weights_alone}{suffix}")
 
     @cached_property
     def fragment(self) -> str:
@@ -123,6 +148,10 @@ class Task:
     def datasets(self) -> tuple[str, ...]:
         """The datasets whose embeddings the task reads, in order of first use."""
         return tuple(dict.fromkeys(dataset for label in self.labels for dataset, _ in label))
+
+    def classes_in(self, dataset: str) -> tuple[int, ...]:
+        """The classes of one dataset whose samples the task reads, in the order of its labels."""
+        return tuple(value for label in self.labels for name, value in label if name == dataset)
 
     @cached_property
     def fragment(self) -> str:

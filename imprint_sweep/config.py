@@ -34,12 +34,11 @@ from imprint_sweep.errors import (
     UnknownOptionError,
 )
 from imprint_sweep.invocation import default_outputs
-from imprint_sweep.tasks import SELECTIONS, make_task
+from imprint_sweep.tasks import SELECTIONS, classes_of, make_task
 
 GROUPS = ("model", "task", "gen", "norm", "agg")
 """The configuration groups that a cell is made of."""
 
-_PACKAGE = Path(__file__).resolve().parent
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
@@ -173,9 +172,22 @@ class EmbedConfig(PlaceConfig):
     task: TaskConfig = field(default_factory=TaskConfig)
     limit: int | None = None
     batch_size: int | None = None
+    precision: str | None = None
 
 
-SCHEMAS: dict[str, type[PlaceConfig]] = {"config": Config, "embed": EmbedConfig}
+@dataclass
+class ContactSheetConfig:
+    """The configuration of the command that draws sample images; the fields of ``conf/contact_sheet.yaml``."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    images: int = 10
+    split: str = "test"
+    seed: int = 0
+    file: str | None = None
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+SCHEMAS: dict[str, type[Any]] = {"config": Config, "embed": EmbedConfig, "contact_sheet": ContactSheetConfig}
 """The schema of each primary configuration, by the name of its file."""
 
 
@@ -238,14 +250,9 @@ Node = TypeVar(
     RunConfig,
     ShardConfig,
     EmbedConfig,
+    ContactSheetConfig,
     Config,
 )
-
-
-def conf_folder() -> Path:
-    """The folder of the configuration tree: package data of an installed wheel, or ``conf`` of the checkout."""
-    packaged = _PACKAGE / "conf"
-    return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
 
 
 def outputs_folder(configured: str | None) -> Path:
@@ -327,11 +334,7 @@ def task_from(
         ConfigError: see :func:`typed` and :func:`imprint_sweep.tasks.make_task`.
         MissingEmbeddingsError: the classes are those of embeddings that do not exist.
     """
-    task = typed(TaskConfig, task, "task")
-    if not task.datasets:
-        raise ConfigError("task.datasets is empty: expected a list of names like [mnist,usps]")
-    if len(set(task.datasets)) < len(task.datasets):
-        raise ConfigError(f"task.datasets lists a data set twice: [{','.join(task.datasets)}]")
+    task = _task_config(task)
     return make_task(
         task.name,
         task.datasets,
@@ -342,6 +345,21 @@ def task_from(
         remap=task.remap,
         limit=limit,
     )
+
+
+def classes_from(task: DictConfig | TaskConfig) -> frozenset[int] | None:
+    """The classes whose samples an option of the group ``task`` can ever read, whatever it selects or merges of them.
+
+    Returns:
+        The classes; None if the option does not list them and hence means all that the data sets have.
+
+    Raises:
+        ConfigError: see :func:`typed` and :func:`imprint_sweep.tasks.classes_of`.
+    """
+    task = _task_config(task)
+    if task.labels is None:
+        return None
+    return classes_of(task.name, _labels(task, None, None, None), task.sample)
 
 
 def scheme_from(
@@ -424,6 +442,17 @@ def settings_from(cfg: DictConfig | RunConfig) -> Settings:
     )
 
 
+def data_folder(settings: Settings, paths: PathsConfig) -> Path:
+    """The folder that data sets are read from and downloaded into.
+
+    Raises:
+        ConfigError: it was named and is not there; a slip would download everything anew.
+    """
+    if paths.data is not None and not settings.data.is_dir():
+        raise ConfigError(f"paths.data: there is no folder {settings.data}")
+    return settings.data
+
+
 def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
     """What was asked for and has no meaning in this cell, a sentence each.
 
@@ -472,6 +501,15 @@ def unknown_key(name: str, schema: type[Any] = Config, prefix: str = "") -> Unkn
     siblings = [key for key in known if key.rpartition(".")[0] == parent] or known
     name, *siblings = (f"{prefix}.{key}" if prefix else key for key in (name, *siblings))
     return UnknownOptionError("key", name, siblings)
+
+
+def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:
+    task = typed(TaskConfig, task, "task")
+    if not task.datasets:
+        raise ConfigError("task.datasets is empty: expected a list of names like [mnist,usps]")
+    if len(set(task.datasets)) < len(task.datasets):
+        raise ConfigError(f"task.datasets lists a data set twice: [{','.join(task.datasets)}]")
+    return task
 
 
 def _classes(classes: Any) -> str | list[int]:

@@ -14,7 +14,7 @@ import os
 import secrets
 import shlex
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.cell import Model, canonical_json, digest
-from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, MissingEmbeddingsError
-from imprint_sweep.invocation import command, default_outputs
+from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, MissingEmbeddingsError, enumerated
+from imprint_sweep.invocation import command, conf_folder, default_outputs
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "test")
@@ -40,6 +40,12 @@ RESERVED = (
     *("fingerprint", "class_counts", "created"),
 )
 """Metadata that the cache writes itself."""
+
+CLASSES = "classes"
+"""Metadata of an entry that holds some of its dataset's classes only: which, as a JSON list."""
+
+MOST_LISTED = 100
+"""Classes that a command of a message may list."""
 
 _CHUNK_BYTES = 1 << 24
 _ALIGNMENT = 64
@@ -99,6 +105,17 @@ class EntryHeader:
     class_counts: Mapping[int, int]
     metadata: Mapping[str, str]
     size: int
+
+    @property
+    def embedded_classes(self) -> frozenset[int] | None:
+        """The classes whose samples were embedded; None means all that the dataset has."""
+        text = self.metadata.get(CLASSES)
+        return None if text is None else frozenset(json.loads(text))
+
+    def covers(self, classes: frozenset[int] | None) -> bool:
+        """Whether these classes were embedded (None: all that the dataset has), as far as the dataset has them."""
+        embedded = self.embedded_classes
+        return embedded is None or (classes is not None and classes <= embedded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,12 +315,16 @@ def check_classes(entry: Entry, classes: Iterable[int]) -> None:
         InvalidEmbeddingsError: one has none.
     """
     header = _header(entry)
-    if absent := [value for value in classes if value not in header.class_counts]:
-        limited = "" if header.key.limit is None else f" (limit={header.key.limit} may be too low)"
-        raise InvalidEmbeddingsError(
-            f"{header.path}: no {header.key.split} sample of class {', '.join(map(str, absent))}{limited}; "
-            f"{header.key.dataset} has {sorted(header.class_counts)} there"
-        )
+    absent = [value for value in classes if value not in header.class_counts]
+    if not absent:
+        return
+    key, present = header.key, sorted(header.class_counts)
+    message = f"{header.path}: no {key.split} sample of class {enumerated(absent)}"
+    if not header.covers(frozenset(absent)):
+        mend = remedy(key, classes=absent, outputs=header.path.parents[3])
+        raise InvalidEmbeddingsError(f"{message} was embedded; add them with: {mend}")
+    limited = "" if key.limit is None else f" (limit={key.limit} may be too low)"
+    raise InvalidEmbeddingsError(f"{message}{limited}; {key.dataset} has {enumerated(present)} there")
 
 
 def limited_indices(n: int, limit: int | None) -> NDArray[np.int64]:
@@ -324,11 +345,15 @@ def limited_indices(n: int, limit: int | None) -> NDArray[np.int64]:
     return np.arange(limit, dtype=np.int64) * n // limit
 
 
-def remedy(key: EntryKey, *, force: bool = False, outputs: Path | None = None) -> str:
+def remedy(
+    key: EntryKey, *, classes: Sequence[int] | None = None, force: bool = False, outputs: Path | None = None
+) -> str:
     """The command that makes an entry.
 
     Args:
         key: the entry.
+        classes: the classes that it must hold, besides those that it has; None means those of the dataset's task. Of
+            more than :data:`MOST_LISTED` the command makes all that the dataset has.
         force: also where a damaged one is in its place.
         outputs: the folder in whose ``embeddings`` it is to be; None means the default.
     """
@@ -342,7 +367,12 @@ def remedy(key: EntryKey, *, force: bool = False, outputs: Path | None = None) -
     # Every model of the timm library is an option of its own name, within the group's option timm.
     library, _, rest = model.name.partition("/")
     words = [f"model={library}", *([f"model.name={model.name}"] if rest else []), f"model.weights={model.weights}"]
-    words += [f"model.image_size={'null' if model.image_size is None else model.image_size}", f"task={key.dataset}"]
+    words += [f"model.image_size={'null' if model.image_size is None else model.image_size}"]
+    known = (conf_folder() / "task" / f"{key.dataset}.yaml").is_file()
+    words += [f"task={key.dataset}"] if known else ["task=image_folder", f"task.name={key.dataset}"]
+    if classes is not None:
+        listed = f"[{','.join(map(str, classes))}]" if len(classes) <= MOST_LISTED else "null"
+        words += [f"task.labels={listed}", "task.sample=null"]
     words += [] if key.limit is None else [f"limit={key.limit}"]
     words += [] if elsewhere is None else [f"paths.outputs={elsewhere}"]
     words += ["force=true"] if force else []

@@ -21,7 +21,7 @@ traceback and exits with code 2. Anything else is a bug and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ImprintError(Exception):
@@ -88,3 +88,17 @@ def did_you_mean(name: str, available: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     return f"{hint} Available: {', '.join(names) or '(none)'}"
+
+
+def enumerated(classes: Sequence[int]) -> str:
+    """Classes for a message: all of them, or the ends of a long list.
+
+    >>> enumerated([3, 1, 7])
+    '3, 1, 7'
+    >>> enumerated(range(1000))
+    '0, 1, 2, 3, 4, ..., 998, 999 (1000 classes)'
+    """
+    if len(classes) <= 20:
+        return ", ".join(map(str, classes))
+    head, tail = (", ".join(map(str, part)) for part in (classes[:5], classes[-2:]))
+    return f"{head}, ..., {tail} ({len(classes)} classes)"

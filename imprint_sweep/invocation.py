@@ -7,16 +7,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_PACKAGE = Path(__file__).resolve().parent
+
 
 def checkout_root() -> Path | None:
     """The folder of the checkout that this package runs from; None for an installed wheel."""
-    root = Path(__file__).resolve().parent.parent
+    root = _PACKAGE.parent
     return root if (root / "scripts").is_dir() and (root / "pyproject.toml").is_file() else None
 
 
 def default_outputs() -> Path:
     """Where runs write unless told otherwise: ``outputs`` of the checkout, else of the present folder."""
     return (checkout_root() or Path.cwd()) / "outputs"
+
+
+def conf_folder() -> Path:
+    """The folder of the configuration tree: package data of an installed wheel, or ``conf`` of the checkout."""
+    packaged = _PACKAGE / "conf"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
 
 
 def command(name: str) -> str:

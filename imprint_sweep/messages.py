@@ -39,8 +39,11 @@ def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
             )
         case ConfigCompositionException():
             return _composition(str(error), schema) or (explanation(error.__cause__) if error.__cause__ else None)
-        case ValueError() if _raised_by_hydra(error):
+        case ValueError() if _raised_in(error, "hydra"):
+            # Hydra refuses some command lines, such as gen=1, with a plain ValueError.
             return _one_line(str(error))
+        case Exception() if _raised_in(error, "submitit"):
+            return f"the launcher: {_one_line(str(error))}"
         case HydraException() | yaml.YAMLError():
             return _one_line(str(error))
         case OmegaConfBaseException():
@@ -68,10 +71,10 @@ def _composition(message: str, schema: type[Any]) -> str:
     return _one_line(message)
 
 
-def _raised_by_hydra(error: BaseException) -> bool:
-    """Hydra refuses some command lines, such as gen=1, with a plain ValueError."""
+def _raised_in(error: BaseException, package: str) -> bool:
+    """Whether a module of this package raised the error, and not one that it called."""
     frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith("hydra.")
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith(f"{package}.")
 
 
 def _one_line(message: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.cell import Cell, Model, Scheme, Task, cell_ids
-from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, EntryKey, cell_fingerprint
+from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, EntryKey, cell_fingerprint, check_classes
 from imprint_sweep.errors import SweepError
 from imprint_sweep.request import Request
 
@@ -214,10 +214,20 @@ class Sources:
 
 
 def look_up(plan: Plan, cache: EmbeddingCache) -> Sources:
-    """Fingerprints of the embeddings that the cells read, from the entries' headers alone."""
+    """Fingerprints of the embeddings that the cells read, from the entries' headers alone.
+
+    Raises:
+        InvalidEmbeddingsError: an entry is damaged, or holds other classes of its dataset than a task is about.
+    """
     sources = plan.sources()
     keys = dict.fromkeys(key for entry_keys in sources.values() for key in entry_keys)
     headers = {key: header for key in keys if (header := cache.header(key)) is not None}
+    partial = {key for key, header in headers.items() if header.embedded_classes is not None}
+    for pair, entry_keys in sources.items() if partial else ():
+        task = plan.tasks[pair % len(plan.tasks)]
+        for key in partial.intersection(entry_keys):
+            if not headers[key].covers(frozenset(task.classes_in(key.dataset))):
+                check_classes(headers[key], task.classes_in(key.dataset))
     by_pair = {
         pair: cell_fingerprint([headers[key] for key in entry_keys]) if all(k in headers for k in entry_keys) else ""
         for pair, entry_keys in sources.items()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from imprint_sweep.cell import Label, Task
-from imprint_sweep.errors import InvalidCellError, UnknownOptionError
+from imprint_sweep.errors import InvalidCellError, UnknownOptionError, enumerated
 
 PUBLISHED_SEED = 420
 """Seeds the sample of ImageNet's classes and the shuffles of "d in 1", as in the paper's published runs."""
@@ -74,6 +74,15 @@ def make_task(
     return Task(name, shown, labels, merge=merge, remap=None if merge is None else remap, limit=limit)
 
 
+def classes_of(name: str, available: Sequence[int], sample: int | None = None) -> frozenset[int]:
+    """The classes that a task is about, whatever it selects, merges or shuffles of them; see :func:`make_task`.
+
+    Raises:
+        InvalidCellError: a sample of more classes than there are, or of none.
+    """
+    return frozenset(_drawn(name, available, sample, random.Random(PUBLISHED_SEED)))
+
+
 def _drawn(name: str, available: Sequence[int], sample: int | None, rng: random.Random) -> list[int]:
     """The classes that the task is about, in the order in which they were drawn."""
     universe = sorted(available)
@@ -91,12 +100,10 @@ def _selected(name: str, universe: Sequence[int], classes: str | Sequence[int]) 
         return list(universe[SELECTIONS[classes]])
     listed = list(classes)
     if not listed:
-        raise InvalidCellError(f"task.classes is empty; {name} has {_enumerated(universe)}")
+        raise InvalidCellError(f"task.classes is empty; {name} has {enumerated(universe)}")
     known = set(universe)
     if absent := [value for value in listed if value not in known]:
-        raise InvalidCellError(
-            f"task.classes: {name} has no class {', '.join(map(str, absent))}; it has {_enumerated(universe)}"
-        )
+        raise InvalidCellError(f"task.classes: {name} has no class {enumerated(absent)}; it has {enumerated(universe)}")
     return listed
 
 
@@ -127,11 +134,3 @@ def _merged(name: str, shuffled: Sequence[int], merge: int) -> list[list[int]]:
     n_labels = min(MERGED_LABELS, len(shuffled) // merge)
     stride = len(shuffled) // n_labels
     return [list(shuffled[stride * j : stride * j + merge]) for j in range(n_labels)]
-
-
-def _enumerated(universe: Sequence[int]) -> str:
-    """A list of classes for a message: all of them, or the ends of a long list."""
-    if len(universe) <= 20:
-        return ", ".join(map(str, universe))
-    head, tail = (", ".join(map(str, part)) for part in (universe[:5], universe[-2:]))
-    return f"{head}, ..., {tail} ({len(universe)} classes)"

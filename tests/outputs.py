@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -83,6 +84,30 @@ class Outputs:
     def sweep(self) -> Path:
         """The folder of the newest sweep."""
         return max((self.root / "sweeps").iterdir())
+
+
+EMBED = str(ROOT / "scripts" / "embed.py")
+IMPRINT = ("-m", "imprint_sweep")
+
+
+def python(outputs: Path, *words: str, code: int = 0) -> str:
+    """Run ``python`` with some words in the folder of its outputs, which is no checkout; returns what it printed.
+
+    Args:
+        outputs: the folder.
+        words: a script or module that Hydra configures, and overrides.
+        code: the exit code that is expected. Of another one than 0, what is returned is the error.
+    """
+    finished = subprocess.run(
+        [sys.executable, *words, f"paths.outputs={outputs}"],
+        cwd=outputs,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == code, finished.stderr
+    return finished.stderr if code else finished.stdout
 
 
 def ended(process: subprocess.Popen[str], *, code: int = 0) -> tuple[str, str]:

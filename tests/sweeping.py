@@ -11,9 +11,9 @@ from hydra.types import RunMode
 
 from imprint_sweep.cell import Cell
 from imprint_sweep.composition import Tree
-from imprint_sweep.config import conf_folder
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.experiments import Block, blocks
+from imprint_sweep.invocation import conf_folder
 from imprint_sweep.overrides import read_command_line
 from imprint_sweep.request import Request, build
 

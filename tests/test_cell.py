@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imprint_sweep.cell import GENERATORS, METRICS, Scheme, Task, canonical_json, digest, meaningless
+from imprint_sweep.cell import GENERATORS, METRICS, Model, Scheme, Task, canonical_json, digest, meaningless
 from imprint_sweep.errors import ConfigError, InvalidCellError, UnknownOptionError
 
 TWO_LABELS = ((("digits", 0),), (("digits", 1),))
@@ -152,3 +152,16 @@ def test_a_digest_keeps_fragments_apart() -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_max_takes_every_metric(metric: str) -> None:
     assert create(metric=metric).metric == metric
+
+
+def test_another_precision_is_another_model() -> None:
+    model = Model("resnet18", "IMAGENET1K_V1")
+    half = model.in_precision("bfloat16")
+    assert (half.weights, half.precision, half.weights_alone) == ("IMAGENET1K_V1-bfloat16", "bfloat16", model.weights)
+    assert (model.precision, model.weights_alone) == ("float32", model.weights)
+    assert half.in_precision("float16").weights == "IMAGENET1K_V1-float16"
+    assert half.in_precision("bfloat16") == half
+    assert half.in_precision("float32") == model
+    assert half.fragment != model.fragment
+    with pytest.raises(UnknownOptionError, match="did you mean bfloat16"):
+        model.in_precision("bfloat")

@@ -20,7 +20,6 @@ from imprint_sweep.config import (
     GenConfig,
     NormConfig,
     cell_from_config,
-    conf_folder,
     config_from,
     known_keys,
     model_from,
@@ -33,6 +32,8 @@ from imprint_sweep.config import (
 )
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, ImprintError, MissingEmbeddingsError
+from imprint_sweep.foundation.models import efficientnet_lite, torchvision_models
+from imprint_sweep.invocation import conf_folder
 
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
 IMPORTED = ["model=imported", "model.name=mynet", "task=imported", "task.name=mydata"]
@@ -119,6 +120,15 @@ def test_the_models_of_the_paper(model: str, dim: int, weight_decay: float) -> N
     config = config_from(compose(f"model={model}", "gen=least_squares"))
     assert (config.model.weights, config.model.dim, config.model.image_size) == ("IMAGENET1K_V1", dim, None)
     assert cell_from_config(config).scheme.weight_decay == weight_decay
+
+
+@pytest.mark.parametrize("model", [option for group, option in OPTIONS if group == "model"])
+def test_every_model_has_a_width_that_extraction_checks_and_a_weight_decay(model: str) -> None:
+    """Table A.1 for the paper's four; 0.1 is our choice for all others (method, section 0)."""
+    config = config_from(compose(f"model={model}", *(["model.name=mine"] if model == "imported" else [])))
+    known = torchvision_models.DIMS | dict.fromkeys(efficientnet_lite.NAMES, efficientnet_lite.DIM)
+    assert config.model.dim == known.get(model)
+    assert config.model.weight_decay == {"resnet18": 1e-4, "resnet50": 1e-4, "swin_b": 0.05}.get(model, 0.1)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from safetensors import safe_open
 from imprint_sweep import embeddings
 from imprint_sweep.cell import Model
 from imprint_sweep.embeddings import (
+    CLASSES,
+    MOST_LISTED,
     EmbeddingCache,
     EntryKey,
     cell_fingerprint,
@@ -360,10 +362,41 @@ def test_an_empty_class_is_refused(cache: EmbeddingCache) -> None:
     write(cache)
     write(cache, limited)
     check_classes(cache.open(KEY), [7, -2])
-    with pytest.raises(InvalidEmbeddingsError, match=r"no train sample of class 3, 4; data has \[-2, 7"):
+    with pytest.raises(InvalidEmbeddingsError, match=r"no train sample of class 3, 4; data has -2, 7, 1099511627776"):
         check_classes(cache.open(KEY), [7, 3, 4])
     with pytest.raises(InvalidEmbeddingsError, match="limit=10 may be too low"):
         check_classes(cache.open(limited), [3])
+
+
+def test_a_class_that_was_not_embedded_is_refused_with_the_command_that_adds_it(cache: EmbeddingCache) -> None:
+    cache.write(KEY, FEATURES, LABELS, metadata={CLASSES: "[-2, 3, 7, 1099511627776]"})
+    with pytest.raises(InvalidEmbeddingsError, match="no train sample of class 4, 5 was embedded; add") as caught:
+        check_classes(cache.open(KEY), [7, 4, 5])
+    assert str(caught.value).endswith(remedy(KEY, classes=[4, 5], outputs=cache.root.parent))
+    with pytest.raises(InvalidEmbeddingsError, match="no train sample of class 3; data has"):
+        check_classes(cache.open(KEY), [3])  # it was asked for, and the dataset has none
+
+
+@pytest.mark.parametrize(
+    ("embedded", "wanted", "covered"),
+    [
+        (None, None, True),
+        (None, {1, 2}, True),
+        ([1, 2], {1}, True),
+        ([1, 2], {2, 1}, True),
+        ([1, 2], {1, 3}, False),
+        ([1, 2], None, False),
+    ],
+)
+def test_which_classes_an_entry_covers(
+    cache: EmbeddingCache, embedded: list[int] | None, wanted: set[int] | None, covered: bool
+) -> None:
+    metadata = {} if embedded is None else {CLASSES: str(embedded)}
+    cache.write(KEY, FEATURES, LABELS, metadata=metadata)
+    header = cache.header(KEY)
+    assert header is not None
+    assert header.embedded_classes == (None if embedded is None else frozenset(embedded))
+    assert header.covers(None if wanted is None else frozenset(wanted)) is covered
 
 
 @pytest.mark.parametrize("model", [Model("", "w"), Model("m", "")])
@@ -413,12 +446,15 @@ def test_the_remedy_makes_exactly_this_entry(tmp_path: Path) -> None:
     def words(key: EntryKey, **options: Any) -> str:
         return remedy(key, **options).partition("embed")[2].partition(" ")[2]
 
-    assert words(KEY) == "model=net model.weights=v1 model.image_size=112 task=data"
-    assert words(EntryKey(Model("net", "v1"), "data", "test", 9), force=True) == (
-        "model=net model.weights=v1 model.image_size=null task=data limit=9 force=true"
+    assert words(KEY) == "model=net model.weights=v1 model.image_size=112 task=image_folder task.name=data"
+    assert words(EntryKey(Model("net", "v1"), "usps", "test", 9), force=True) == (
+        "model=net model.weights=v1 model.image_size=null task=usps limit=9 force=true"
     )
+    imagenet = EntryKey(Model("net", "v1"), "imagenet", "test")
+    assert words(imagenet, classes=[3, 1]).endswith(" task=imagenet 'task.labels=[3,1]' task.sample=null")
+    assert words(imagenet, classes=range(MOST_LISTED + 1)).endswith(" task=imagenet task.labels=null task.sample=null")
     assert words(EntryKey(Model("timm/vit.x", "p"), "d", "test")).startswith("model=timm model.name=timm/vit.x ")
-    assert words(KEY, outputs=tmp_path).endswith(f"task=data paths.outputs={tmp_path}")
+    assert words(KEY, outputs=tmp_path).endswith(f"task.name=data paths.outputs={tmp_path}")
     imported = EntryKey(Model("my net", "imported"), "data", "train")
     assert words(imported, force=True) == "--model 'my net' --dataset data --train FILE --test FILE --force"
 

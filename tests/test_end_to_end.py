@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +9,8 @@ import pytest
 
 from imprint_sweep.embeddings import SPLITS
 from imprint_sweep.store import load_results
+from tests.outputs import EMBED, IMPRINT, python
 
-ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = 4000
 DATA = ["model=efficientnet_lite0", "model.image_size=48", "task=fashion_mnist", f"limit={SAMPLES}"]
 WEIGHT_DECAY = 0.1
@@ -23,32 +20,17 @@ MARGIN = 0.01
 pytestmark = pytest.mark.slow
 
 
-def command(outputs: Path, *words: str) -> str:
-    """Run a command from a folder that is not the checkout; returns what it printed."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    finished = subprocess.run(
-        [sys.executable, *words, f"paths.outputs={outputs}"],
-        cwd=outputs,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
-
-
 @pytest.fixture(scope="module")
 def results(fashion_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The results table of a small sweep over FashionMNIST, embedded by a real network."""
     outputs = tmp_path_factory.mktemp("outputs")
-    embedded = command(outputs, str(ROOT / "scripts" / "embed.py"), *DATA, f"paths.data={fashion_mnist}")
+    embedded = python(outputs, EMBED, *DATA, f"paths.data={fashion_mnist}")
     lines = embedded.splitlines()
     assert len(lines) == len(SPLITS)
     assert all(f"{SAMPLES:,} x 1,280" in line for line in lines)
-    sweep = ["-m", "imprint_sweep", "-m", *DATA, f"model.weight_decay={WEIGHT_DECAY}"]
-    command(outputs, *sweep, "gen=kmeans,mean", "k=20", "norm=l2", "norm.post=l2,none", "agg=max", "seed=3,17121997,-8")
-    command(outputs, *sweep, "gen=least_squares", "norm=none", "agg=max", "seed=0")
+    sweep = [*IMPRINT, "-m", *DATA, f"model.weight_decay={WEIGHT_DECAY}"]
+    python(outputs, *sweep, "gen=kmeans,mean", "k=20", "norm=l2", "norm.post=l2,none", "agg=max", "seed=3,17121997,-8")
+    python(outputs, *sweep, "gen=least_squares", "norm=none", "agg=max", "seed=0")
     table = load_results(outputs / "results")
     pd.testing.assert_frame_equal(
         table.sort_values("cell_id", ignore_index=True),

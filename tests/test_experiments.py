@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from imprint_sweep.composition import Tree
-from imprint_sweep.config import conf_folder
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.experiments import Block, blocks
+from imprint_sweep.invocation import conf_folder
 from imprint_sweep.overrides import read_command_line
 from imprint_sweep.plan import Plan
 from imprint_sweep.request import Request, build

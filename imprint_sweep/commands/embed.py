@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from imprint_sweep.app import launch, user_errors
-from imprint_sweep.config import EmbedConfig, model_from, settings_from, typed
+from imprint_sweep.config import EmbedConfig, classes_from, data_folder, model_from, settings_from, typed
 from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey
+from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
 
 
 def main() -> None:
@@ -17,31 +21,49 @@ def main() -> None:
 
 
 def run(cfg: DictConfig) -> None:
-    """The task function: both splits of every dataset that the task reads."""
-    with user_errors():
+    """The task function: both splits of every dataset that the task reads.
+
+    Raises:
+        EmbeddingsError: with ``-m``, which makes what it can of the other models and tasks before it ends.
+    """
+    if HydraConfig.get().mode is not RunMode.MULTIRUN:
+        with user_errors():
+            _embed(cfg)
+        return
+    try:
         _embed(cfg)
+    except ImprintError as error:
+        # Now, and where this runs. Hydra keeps it to itself until the last job has ended, and raises only the first.
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise EmbeddingsError(f"not all embeddings were made, the same command makes the others: {error}") from None
 
 
 def _embed(cfg: DictConfig) -> None:
     config = typed(EmbedConfig, cfg)
     settings = settings_from(cfg)
     model = model_from(config.model)
+    if config.precision is not None:
+        model = model.in_precision(config.precision)
+    if config.batch_size is not None and config.batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {config.batch_size}")
+    classes = classes_from(config.task)
     keys = [EntryKey(model, dataset, split, config.limit) for dataset in config.task.datasets for split in SPLITS]
 
     # Torch takes seconds to load, a mistyped option should not.
     from imprint_sweep.foundation.extraction import Extraction, embed
 
     extraction = Extraction(
-        data_root=settings.data,
+        data_root=data_folder(settings, config.paths),
         device=settings.device,
         batch_size=config.batch_size,
         weights_path=None if config.model.weights_path is None else Path(config.model.weights_path).expanduser(),
         dim=config.model.dim,
     )
-    for embedded in embed(keys, EmbeddingCache(settings.embeddings), extraction, force=settings.force):
+    cache = EmbeddingCache(settings.embeddings)
+    for embedded in embed(keys, cache, extraction, classes=classes, force=settings.force):
         header, rate = embedded.header, embedded.images_per_second
-        how = "exists (force=true makes it anew)" if rate is None else f"{rate:,.0f} images/s"
-        print(f"{header.key}: {header.n:,} x {header.d:,}, {how}, {header.path}")
+        how = "exists (force=true makes it anew)" if rate is None else f"{rate:,.{1 if rate < 10 else 0}f} images/s"
+        print(f"{header.key}: {header.n:,} x {header.d:,}, {how}, {header.path}", flush=True)
 
 
 if __name__ == "__main__":

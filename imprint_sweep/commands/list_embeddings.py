@@ -12,8 +12,21 @@ from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, read_header, v
 from imprint_sweep.errors import InvalidEmbeddingsError
 from imprint_sweep.invocation import command
 
-COLUMNS = ("model", "weights", "image size", "dataset", "split", "limit", "n", "d", "MB", "fingerprint", "created")
-_NUMBERS = {"image size", "limit", "n", "d", "MB"}
+COLUMNS = (
+    "model",
+    "weights",
+    "image size",
+    "dataset",
+    "split",
+    "limit",
+    "n",
+    "classes",
+    "d",
+    "MB",
+    "fingerprint",
+    "created",
+)
+_NUMBERS = {"image size", "limit", "n", "classes", "d", "MB"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,6 +70,7 @@ def _row(header: EntryHeader) -> tuple[str, ...]:
         key.split,
         str(key.limit or ""),
         f"{header.n:,}",
+        f"{len(header.class_counts):,}",
         f"{header.d:,}",
         f"{header.size / 1e6:,.1f}",
         header.fingerprint[:12],

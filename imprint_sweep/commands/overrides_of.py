@@ -12,10 +12,10 @@ import hydra
 from hydra.errors import HydraException
 
 from imprint_sweep.cell import Cell, Label, Model, Scheme, Task
-from imprint_sweep.config import cell_from_config, conf_folder
+from imprint_sweep.config import cell_from_config
 from imprint_sweep.embeddings import IMPORTED
 from imprint_sweep.errors import ImprintError, StoreError
-from imprint_sweep.invocation import default_outputs
+from imprint_sweep.invocation import conf_folder, default_outputs
 from imprint_sweep.tasks import SELECTIONS
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)

@@ -44,9 +44,8 @@ class Features:
         for entry in entries[1:]:
             check_pair(entries[0], entry)
         for dataset in task.datasets:
-            classes = [value for label in task.labels for name, value in label if name == dataset]
             for split in SPLITS:
-                check_classes(self._entry(dataset, split)[0], classes)
+                check_classes(self._entry(dataset, split)[0], task.classes_in(dataset))
         return cell_fingerprint(entries)
 
     def recorded(self, task: Task) -> str:

@@ -74,14 +74,16 @@ class Pixels:
     """The pixels themselves, in [0, 1].
 
     Args:
-        size: side of the square that images are resized to (bilinear, antialiased); None leaves them as they are.
+        size: side of the square that images are resized to (bilinear, antialiased), grey ones in three equal channels
+            so that images of all kinds become equally long; None leaves them as they are.
     """
 
     size: int | None
 
     def __str__(self) -> str:
-        resized = "the images' own size" if self.size is None else f"{self.size} x {self.size} (bilinear, antialiased)"
-        return f"pixels divided by 255, {resized}"
+        if self.size is None:
+            return "pixels divided by 255, the images' own size"
+        return f"pixels divided by 255, {self.size} x {self.size} (bilinear, antialiased), grey in three equal channels"
 
     def __call__(self, images: NDArray[np.uint8]) -> torch.Tensor:
         """Transform a batch of images of one size.
@@ -90,11 +92,12 @@ class Pixels:
             images: (b, h, w) or (b, h, w, 3) uint8.
 
         Returns:
-            (b, h, w, 1) or (b, h, w, 3) float32.
+            (b, size, size, 3) float32, without a size (b, h, w, 1) or (b, h, w, 3).
         """
         batch = _channels_first(images)
         if self.size is not None:
             batch = functional.interpolate(batch, (self.size, self.size), mode="bilinear", antialias=True)
+            batch = batch.expand(-1, 3, -1, -1)
         return batch.permute(0, 2, 3, 1) / 255
 
 

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from imprint_sweep.cell import Cell, Model, Scheme
 from imprint_sweep.commands.cell import main
 from imprint_sweep.commands.overrides_of import cell_of, compose, overrides_of, spelled
-from imprint_sweep.config import GROUPS, Settings, conf_folder
+from imprint_sweep.config import GROUPS, Settings
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import StoreError
+from imprint_sweep.invocation import conf_folder
 from imprint_sweep.outcome import FAILED, OK, Outcome
 from imprint_sweep.plan import Plan
 from imprint_sweep.store import Provenance, ResultStore

@@ -64,7 +64,8 @@ def test_the_printed_command_reads_them(tmp_path: Path, capsys: pytest.CaptureFi
     """As far as the configuration goes: it finds the classes of the imported embeddings."""
     from hydra import compose, initialize_config_dir
 
-    from imprint_sweep.config import cell_from_config, conf_folder
+    from imprint_sweep.config import cell_from_config
+    from imprint_sweep.invocation import conf_folder
 
     main(arguments(tmp_path))
     overrides = shlex.split(capsys.readouterr().out.splitlines()[-1].partition(": ")[2])[3:]

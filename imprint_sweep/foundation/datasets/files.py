@@ -23,6 +23,7 @@ def find_or_download(
     folders: Sequence[str],
     names: Sequence[str],
     download: Callable[[], object] | None = None,
+    source: str | None = None,
     shared: Sequence[Path] = (),
 ) -> list[Path]:
     """The files of a dataset.
@@ -32,11 +33,13 @@ def find_or_download(
         data_root: the folder in which the user keeps datasets.
         folders: where below it to look, in this order.
         names: the files, all in one folder, each gzipped or not.
-        download: puts them into one of the folders; None if there is no source.
+        download: puts them into one of the folders; None if they are not published as files.
+        source: the address that it fetches, for the message.
         shared: where to look besides.
 
     Raises:
-        DatasetError: the files are nowhere and cannot be downloaded; the message says which to put where.
+        DatasetError: the files are nowhere and cannot be downloaded; the message says which to fetch and where to put
+            them.
     """
     places = [*(data_root / folder for folder in folders), *shared]
     reason = "is not published as files to download"
@@ -48,6 +51,7 @@ def find_or_download(
             reason = f"cannot be downloaded ({str(error).splitlines()[-1]})"
         found = find(places, names)
     if found is None:
-        where = " or ".join(str((data_root / folder).resolve()) for folder in folders)
-        raise DatasetError(f"{dataset} is not under {data_root} and {reason}; put {', '.join(names)} into {where}")
+        of = "" if source is None else f" of {source}"
+        where = (data_root / folders[0]).resolve()
+        raise DatasetError(f"{dataset} is not under {data_root} and {reason}; put {', '.join(names)}{of} into {where}")
     return found

@@ -23,12 +23,14 @@ class IdxDataset:
     Args:
         torchvision_name: torchvision's class that downloads it.
         folders: where to look under the data root.
+        source: where its files are published.
         first_labels: the first ten labels of each split. The datasets share file names, so this tells them apart.
         shared: where a system package puts it.
     """
 
     torchvision_name: str
     folders: tuple[str, ...]
+    source: str
     first_labels: Mapping[str, tuple[int, ...]]
     shared: tuple[Path, ...] = ()
 
@@ -49,7 +51,8 @@ class IdxDataset:
             getattr(torchvision.datasets, self.torchvision_name)(data_root, download=True)
 
         names = [f"{_PREFIX[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
-        found = find_or_download(self.torchvision_name, data_root, self.folders, names, download, self.shared)
+        name = self.torchvision_name
+        found = find_or_download(name, data_root, self.folders, names, download, self.source, self.shared)
         images, labels = map(read_idx, found)
         if images.ndim != 3 or labels.ndim != 1:
             shapes = f"{images.shape} and {labels.shape}"
@@ -63,11 +66,13 @@ class IdxDataset:
 MNIST = IdxDataset(
     torchvision_name="MNIST",
     folders=("MNIST/raw", "mnist", "."),
+    source="https://ossci-datasets.s3.amazonaws.com/mnist/",
     first_labels={"train": (5, 0, 4, 1, 9, 2, 1, 3, 1, 4), "test": (7, 2, 1, 0, 4, 1, 4, 9, 5, 9)},
 )
 FASHION_MNIST = IdxDataset(
     torchvision_name="FashionMNIST",
     folders=("FashionMNIST/raw", "fashion_mnist", "fashion-mnist", "."),
+    source="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     first_labels={"train": (9, 0, 0, 3, 0, 2, 7, 2, 5, 5), "test": (9, 2, 1, 1, 6, 1, 4, 6, 5, 7)},
     shared=(Path("/usr/share/datasets/fashion-mnist"),),
 )

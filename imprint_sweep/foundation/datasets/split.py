@@ -20,6 +20,7 @@ class Split:
             one size, else a sequence that decodes an image when it is indexed.
         labels: (n,) int64.
         source: where they were read, for the metadata of the embeddings.
+        complete: whether these are all samples of the split, not only those of the classes that were asked for.
 
     Raises:
         DatasetError: no images, or not one label for each.
@@ -28,6 +29,7 @@ class Split:
     images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     labels: NDArray[np.int64]
     source: str
+    complete: bool = True
 
     def __post_init__(self) -> None:
         if len(self.images) == 0 or self.labels.shape != (len(self.images),):

@@ -10,6 +10,8 @@ from imprint_sweep.errors import DatasetError
 from imprint_sweep.foundation.datasets.files import find_or_download
 from imprint_sweep.foundation.datasets.split import Split
 
+SOURCE = "http://ufldl.stanford.edu/housenumbers/"
+
 
 def read(split: str, data_root: Path) -> Split:
     """Read one split from ``{train,test}_32x32.mat``, downloading it if it is not under the data root.
@@ -31,7 +33,7 @@ def read(split: str, data_root: Path) -> Split:
         torchvision.datasets.SVHN(data_root / "svhn", split=split, download=True)
 
     folders = ("svhn", "SVHN", ".")
-    (path,) = find_or_download("SVHN", data_root, folders, [f"{split}_32x32.mat"], download)
+    (path,) = find_or_download("SVHN", data_root, folders, [f"{split}_32x32.mat"], download, SOURCE)
     try:
         content = loadmat(path)
         images, labels = content["X"].transpose(3, 0, 1, 2), content["y"].reshape(-1).astype(np.int64)

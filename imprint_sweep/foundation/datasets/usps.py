@@ -10,6 +10,7 @@ from imprint_sweep.errors import DatasetError
 from imprint_sweep.foundation.datasets.files import find_or_download
 from imprint_sweep.foundation.datasets.split import Split
 
+SOURCE = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
 _NAMES = {"train": "usps.bz2", "test": "usps.t.bz2"}
 
 
@@ -32,7 +33,7 @@ def read(split: str, data_root: Path) -> Split:
 
         torchvision.datasets.USPS(data_root / "usps", train=split == "train", download=True)
 
-    (path,) = find_or_download("USPS", data_root, ("usps", "USPS", "."), [_NAMES[split]], download)
+    (path,) = find_or_download("USPS", data_root, ("usps", "USPS", "."), [_NAMES[split]], download, SOURCE)
     try:
         values, labels = load_svmlight_file(str(path), n_features=256, dtype=np.float32, zero_based=False)
     except Exception as error:  # a damaged file can raise anything

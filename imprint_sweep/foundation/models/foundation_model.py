@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.foundation.transforms import BatchTransform
@@ -35,13 +37,22 @@ class FoundationModel:
 def load_weights(module: torch.nn.Module, path: Path) -> None:
     """Load a state dict into a module that it fits exactly.
 
+    Args:
+        module: the whole network, its head included.
+        path: a file of torch's, or a ``.safetensors`` file.
+
     Raises:
         ConfigError: the file is missing or damaged, or belongs to another architecture (mismatches are named).
     """
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"cannot read the weights in {path}: {_first_line(error)}") from error
+        state: Any
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else _first_line(error)
+        raise ConfigError(f"cannot read the weights in {path}: {reason}") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} holds a {type(state).__name__}, expected a state dict")
     if mismatches := _mismatches(module.state_dict(), state):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imprint_sweep.cell import Model
-from imprint_sweep.errors import ConfigError
+from imprint_sweep.errors import ConfigError, UnknownOptionError
 
 if TYPE_CHECKING:
     from imprint_sweep.foundation.models.foundation_model import FoundationModel
@@ -33,13 +34,21 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
     except ImportError as error:
         raise ConfigError(f"{model.name} needs timm, which is not installed; pip install timm") from error
     name = model.name.partition("/")[2]
+    published = _published(timm, name)
+    # Networks with position embeddings must be built for their input, the others take any.
+    fixed = model.image_size is not None and published is not None and published.fixed_input_size
+    sized = {"img_size": model.image_size} if fixed else {}
     try:
-        # Networks with position embeddings must be built for their input, the others take any.
-        fixed = model.image_size is not None and timm.get_pretrained_cfg(name).fixed_input_size
-        sized = {"img_size": model.image_size} if fixed else {}
         module = timm.create_model(name, pretrained=weights_path is None, **sized)
     except Exception as error:  # the hub that serves the weights has many exceptions
-        raise ConfigError(f"timm cannot make {name!r}: {error}; model.weights_path names a file instead") from error
+        if weights_path is not None:
+            raise ConfigError(f"timm cannot make {name!r}: {_one_line(error)}") from error
+        hub = getattr(published, "hf_hub_id", None)
+        where = f"fetch https://huggingface.co/{hub}/resolve/main/model.safetensors and " if hub else ""
+        raise ConfigError(
+            f"the weights of timm's {name} are not in its cache and cannot be downloaded ({_one_line(error)}); "
+            f"{where}name the file with model.weights_path"
+        ) from error
     if weights_path is not None:
         load_weights(module, weights_path)
     module.reset_classifier(0)
@@ -58,3 +67,25 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
         source=str(weights_path or f"timm {name}"),
         packages=("torch", "timm"),
     )
+
+
+def _published(timm: Any, name: str) -> Any:
+    """What timm knows of the weights of a name, ``<network>`` or ``<network>.<weights>``; None without weights.
+
+    Raises:
+        ConfigError: timm has no such network, or no such weights of it.
+    """
+    network, _, tag = name.partition(".")
+    if not timm.is_model(network):
+        # The full list would be a thousand names.
+        near = difflib.get_close_matches(network, timm.list_models(), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        raise ConfigError(f"timm has no network {network!r}{hint} timm.list_models() lists those of this version")
+    weights = [known.partition(".")[2] for known in timm.list_pretrained(f"{network}.*")]
+    if tag and tag not in weights:
+        raise UnknownOptionError(f"weights of timm's {network}", tag, weights)
+    return timm.get_pretrained_cfg(name)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imprint_sweep.cell import Model
-from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from imprint_sweep.foundation.models.foundation_model import FoundationModel
@@ -36,7 +36,11 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
 
     known: Any = torchvision.models.get_model_weights(model.name)
     if model.weights not in known.__members__ and weights_path is None:
-        raise UnknownOptionError(f"model.weights of {model.name}", model.weights, known.__members__)
+        available = did_you_mean(model.weights, known.__members__)
+        raise ConfigError(
+            f"torchvision has no weights {model.weights!r} of {model.name}{available}; "
+            "model.weights_path names a file of others"
+        )
     weights = known.__members__.get(model.weights, known.IMAGENET1K_V1)
     preset = weights.transforms()
     (native,), (resize,) = preset.crop_size, preset.resize_size
@@ -45,7 +49,8 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
         raise ConfigError(f"vit_b_16 takes images of {native} pixels only, not model.image_size={size}")
 
     path = weights_path or _download(model.name, weights.url)
-    module = torchvision.models.get_model(model.name, weights=None)
+    sized = {"image_size": native} if model.name == "vit_b_16" else {}
+    module = torchvision.models.get_model(model.name, weights=None, **sized)
     load_weights(module, path)
     setattr(module, HEADS[model.name], torch.nn.Identity())
     return FoundationModel(

@@ -1,0 +1,58 @@
+"""Images in files of their own, or packed in archives, decoded when they are asked for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from imprint_sweep.errors import DatasetError
+
+_GREY = ("1", "L", "I;16", "I", "F")
+
+
+class ImageFile(NamedTuple):
+    """Where an encoded image is.
+
+    Args:
+        path: the file, or the archive that holds it.
+        name: its name in the archive, for messages; empty for a file of its own.
+        offset: its first byte.
+        size: its bytes; -1 means to the end of the file.
+    """
+
+    path: Path
+    name: str = ""
+    offset: int = 0
+    size: int = -1
+
+
+class ImageFiles(Sequence[NDArray[np.uint8]]):
+    """Images that are decoded when they are indexed: (h, w) uint8 if the file is grey, else (h, w, 3).
+
+    Args:
+        files: where they are.
+    """
+
+    def __init__(self, files: Sequence[ImageFile]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: Any) -> Any:
+        file = self.files[index]
+        try:
+            with file.path.open("rb") as opened:
+                opened.seek(file.offset)
+                content = opened.read(file.size)
+            with Image.open(io.BytesIO(content)) as image:
+                return np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+            where = f"{file.path} ({file.name})" if file.name else file.path
+            raise DatasetError(f"cannot read the image {where}: {error}") from error
