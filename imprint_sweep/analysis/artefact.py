@@ -15,6 +15,27 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+
+@dataclass(frozen=True)
+class Options:
+    """How artefacts are made.
+
+    Args:
+        published: do as the paper's published diagrams do where this project decided otherwise: pairs with identical
+            results count as significantly different (no bar joins them; Holm's K counts them all the same), and the
+            ranks of a diagram count ties densely (1, 1, 2) instead of on average (1.5, 1.5, 3).
+        alpha: level of Friedman's test and of the pairwise tests together.
+        seeds: over which medians are taken; None for the paper's, or those that there are if there are none of these.
+        nc_centering: ``"own"`` centres each class on its own mean, as NC1 is defined; ``"published"`` as the paper's
+            figures do (method, section 9).
+    """
+
+    published: bool = False
+    alpha: float = 0.05
+    seeds: tuple[int, ...] | None = None
+    nc_centering: Literal["own", "published"] = "own"
+
+
 Kind = Literal["text", "count", "percent", "rank", "p", "seconds", "number"]
 """How a column is written: percent takes shares (0.9106 -> 91.06), p knows 7.1e-15, rank has two digits."""
 
