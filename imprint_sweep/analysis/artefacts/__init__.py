@@ -8,6 +8,7 @@ from imprint_sweep.analysis.artefact import Artefact, Options
 from imprint_sweep.analysis.artefacts.collapse import COLLAPSE
 from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
 from imprint_sweep.analysis.artefacts.curves import CURVES
+from imprint_sweep.analysis.artefacts.times import table_a2
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.errors import UnknownOptionError
 
@@ -44,6 +45,7 @@ ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
     "figA6a": CURVES["figA6a"],
     "figA6b": CURVES["figA6b"],
     "figA7": CURVES["figA7"],
+    "tableA2": table_a2,
 }
 """Name -> what makes it, in reading order."""
 
