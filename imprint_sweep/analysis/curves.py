@@ -56,7 +56,9 @@ def with_models(frame: pd.DataFrame) -> pd.DataFrame:
     grouped = frame.groupby(list(MODEL), observed=True, dropna=False, sort=False)
     number = grouped.ngroup().to_numpy()
     models = frame.loc[~pd.Series(number, frame.index).duplicated(), list(MODEL)]
-    return frame.assign(**{FM: pd.Categorical.from_codes(number.tolist(), pd.Index(names.models(models)))})
+    named = names.models(models)
+    column = pd.Categorical.from_codes(number.tolist(), pd.Index(named)).reorder_categories(sorted(named))
+    return frame.assign(**{FM: column})
 
 
 def paper_models(frame: pd.DataFrame) -> dict[str, str]:

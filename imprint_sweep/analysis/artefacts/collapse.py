@@ -34,7 +34,7 @@ from imprint_sweep.analysis.results import Results
 from imprint_sweep.analysis.selection import Axes, select
 from imprint_sweep.invocation import command
 
-_GAIN = "Accuracy with k = 5 less k = 1 (percentage points)"
+_GAIN = "Gain of k = 5 over k = 1 (points)"
 
 FIG_11A = About(
     "fig11a",
