@@ -416,8 +416,8 @@ def _report(sweep: Sweep, settings: Settings, problems: Sequence[str], *, second
     failed, undone = int(rows.failed.sum()), int((~rows.done & ~rows.failed).sum())
     _show(sweep, settings)
     print(
-        f"{counted(len(sweep.cells) - undone, 'cell')} in {duration(seconds)}, start-up included; computing one by one, "
-        f"sharing nothing: {duration(Progress.read(sweep.folder).alone_seconds)}. Results: {settings.results}"
+        f"{counted(len(sweep.cells) - undone, 'cell')} in {duration(seconds)}, start-up included; computing one by "
+        f"one, sharing nothing: {duration(Progress.read(sweep.folder).alone_seconds)}. Results: {settings.results}"
     )
     errors = [f"error: {problem}" for problem in problems]
     if failed:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from imprint_sweep.cell import METHOD_VERSION
 from imprint_sweep.errors import StoreError
+from imprint_sweep.invocation import command
+from imprint_sweep.outcome import OK
 from imprint_sweep.store import load_results
 
 MODEL = ("model", "weights", "image_size")
@@ -22,7 +24,7 @@ SCHEME = ("n_shot", "norm_pre", "gen", "k", "norm_post", "norm_inf", "agg", "met
 """The axes of a *configuration*; the seed is what medians are taken over."""
 
 COLUMNS = (
-    *("cell_id", *MODEL, *TASK, "n_labels", *SCHEME, "seed", "weight_decay"),
+    *("cell_id", "computation_id", *MODEL, *TASK, "n_labels", *SCHEME, "seed", "weight_decay"),
     *("n_correct", "n_test", "accuracy", "f1_macro", "n_proxies", "gen_seconds", "eval_seconds"),
     *("fingerprint", "method_version", "package_version", "git_commit", "host", "finished_at"),
 )
@@ -53,8 +55,8 @@ class Results:
 def load(outputs: str | PathLike[str]) -> Results:
     """Read the results under a folder and set aside what cannot be compared with the rest.
 
-    Rows of another method version are set aside, and rows of an instance whose embeddings were replaced later: an
-    instance keeps the fingerprint of its newest row.
+    Rows of another method version are set aside, cells that only ever failed, and rows of an instance whose embeddings
+    were replaced later: an instance keeps the fingerprint of its newest row.
 
     Args:
         outputs: the folder that holds ``results``.
@@ -63,7 +65,7 @@ def load(outputs: str | PathLike[str]) -> Results:
         StoreError: there is no results table, or it holds no good row of the present method version.
     """
     outputs = Path(outputs)
-    frame = load_results(outputs / "results", COLUMNS)
+    frame = load_results(outputs / "results", [*COLUMNS, "status"], status=None)
     notes = []
     present = frame["method_version"] == METHOD_VERSION
     if not present.all():
@@ -73,9 +75,14 @@ def load(outputs: str | PathLike[str]) -> Results:
             f"{METHOD_VERSION}."
         )
         frame = frame[present]
+    good = frame.pop("status") == OK
+    if not good.all():
+        notes.append(f"Left out are cells that only ever failed: {int((~good).sum()):,}; see {command('status')}.")
+        frame = frame[good]
     if frame.empty:
+        found = f" ({' '.join(notes)})" if notes else ""
         raise StoreError(
-            f"the results table at {outputs / 'results'} holds no good row of method version {METHOD_VERSION}; "
+            f"the results table at {outputs / 'results'} holds no good row of method version {METHOD_VERSION}{found}; "
             "run a cell or a sweep first"
         )
     frame = frame.astype(dict.fromkeys(_WORDS, "category"))

@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 from hydra.errors import HydraException
 
-from imprint_sweep.cell import Cell, Label, Model, Scheme, Task
+from imprint_sweep.cell import Cell, Model, Scheme, Task, parsed
 from imprint_sweep.config import cell_from_config
 from imprint_sweep.embeddings import IMPORTED
 from imprint_sweep.errors import ImprintError, StoreError
@@ -48,7 +48,7 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
         Task(
             row["task"],
             row["classes"],
-            tuple(_label(text) for text in row["labels"]),
+            tuple(parsed(text) for text in row["labels"]),
             merge=row["merge"],
             remap=row["remap"],
             limit=row["limit"],
@@ -74,7 +74,7 @@ def overrides_of(cell: Cell, outputs: Path | None = None) -> list[str]:
         StoreError: no option of this configuration leads to the cell: a model or task of the user's own.
     """
     place = [] if outputs in (None, default_outputs()) else [f"paths.outputs={spelled(str(outputs))}"]
-    fixed = [*_scheme(cell.scheme), *([] if cell.task.limit is None else [f"limit={cell.task.limit}"]), *place]
+    fixed = [*scheme_overrides(cell.scheme), *([] if cell.task.limit is None else [f"limit={cell.task.limit}"]), *place]
     problem: Exception | None = None
     for task in (_task(cell), [*_task(cell), *_listed(cell.task)]):
         overrides = [*_model(cell), *task, *fixed]
@@ -135,7 +135,8 @@ def _listed(task: Task) -> list[str]:
     ]
 
 
-def _scheme(scheme: Scheme) -> list[str]:
+def scheme_overrides(scheme: Scheme) -> list[str]:
+    """The overrides of all axes but the model and the task."""
     words = [f"gen={scheme.gen}"]
     words += [] if scheme.k is None else [f"k={scheme.k}"]
     words += [f"norm.pre={scheme.norm_pre}", f"norm.post={scheme.norm_post}", f"norm.inf={scheme.norm_inf}"]
@@ -152,8 +153,3 @@ def spelled(name: str) -> str:
         return name
     escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name)
     return f"'{escaped}'"
-
-
-def _label(text: str) -> Label:
-    parts = (part.rpartition(":") for part in text.split("+"))
-    return tuple((dataset, int(number)) for dataset, _, number in parts)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import METHOD_VERSION, Cell
+from imprint_sweep.cell import METHOD_VERSION, Cell, Label, parsed
 from imprint_sweep.errors import StoreError, did_you_mean
 from imprint_sweep.outcome import OK, Outcome
 from imprint_sweep.store.parts import read_parts
@@ -108,6 +108,25 @@ def errors_of(path: str | PathLike[str], sweep: str) -> dict[str, str]:
     table = read_parts(Path(path), ["cell_id", "status", "error", "sweep", "finished_at"]).table
     table = table.filter(pa.array(_equals(table["sweep"], sweep) & ~_good(table))).sort_by("finished_at")
     return dict(zip(table["cell_id"].to_pylist(), table["error"].to_pylist(), strict=True))
+
+
+def labels_of(path: str | PathLike[str], cell_ids: Sequence[str]) -> list[tuple[Label, ...]]:
+    """The ordered labels of the tasks of some cells.
+
+    Lists are what makes a large table slow to read into pandas; this reads those of a few cells.
+
+    Args:
+        path: the folder.
+        cell_ids: whose, in any order.
+
+    Raises:
+        StoreError: the table cannot be read, or lacks a cell.
+    """
+    table = read_parts(Path(path), ["labels"]).table
+    row = pc.index_in(pa.array(cell_ids, pa.string()), value_set=table["cell_id"].combine_chunks())
+    if row.null_count:
+        raise StoreError(f"the results table {path} has no cell {cell_ids[row.is_null().index(True).as_py()]}")
+    return [tuple(map(parsed, labels)) for labels in table["labels"].take(row).to_pylist()]
 
 
 @dataclass(frozen=True, eq=False)

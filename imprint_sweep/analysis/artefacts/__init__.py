@@ -1,0 +1,66 @@
+"""Every table and figure of the paper by name, in reading order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from imprint_sweep.analysis.artefact import Artefact, Options
+from imprint_sweep.analysis.artefacts.collapse import COLLAPSE
+from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
+from imprint_sweep.analysis.artefacts.curves import CURVES
+from imprint_sweep.analysis.artefacts.times import table_a2
+from imprint_sweep.analysis.results import Results
+from imprint_sweep.errors import UnknownOptionError
+
+__all__ = ["ARTEFACTS", "SECTIONS", "Options", "make"]
+
+SECTIONS = {
+    "headline": "Five methods",
+    "gen": "How proxies are made (GEN)",
+    "norm": "Normalisation (NORM)",
+    "agg": "How proxies vote (AGG)",
+    "n_shot": "Few samples per class",
+    "collapse": "Neural collapse",
+    "times": "What proxies cost",
+    "samples": "Samples",
+}
+"""Key -> heading, in the order of the report."""
+
+ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
+    "fig2": COMPARISONS["fig2"],
+    "fig5": COMPARISONS["fig5"],
+    "figA1": COMPARISONS["figA1"],
+    "fig6": CURVES["fig6"],
+    "fig7": COMPARISONS["fig7"],
+    "table1": COMPARISONS["table1"],
+    "figA2": COMPARISONS["figA2"],
+    "figA3": COMPARISONS["figA3"],
+    "fig8": COMPARISONS["fig8"],
+    "fig9": COMPARISONS["fig9"],
+    "fig10": CURVES["fig10"],
+    "figA4": CURVES["figA4"],
+    "fig11a": COLLAPSE["fig11a"],
+    "fig11b": CURVES["fig11b"],
+    "fig12": COLLAPSE["fig12"],
+    "figA6a": CURVES["figA6a"],
+    "figA6b": CURVES["figA6b"],
+    "figA7": CURVES["figA7"],
+    "tableA2": table_a2,
+}
+"""Name -> what makes it, in reading order."""
+
+
+def make(name: str, results: Results, options: Options = Options()) -> Artefact:  # noqa: B008 (frozen)
+    """One artefact by name.
+
+    Args:
+        name: a key of :data:`ARTEFACTS`.
+        results: the rows it is made from.
+        options: how.
+
+    Raises:
+        UnknownOptionError: there is no artefact of this name.
+    """
+    if name not in ARTEFACTS:
+        raise UnknownOptionError("artefact", name, ARTEFACTS)
+    return ARTEFACTS[name](results, options)

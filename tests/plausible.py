@@ -1,0 +1,101 @@
+"""Results tables that no network was run for: the cells of real experiment files, with made-up but plausible numbers.
+
+Rows go through the store's own writer. Accuracies are effects of model, dataset and configuration, and noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.cell import Scheme, Task, digest
+from imprint_sweep.outcome import Outcome
+from imprint_sweep.plan import Plan
+from imprint_sweep.store import Provenance, ResultStore, compact
+from tests.sweeping import requested, tree_of
+
+TEST_SAMPLES_PER_CLASS = 1_000
+
+_MODEL = {"resnet18": -0.4, "resnet50": -0.1, "vit_b_16": 0.4, "swin_b": 0.5}
+_DATASET = {"mnist": 1.0, "cifar10": 0.6, "usps": 0.8, "svhn": -1.5, "mnist_m": -0.8, "combi_digits": -1.0}
+_GEN = {"k_least_squares": 1.3, "least_squares": 1.2, "all": 0.9, "mean": 0.2, "random": -0.6, "fps": -0.8}
+_EFFECTS: dict[str, dict[object, float]] = {
+    "norm_post": {"l2": 0.5, "none": -0.2},
+    "metric": {"cosine": 0.05, "manhattan": -0.1, "mahalanobis": -0.3},
+    "m": {3: 0.05, 5: 0.03, 20: -0.2, 50: -0.5},
+    "weighting": {"inverse_distance": 0.02},
+}
+
+
+def write(outputs: Path, *plans: Plan) -> int:
+    """Write a row for every cell of some plans under ``<outputs>/results``, in one file.
+
+    Returns:
+        How many rows the table has.
+    """
+    store = ResultStore(outputs / "results")
+    with store.writer(Provenance.here("made-up"), seconds=np.inf) as writer:
+        for plan in plans:
+            for outcome in outcomes(plan):
+                writer.add(outcome)
+    return compact(store.root).rows_after
+
+
+def grid(rows: int) -> list[Plan]:
+    """The cells of ``paper``, and whole configurations of ``full`` until there are so many rows."""
+    tree = tree_of()
+    paper = Plan.of(requested(tree, "+experiment=paper"))
+    full = Plan.of(requested(tree, "+experiment=full"))
+    rest = full[np.flatnonzero(~np.isin(full.cell_id, paper.cell_id))]
+    by_scheme = np.argsort(rest.scheme, kind="stable")  # cells at random would leave no comparison complete
+    return [paper, rest[by_scheme[: max(0, rows - len(paper))]]]
+
+
+def outcomes(plan: Plan) -> Iterator[Outcome]:
+    """A good outcome with made-up numbers for every cell."""
+    rng = np.random.default_rng(len(plan))
+    n_test = np.array([_n_test(task) for task in plan.tasks])[plan.task]
+    model = np.array([_MODEL.get(model.name, 0.0) for model in plan.models])[plan.model]
+    task = np.array([_task(task) for task in plan.tasks])[plan.task]
+    # A configuration's own effect, the same on every instance, keeps ranks apart as real ones are.
+    scheme = np.array([_scheme(scheme) for scheme in plan.schemes])[plan.scheme]
+    logit = 1.4 + model + task + scheme + rng.normal(0, 0.08, len(plan))
+    n_correct: NDArray[np.int64] = np.rint(n_test / (1 + np.exp(-logit))).astype(np.int64)
+    seconds = np.array([0.003 if s.gen == "mean" else 0.05 * (s.k or 1) for s in plan.schemes])[plan.scheme]
+    seconds = seconds * rng.uniform(0.8, 1.2, len(plan))
+    for position in range(len(plan)):
+        cell, n = plan.cell(position), len(plan.tasks[plan.task[position]].labels)
+        accuracy = float(n_correct[position] / n_test[position])
+        yield Outcome(
+            cell=cell,
+            # As many distinct ones as cells: nobody here reads which are equal by construction.
+            computation_id=cell.cell_id,
+            fingerprint=digest(cell.model.fragment, *cell.task.datasets),
+            n_correct=int(n_correct[position]),
+            n_test=int(n_test[position]),
+            f1=(accuracy,) * n,
+            f1_macro=accuracy,
+            f1_weighted=accuracy,
+            n_proxies=n * (cell.scheme.k or 1),
+            gen_seconds=float(seconds[position]),
+            eval_seconds=0.01,
+        )
+
+
+def _n_test(task: Task) -> int:
+    return TEST_SAMPLES_PER_CLASS * sum(map(len, task.labels))
+
+
+def _task(task: Task) -> float:
+    return _DATASET.get(task.name, 0.0) + {"all": 0.0, "even": 0.3, "odd": 0.2, "short": 0.7}.get(task.classes, 0.0)
+
+
+def _scheme(scheme: Scheme) -> float:
+    effect = _GEN.get(scheme.gen, 0.0) + 0.3 * np.log(scheme.k or 1)
+    effect -= 0.0 if scheme.n_shot is None else 2 / scheme.n_shot
+    for axis, effects in _EFFECTS.items():
+        effect += effects.get(getattr(scheme, axis), 0.0)
+    return float(effect)
