@@ -110,7 +110,10 @@ class Series:
         style: ``"solid"``, ``"dashed"``, ``"points"``, ``"hollow"`` (a hollow point), or ``"level"`` (one y, drawn as
             a dashed horizontal line across the panel; x is ignored).
         colour: what decides its colour, the same in every figure: ``"gen:kmeans"``, ``"model:resnet18"``,
-            ``"dataset:mnist"``, or ``"order:3/10"`` for place 3 of 10 on a sequential scale.
+            ``"dataset:mnist"``, or ``"order:3/10"`` for place 3 of 10 on a sequential scale. Empty for ink.
+        marker: of ``"points"``: what decides their shape, as the legend shows it, where the colour says one thing and
+            the shape another (Fig. 12: foundation model and dataset). The legend then lists labels by colour and
+            markers by shape, each once. Empty: the shape goes with the colour.
     """
 
     label: str
@@ -120,6 +123,7 @@ class Series:
     high: Floats | None = None
     style: Literal["solid", "dashed", "points", "hollow", "level"] = "solid"
     colour: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +145,8 @@ class Panel:
 class Chart:
     """Curves or points in one or several panels, all with the same axes.
 
+    Numbers are drawn as they come: accuracies in percent, with a label that says so.
+
     Args:
         name: file stem.
         title: one line.
@@ -150,6 +156,8 @@ class Chart:
         columns: panels in a row of the grid.
         note: written into the figure (the fit of Fig. 12), empty for none.
         fit: (slope, intercept) of a line y = slope log10(x) + intercept through all points, or None.
+        x_names: names of x = 0, 1, 2, ... where x is no number (Fig. 11a: datasets), empty where it is.
+        share_y: whether all panels have one range of y, or each row of the grid its own (Fig. A.4: a row per dataset).
     """
 
     name: str
@@ -162,6 +170,8 @@ class Chart:
     columns: int = 1
     note: str = ""
     fit: tuple[float, float] | None = None
+    x_names: tuple[str, ...] = ()
+    share_y: Literal["all", "row"] = "all"
 
 
 Figure = RankDiagram | Chart
