@@ -92,6 +92,11 @@ def best(
         )
     if not oracles:
         rows = select(rows, {"gen": [gen for gen in GENERATORS if gen not in ORACLES]})
+        if rows.empty:
+            raise ConfigError(
+                f"there is nothing but {' and '.join(map(names.gen, ORACLES))}, which see all classes at once and "
+                "compete only with --oracles"
+            )
     whole = rows[rows["limit"].isna()]
     rows = under_one_name(rows if whole.empty else whole)
     rows, over_budget = _within(rows, max_proxies)
