@@ -15,6 +15,27 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+
+@dataclass(frozen=True)
+class Options:
+    """How artefacts are made.
+
+    Args:
+        published: do as the paper's published diagrams do where this project decided otherwise: pairs with identical
+            results count as significantly different (no bar joins them; Holm's K counts them all the same), and the
+            ranks of a diagram count ties densely (1, 1, 2) instead of on average (1.5, 1.5, 3).
+        alpha: level of Friedman's test and of the pairwise tests together.
+        seeds: over which medians are taken; None for the paper's, or those that there are if there are none of these.
+        nc_centering: ``"own"`` centres each class on its own mean, as NC1 is defined; ``"published"`` as the paper's
+            figures do (method, section 9).
+    """
+
+    published: bool = False
+    alpha: float = 0.05
+    seeds: tuple[int, ...] | None = None
+    nc_centering: Literal["own", "published"] = "own"
+
+
 Kind = Literal["text", "count", "percent", "rank", "p", "seconds", "number"]
 """How a column is written: percent takes shares (0.9106 -> 91.06), p knows 7.1e-15, rank has two digits."""
 
@@ -89,7 +110,10 @@ class Series:
         style: ``"solid"``, ``"dashed"``, ``"points"``, ``"hollow"`` (a hollow point), or ``"level"`` (one y, drawn as
             a dashed horizontal line across the panel; x is ignored).
         colour: what decides its colour, the same in every figure: ``"gen:kmeans"``, ``"model:resnet18"``,
-            ``"dataset:mnist"``, or ``"order:3/10"`` for place 3 of 10 on a sequential scale.
+            ``"dataset:mnist"``, or ``"order:3/10"`` for place 3 of 10 on a sequential scale. Empty for ink.
+        marker: of ``"points"``: what decides their shape, as the legend shows it, where the colour says one thing and
+            the shape another (Fig. 12: foundation model and dataset). The legend then lists labels by colour and
+            markers by shape, each once. Empty: the shape goes with the colour.
     """
 
     label: str
@@ -99,6 +123,7 @@ class Series:
     high: Floats | None = None
     style: Literal["solid", "dashed", "points", "hollow", "level"] = "solid"
     colour: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +145,8 @@ class Panel:
 class Chart:
     """Curves or points in one or several panels, all with the same axes.
 
+    Numbers are drawn as they come: accuracies in percent, with a label that says so.
+
     Args:
         name: file stem.
         title: one line.
@@ -129,6 +156,8 @@ class Chart:
         columns: panels in a row of the grid.
         note: written into the figure (the fit of Fig. 12), empty for none.
         fit: (slope, intercept) of a line y = slope log10(x) + intercept through all points, or None.
+        x_names: names of x = 0, 1, 2, ... where x is no number (Fig. 11a: datasets), empty where it is.
+        share_y: whether all panels have one range of y, or each row of the grid its own (Fig. A.4: a row per dataset).
     """
 
     name: str
@@ -141,6 +170,8 @@ class Chart:
     columns: int = 1
     note: str = ""
     fit: tuple[float, float] | None = None
+    x_names: tuple[str, ...] = ()
+    share_y: Literal["all", "row"] = "all"
 
 
 Figure = RankDiagram | Chart

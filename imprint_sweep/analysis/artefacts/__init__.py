@@ -1,0 +1,42 @@
+"""Every table and figure of the paper by name, in reading order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from imprint_sweep.analysis.artefact import Artefact, Options
+from imprint_sweep.analysis.results import Results
+from imprint_sweep.errors import UnknownOptionError
+
+__all__ = ["ARTEFACTS", "SECTIONS", "Options", "make"]
+
+SECTIONS = {
+    "headline": "Five methods",
+    "gen": "How proxies are made (GEN)",
+    "norm": "Normalisation (NORM)",
+    "agg": "How proxies vote (AGG)",
+    "n_shot": "Few samples per class",
+    "collapse": "Neural collapse",
+    "times": "What proxies cost",
+    "samples": "Samples",
+}
+"""Key -> heading, in the order of the report."""
+
+ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {}
+"""Name -> what makes it, in reading order."""
+
+
+def make(name: str, results: Results, options: Options = Options()) -> Artefact:  # noqa: B008 (frozen)
+    """One artefact by name.
+
+    Args:
+        name: a key of :data:`ARTEFACTS`.
+        results: the rows it is made from.
+        options: how.
+
+    Raises:
+        UnknownOptionError: there is no artefact of this name.
+    """
+    if name not in ARTEFACTS:
+        raise UnknownOptionError("artefact", name, ARTEFACTS)
+    return ARTEFACTS[name](results, options)
