@@ -1,8 +1,6 @@
-"""The report: one self-contained page and the files of every artefact beside it."""
+"""The report: one self-contained page, and the files of every artefact beside it."""
 
-from imprint_sweep.analysis.report.files import write_text
-from imprint_sweep.analysis.report.listing import Listing, listing
-from imprint_sweep.analysis.report.overview import Overview, overview
-from imprint_sweep.analysis.report.page import Entry, entry, links, page
+from imprint_sweep.analysis.report.building import Report, artefact_folder, build, write
+from imprint_sweep.analysis.report.page import short
 
-__all__ = ["Entry", "Listing", "Overview", "entry", "links", "listing", "overview", "page", "write_text"]
+__all__ = ["Report", "artefact_folder", "build", "short", "write"]

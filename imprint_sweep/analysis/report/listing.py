@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from imprint_sweep.analysis.artefact import Column
 from imprint_sweep.analysis.results import MODEL, SCHEME, TASK, Results
@@ -22,10 +23,9 @@ COLUMNS = (
     Column("weights", "model.weights"),
     Column("image_size", "model.image_size", "count"),
     Column("task", "task"),
-    Column("classes", "task.classes"),
     Column("merge", "task.merge", "count"),
-    Column("remaps", "remaps", "count"),
     Column("limit", "limit", "count"),
+    Column("accuracy", "accuracy", "percent", best="highest"),
     Column("n_shot", "n_shot", "count"),
     Column("norm_pre", "norm.pre"),
     Column("gen", "gen"),
@@ -36,9 +36,10 @@ COLUMNS = (
     Column("metric", "agg.metric"),
     Column("m", "agg.m", "count"),
     Column("weighting", "agg.weighting"),
-    Column("weight_decay", "weight_decay", "number"),
+    Column("weight_decay", "model.weight_decay", "number"),
+    Column("classes", "task.classes"),
+    Column("remaps", "remaps", "count"),
     Column("seeds", "seeds", "count"),
-    Column("accuracy", "accuracy", "percent", best="highest"),
 )
 """What a row has, under the names of the command line; ``classes`` and ``remaps`` say what it is the mean over."""
 
@@ -81,28 +82,26 @@ def listing(results: Results) -> Listing:
     groups = rows.groupby(keys, observed=True, dropna=False, sort=False)
     frame = groups.agg(accuracy=("accuracy", "mean"), seeds=("seeds", "min"), remaps=("remap", "nunique")).reset_index()
     frame["remaps"] = frame["remaps"].where(frame["merge"].notna()).astype("Int64")
-    frame["classes"] = _classes(rows["classes"], groups.ngroup().to_numpy(), len(frame))
+    frame["classes"] = pd.Categorical(_classes(rows["classes"], groups.ngroup().to_numpy(), len(frame)))
     frame = frame.sort_values(
         [*DATASET, "accuracy"], ascending=[True] * len(DATASET) + [False], kind="stable", ignore_index=True
     )
     varies = {column.name: frame[column.name].nunique(dropna=False) > 1 for column in COLUMNS}
-    always = ("model", "task", "accuracy")
+    # That only the least-squares gens have a weight decay is no variation.
+    varies |= {"weight_decay": frame["weight_decay"].nunique() > 1, "accuracy": True}
+    fixed = [column for column in COLUMNS if not varies[column.name] and frame[column.name].notna().all()]
     return Listing(
         frame=frame[[column.name for column in COLUMNS]],
-        columns=tuple(column for column in COLUMNS if varies[column.name] or column.name in always),
-        constant=tuple(
-            (column.title, frame[column.name].iloc[0])
-            for column in COLUMNS
-            if not varies[column.name] and column.name not in always and frame[column.name].notna().any()
-        ),
+        columns=tuple(column for column in COLUMNS if varies[column.name]),
+        constant=tuple((column.title, frame[column.name].iloc[0]) for column in fixed),
     )
 
 
-def _classes(classes: pd.Series, group: np.ndarray[Any, np.dtype[np.int64]], n: int) -> pd.Categorical:
+def _classes(classes: pd.Series, group: NDArray[np.integer[Any]], n: int) -> list[str]:
     """For each of n groups, the selections of classes that it has, in words."""
     words = classes.cat.categories
     there = np.zeros((n, len(words)), np.bool_)
     there[group, classes.cat.codes] = True
     distinct, code = np.unique(there, axis=0, return_inverse=True)
     texts = [", ".join(words[row]) for row in distinct]
-    return pd.Categorical.from_codes(code.ravel(), texts)
+    return [texts[i] for i in code.ravel().tolist()]

@@ -14,6 +14,7 @@ from imprint_sweep.analysis.subset import AXES
 from imprint_sweep.store.parts import read_parts
 
 SHOWN_WORDS = 30
+COMMIT_DIGITS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +60,18 @@ def overview(results: Results) -> Overview:
 
 def _axes(frame: pd.DataFrame) -> Table:
     values = {axis: frame[column].drop_duplicates() for axis, column in AXES.items()}
+    swept = [axis for axis, column in values.items() if len(column) > 1]
     shown = pd.DataFrame(
         {
-            "axis": list(values),
-            "distinct": [len(column) for column in values.values()],
-            "values": [listed(column) for column in values.values()],
+            "axis": swept,
+            "distinct": [len(values[axis]) for axis in swept],
+            "values": [listed(values[axis]) for axis in swept],
         }
     )
     columns = (Column("axis", "axis"), Column("distinct", "values", "count"), Column("values", "which"))
-    return Table("axes", "The grid: the values that occur on each axis", columns, shown)
+    fixed = ", ".join(f"{axis} = {listed(column)}" for axis, column in values.items() if len(column) == 1)
+    note = f"The same in every row: {fixed}." if fixed else ""
+    return Table("axes", "The grid: the values that occur on each axis", columns, shown, note)
 
 
 def _instances(frame: pd.DataFrame) -> Table:
@@ -77,20 +81,23 @@ def _instances(frame: pd.DataFrame) -> Table:
         distinct = frame[[*MODEL, "task", "limit", column]].drop_duplicates()
         texts = distinct.groupby([*MODEL, "task", "limit"], observed=True, dropna=False, sort=True)[column]
         rows[column] = [listed(values) for _, values in texts]
-    optional = [Column("merge", "classes per label"), Column("limit", "limit", "count")]
+    # What never differs stands in the note of the axes.
+    optional = ("weights", "image_size", "merge", "limit")
     columns = (
         Column("model", "model"),
         Column("weights", "weights"),
         Column("image_size", "image size", "count"),
         Column("task", "dataset"),
         Column("classes", "classes"),
-        *(column for column in optional if frame[column.name].notna().any()),
+        Column("merge", "classes per label"),
+        Column("limit", "limit", "count"),
         Column("n_test", "test samples", "count"),
         Column("cells", "cells", "count"),
-        Column("fingerprint", "fingerprint of the embeddings"),
+        Column("fingerprint", "embeddings"),
     )
-    note = "Test samples are those of the largest selection of classes. A dash under image size is the weights' own."
-    return Table("instances", "Models and datasets", columns, rows, note)
+    shown = tuple(c for c in columns if c.name not in optional or frame[c.name].nunique(dropna=False) > 1)
+    note = "Test samples are those of the largest selection of classes; embeddings are named by their fingerprint."
+    return Table("instances", "Models and datasets", shown, rows, note)
 
 
 def _origin(frame: pd.DataFrame) -> Table:
@@ -100,6 +107,7 @@ def _origin(frame: pd.DataFrame) -> Table:
     rows = rows.reset_index().sort_values("last", ascending=False, ignore_index=True)
     for column in ("first", "last"):
         rows[column] = rows[column].dt.strftime("%Y-%m-%d %H:%M")
+    rows["git_commit"] = rows["git_commit"].astype(object).map(_abbreviated, na_action="ignore")
     columns = (
         Column("package_version", "package"),
         Column("method_version", "method", "count"),
@@ -110,6 +118,11 @@ def _origin(frame: pd.DataFrame) -> Table:
         Column("last", "last row (UTC)"),
     )
     return Table("origin", "Where the rows come from", columns, rows)
+
+
+def _abbreviated(commit: str) -> str:
+    digits, dirty, _ = commit.partition("-dirty")
+    return digits[:COMMIT_DIGITS] + dirty
 
 
 def listed(values: pd.Series) -> str:

@@ -3,6 +3,7 @@
 // Without it everything is still there to read.
 
 const PAGE = 100; // rows of the results that are in the page at once, and that come with each "more"
+const CHOICES = 30; // a column with at most so many values can be chosen from; with more one searches
 const DASH = "–";
 
 // Light or dark: the system's choice until the reader makes one.
@@ -19,6 +20,16 @@ nameTheme();
 theme.hidden = false;
 
 if (matchMedia("(max-width: 67.99rem)").matches) document.querySelector(".contents").open = false;
+
+// The contents mark what stands in the upper part of the window.
+const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+const reading = new IntersectionObserver((changes) => {
+  for (const { target, isIntersecting } of changes) {
+    if (isIntersecting) links.get(target.id).setAttribute("aria-current", "true");
+    else links.get(target.id).removeAttribute("aria-current");
+  }
+}, { rootMargin: "-5% 0px -75% 0px" });
+for (const id of links.keys()) reading.observe(document.getElementById(id));
 
 for (const button of document.querySelectorAll(".copy")) {
   const code = button.parentElement.querySelector("code");
@@ -74,14 +85,13 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
 }
 
 for (const explorer of document.querySelectorAll(".explorer")) {
-  const { columns, data } = JSON.parse(explorer.querySelector("script").textContent);
+  const { columns, rows } = JSON.parse(explorer.querySelector("script").textContent);
   const table = explorer.querySelector("table");
   const form = explorer.querySelector(".filters");
   const search = form.querySelector("input");
   const more = explorer.querySelector(".more");
-  const total = data[0].length;
-  // Words are stored once, and in the rows as places in that list.
-  const value = (c, row) => (columns[c].words && data[c][row] !== null ? columns[c].words[data[c][row]] : data[c][row]);
+  const total = rows[0].length;
+  const value = (c, row) => (columns[c].values ? columns[c].values[rows[c][row]] : rows[c][row]);
   const text = (c, row) => {
     const it = value(c, row);
     if (it === null) return DASH;
@@ -94,11 +104,11 @@ for (const explorer of document.querySelectorAll(".explorer")) {
   let haystack = null;
 
   const selects = columns.map((column, c) => {
-    if (!column.choices) return null;
+    if (!column.values || column.values.length < 2 || column.values.length > CHOICES) return null;
     const select = document.createElement("select");
     const label = document.createElement("label");
     select.add(new Option("any", ""));
-    for (const choice of column.choices) select.add(new Option(choice ?? DASH, JSON.stringify(choice)));
+    column.values.forEach((choice, place) => select.add(new Option(choice ?? DASH, place)));
     select.addEventListener("change", filter);
     label.append(column.title, select);
     form.append(label);
@@ -106,17 +116,17 @@ for (const explorer of document.querySelectorAll(".explorer")) {
   });
 
   function filter() {
-    const wanted = selects.flatMap((select, c) => (select?.value ? [[c, JSON.parse(select.value)]] : []));
+    const wanted = selects.flatMap((select, c) => (select?.value ? [[c, Number(select.value)]] : []));
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    if (words.length) haystack ??= data[0].map((_, row) => columns.map((_, c) => text(c, row)).join("\n").toLowerCase());
-    found = order.filter((row) => wanted.every(([c, choice]) => value(c, row) === choice)
+    if (words.length) haystack ??= Array.from(order, (_, row) => columns.map((_, c) => text(c, row)).join("\n").toLowerCase());
+    found = order.filter((row) => wanted.every(([c, place]) => rows[c][row] === place)
       && words.every((word) => haystack[row].includes(word)));
     shown = PAGE;
     show();
   }
 
   function show() {
-    const rows = found.slice(0, shown).map((row) => {
+    const lines = found.slice(0, shown).map((row) => {
       const line = document.createElement("tr");
       columns.forEach((column, c) => {
         const cell = document.createElement(c === 0 ? "th" : "td");
@@ -127,12 +137,12 @@ for (const explorer of document.querySelectorAll(".explorer")) {
       });
       return line;
     });
-    table.tBodies[0].replaceChildren(...rows);
+    table.tBodies[0].replaceChildren(...lines);
     const count = (n) => n.toLocaleString("en");
     const of = found.length === total ? "" : `, of ${count(total)} in all`;
     explorer.querySelector(".count").textContent = found.length
-      ? `Showing ${count(rows.length)} of ${count(found.length)} rows${of}.` : `No row fits${of}.`;
-    more.hidden = rows.length === found.length;
+      ? `Showing ${count(lines.length)} of ${count(found.length)} rows${of}.` : `No row fits${of}.`;
+    more.hidden = lines.length === found.length;
   }
 
   sortButtons(table, (column, sign) => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -30,11 +30,9 @@ SORTABLE_ROWS = 3
 LONG = 48
 """Texts longer than so many characters break into lines."""
 
-CHOICES = range(2, 31)
-"""A column with so many values can be chosen from; with others one searches."""
-
 _HERE = Path(__file__).parent
-_POINTS = re.compile(r'<svg[^>]*\bwidth="([\d.]+)pt"[^>]*\bheight="([\d.]+)pt"|<svg[^>]*\bheight="([\d.]+)pt"[^>]*\bwidth="([\d.]+)pt"')
+_VIEW_BOX = re.compile(r'<svg[^>]*\bviewBox="0 0 ([\d.]+) ([\d.]+)"')
+_PIXELS_PER_POINT = 4 / 3
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,7 @@ class Entry:
 
     Args:
         name: its anchor.
+        section: where it belongs.
         title: its heading.
         short: what links to it say.
         state: whether it is all there.
@@ -102,6 +101,7 @@ class Entry:
     """
 
     name: str
+    section: str
     title: str
     short: str
     state: State
@@ -125,7 +125,7 @@ class Section:
 
 def page(
     sections: Mapping[str, str],
-    entries: Mapping[str, Sequence[Entry]],
+    entries: Sequence[Entry],
     *,
     overview: Overview,
     listing: Listing,
@@ -138,7 +138,7 @@ def page(
 
     Args:
         sections: key -> heading, in their order.
-        entries: key of a section -> its artefacts.
+        entries: the artefacts, in reading order; a section without any is left out.
         overview: what was run.
         listing: all results.
         listing_files: files that hold all of them.
@@ -146,10 +146,12 @@ def page(
         command: what the user typed.
         made: when; aware.
     """
-    shown = [Section(key, heading, entries[key]) for key, heading in sections.items() if entries.get(key)]
+    every = [Section(key, heading, [e for e in entries if e.section == key]) for key, heading in sections.items()]
+    shown = [section for section in every if section.entries]
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     facts = dict(overview.facts)
     return environment.get_template("page.html.jinja").render(
         title="Weight imprinting: results",
@@ -161,8 +163,8 @@ def page(
         tables=[grid(table) for table in overview.tables],
         notes=notes,
         sections=shown,
-        summary=_summary([entry for section in shown for entry in section.entries]),
-        gaps=_gaps([entry for section in shown for entry in section.entries]),
+        summary=_summary(entries),
+        gaps=_gaps(entries),
         listing=_listing(listing, listing_files),
         command=command,
         version=__version__,
@@ -183,6 +185,7 @@ def entry(artefact: Artefact, files: Sequence[Path], root: Path) -> Entry:
     partial = bool(artefact.missing or artefact.command)
     return Entry(
         name=artefact.name,
+        section=artefact.section,
         title=artefact.title,
         short=short(artefact.name),
         state="empty" if empty else "partial" if partial else "complete",
@@ -219,21 +222,21 @@ def picture(figure: Figure, svg: str) -> Picture:
 
     Embedded as an image and not inline: matplotlib's ids and style rules would collide with those of the other figures.
     """
-    found = _POINTS.search(svg)
-    width, height = (float(size) * 4 / 3 for size in filter(None, found.groups())) if found else (640.0, 400.0)
+    found = _VIEW_BOX.search(svg)
+    assert found, f"the SVG of {figure.name} has no size"
+    width, height = (round(float(size) * _PIXELS_PER_POINT) for size in found.groups())
     source = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
-    return Picture(figure.title, source, described(figure), round(width), round(height))
+    return Picture(figure.title, source, described(figure), width, height)
 
 
 def described(figure: Figure) -> str:
     """A figure in words, for those who do not see it."""
     if isinstance(figure, Chart):
-        panels = [
-            f"{panel.title + ': ' if panel.title else ''}{', '.join(dict.fromkeys(s.label for s in panel.series if s.label))}"
-            for panel in figure.panels
-        ]
-        parts = [f"{figure.title}. {figure.y_label} over {figure.x_label}.", "; ".join(filter(None, panels)), figure.note]
-        return " ".join(part for part in parts if part)
+        parts = [f"{figure.title}. {figure.y_label} over {figure.x_label}."]
+        for panel in figure.panels:
+            labels = ", ".join(dict.fromkeys(series.label for series in panel.series if series.label))
+            parts.append(": ".join(filter(None, (panel.title, labels))))
+        return " ".join(filter(None, (*parts, figure.note)))
     order = np.argsort(figure.ranks, kind="stable")
     ranks = ", ".join(f"{figure.labels[i]} {figure.ranks[i]:.2f}" for i in order)
     bars = "; ".join(", ".join(figure.labels[i] for i in clique) for clique in figure.cliques)
@@ -247,7 +250,10 @@ def grid(table: Table) -> Grid:
     values = [table.frame[column.name].tolist() for column in table.columns]
     marks = rendering.best(table)
     rows = [
-        [_cell(values[c][r], text, column, bool(marks[r, c])) for c, (text, column) in enumerate(zip(row, table.columns, strict=True))]
+        [
+            _cell(values[c][r], text, column, bool(marks[r, c]))
+            for c, (text, column) in enumerate(zip(row, table.columns, strict=True))
+        ]
         for r, row in enumerate(rendering.texts(table))
     ]
     return Grid(
@@ -277,10 +283,10 @@ def _period(first: pd.Timestamp, last: pd.Timestamp) -> str:
 def _summary(entries: Sequence[Entry]) -> str:
     count = {state: sum(entry.state == state for entry in entries) for state in ("complete", "partial", "empty")}
     if count["complete"] == len(entries):
-        return f"Nothing: all {len(entries)} tables and figures of the paper stand on complete results."
+        return f"Nothing: all {len(entries)} tables and figures stand on complete results."
     return (
-        f"Of the paper's {len(entries)} tables and figures, {count['complete']} stand on complete results, "
-        f"{count['partial']} on a part of them, and {count['empty']} cannot be shown yet."
+        f"Of the paper's {len(entries)} tables and figures {count['complete']} stand on complete results, "
+        f"{count['partial']} on a part of what they need, {count['empty']} on nothing yet."
     )
 
 
@@ -306,34 +312,38 @@ def _listing(listing: Listing, files: Sequence[Link]) -> dict[str, Any]:
             f" The page holds the {len(shown):,} most accurate of {total:,} rows, the same share of each dataset; the "
             "file has them all."
         )
-    static = Table("results", "All results", listing.columns, shown.head(STATIC_ROWS))
-    table = grid(static)
+    # Nothing stands out among rows of several datasets.
+    columns = tuple(replace(column, best=None) for column in listing.columns)
+    table = grid(Table("results", "All results", columns, shown.head(STATIC_ROWS)))
     return {
         "about": about,
         "constant": [(title, rendering.text_of(value, "text")) for title, value in listing.constant],
         "rows": len(shown),
-        "table": Grid(table.name, table.title, "", table.columns, table.rows, sortable=True),
+        "table": replace(table, columns=[_head(column) for column in listing.columns], sortable=True),
         "data": data(shown, listing.columns),
         "files": files,
     }
 
 
 def data(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Any]:
-    """Rows for the page's script: a list per column, words as places in a list of words, percent with two digits."""
-    heads, values = [], []
+    """Rows for the page's script, a list per column.
+
+    Axes have few values: a column lists them once, ascending and null last, and its rows are places in that list.
+    Accuracies are themselves, in percent with two digits.
+    """
+    heads: list[dict[str, Any]] = []
+    rows: list[list[Any]] = []
     for column in columns:
         series = frame[column.name]
         head: dict[str, Any] = {"title": column.title, "kind": column.kind}
-        if column.kind == "text":
-            code, words = pd.factorize(series, sort=True)
-            head["words"] = [str(word) for word in words]
-            numbers = pd.Series(code).astype("Int64").mask(code < 0)
+        if column.kind == "percent":
+            rows.append([None if value != value else value for value in (100 * series).round(2).tolist()])
         else:
-            numbers = (100 * series).round(2) if column.kind == "percent" else series
-        values.append([None if value is pd.NA or value != value else value for value in numbers.tolist()])
-        present = series.drop_duplicates()
-        if len(present) in CHOICES and column.kind != "percent":
-            choices = sorted(present.dropna().tolist())
-            head["choices"] = [*choices, None] if present.isna().any() else choices
+            code, values = pd.factorize(series, sort=True)
+            head["values"] = values.tolist()
+            if (code < 0).any():
+                code = np.where(code < 0, len(values), code)
+                head["values"].append(None)
+            rows.append(code.tolist())
         heads.append(head)
-    return {"columns": heads, "data": values}
+    return {"columns": heads, "rows": rows}
