@@ -32,6 +32,7 @@ from imprint_sweep.store import (
     DamagedPartWarning,
     Provenance,
     ResultStore,
+    labels_of,
     load_results,
 )
 from imprint_sweep.store import parts as parts_module
@@ -78,6 +79,18 @@ def write(root: Path, *outcomes: Outcome, minute: float = 0, name: str = "", pro
 def accuracies(root: Path, status: str | None = "ok") -> dict[int, float | None]:
     frame = load_results(root, ["seed", "n_correct"], status)
     return {int(seed): None if pd.isna(n) else int(n) for seed, n in zip(frame.seed, frame.n_correct, strict=True)}
+
+
+def test_labels_of_cells_are_the_tasks_own(tmp_path: Path) -> None:
+    other = replace(TASK, labels=((("imagenet", -3),), (("a:b", 12), ("c", 0))))
+    outcomes = [good(seed) for seed in range(3)]
+    write(tmp_path, *outcomes)
+    write(tmp_path, replace(good(), cell=cell(7, other)), good(1))
+    ids = [cell(7, other).cell_id, cell(1).cell_id, cell(0).cell_id]
+    assert labels_of(tmp_path, ids) == [other.labels, TASK.labels, TASK.labels]
+    assert labels_of(tmp_path, []) == []
+    with pytest.raises(StoreError, match=f"has no cell {cell(99).cell_id}"):
+        labels_of(tmp_path, [ids[0], cell(99).cell_id])
 
 
 def visible(root: Path) -> list[str]:

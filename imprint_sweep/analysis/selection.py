@@ -21,6 +21,9 @@ from imprint_sweep.errors import UnknownOptionError
 Axes = Mapping[str, Sequence[object]]
 """Column of the results frame -> the values that count; None stands for null."""
 
+Slice = Axes | Sequence[Axes]
+"""Rows that one block of axes describes, or any of several."""
+
 INSTANCE = (*MODEL, *TASK)
 
 MAIN_SEEDS = (17121997, 123987, 12412312)
@@ -29,8 +32,13 @@ MAIN_SEEDS = (17121997, 123987, 12412312)
 FEW_SEEDS = (14057, 994348, 23092007, 123456, 98765)
 """The paper's seeds of section 5.2, few samples per class."""
 
-ENOUGH = 0.5
-"""A configuration, or a seed, that lacks this share or more was not run rather than interrupted."""
+NOT_RUN = 1 / 2
+"""A configuration that this share of the instances lacks, or a seed that covers less than this share of what another
+does, was not run rather than interrupted."""
+
+ELSEWHERE = 1 / 3
+"""An instance that lacks this share of the configurations or more belongs to another experiment. (Of the three of Table
+1, section 5.3 runs two on the joined digits, which are none of the 48 instances.)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +51,9 @@ class Matrix:
         n_correct: (n_i, n_c) float64, the median over the seeds: a whole number or a half.
         n_test: (n_i,) float64.
         seeds: over which the medians are taken.
-        missing: what was left out and why, a sentence each; empty if nothing was.
+        missing: what was left out although most of it is there, and why, a sentence each; empty if nothing was.
+        elsewhere: instances of the table that lack so many of the configurations that they belong to other experiments.
+        complete: nothing was left out that a sweep could fill in.
     """
 
     instances: pd.DataFrame
@@ -52,6 +62,8 @@ class Matrix:
     n_test: Floats
     seeds: tuple[int, ...]
     missing: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+    complete: bool
 
     @property
     def accuracy(self) -> Floats:
@@ -59,24 +71,43 @@ class Matrix:
         return self.n_correct / self.n_test[:, None]
 
 
-def select(frame: pd.DataFrame, axes: Axes) -> pd.DataFrame:
+def select(frame: pd.DataFrame, axes: Slice) -> pd.DataFrame:
     """The rows whose columns all have one of the values.
 
     Args:
         frame: a results frame.
-        axes: which columns must have which values.
+        axes: which columns must have which values; of several blocks, one must fit.
 
     Raises:
         UnknownOptionError: there is no such column.
     """
-    keep = np.ones(len(frame), np.bool_)
-    for name, values in axes.items():
-        if name not in frame:
-            raise UnknownOptionError("column", name, map(str, frame.columns))
-        column = frame[name]
-        among = column.isin([value for value in values if value is not None]).to_numpy(np.bool_)
-        keep &= among | column.isna().to_numpy(np.bool_) if None in values else among
+    keep = np.zeros(len(frame), np.bool_)
+    for block in _blocks(axes):
+        fits = np.ones(len(frame), np.bool_)
+        for name, values in block.items():
+            if name not in frame:
+                raise UnknownOptionError("column", name, map(str, frame.columns))
+            column = frame[name]
+            among = column.isin([value for value in values if value is not None]).to_numpy(np.bool_)
+            fits &= among | column.isna().to_numpy(np.bool_) if None in values else among
+        keep |= fits
     return frame[keep]
+
+
+def under_one_name(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, with one name for what is equal by construction and goes by several names in the paper.
+
+    ``kmeans`` with k = 1 becomes ``mean``, ``k_least_squares`` with k = 1 ``least_squares``, and the only vote of 1-nn
+    loses its weighting (method, "What is equal by construction"). A researcher may have run either.
+    """
+    one = (frame["k"] == 1).fillna(False).to_numpy(np.bool_)
+    mean, least_squares = (one & (frame["gen"] == name).to_numpy(np.bool_) for name in ("kmeans", "k_least_squares"))
+    gens = frame["gen"].cat.set_categories(sorted({*frame["gen"].cat.categories, "mean", "least_squares"}))
+    return frame.assign(
+        gen=gens.mask(mean, "mean").mask(least_squares, "least_squares"),
+        k=frame["k"].mask(mean | least_squares),
+        weighting=frame["weighting"].mask((frame["m"] == 1).fillna(False)),
+    )
 
 
 def seeds_of(
@@ -94,7 +125,7 @@ def seeds_of(
     return found if found or given is not None else tuple(sorted(there))
 
 
-def matrix(frame: pd.DataFrame, axes: Axes, seeds: Sequence[int]) -> Matrix:
+def matrix(frame: pd.DataFrame, axes: Slice, seeds: Sequence[int]) -> Matrix:
     """The complete matrix of the medians over seeds.
 
     What lacks most is left out until nothing is missing. An instance goes before a configuration ("How a comparison is
@@ -106,12 +137,12 @@ def matrix(frame: pd.DataFrame, axes: Axes, seeds: Sequence[int]) -> Matrix:
         axes: which rows count.
         seeds: over which medians are taken, see :func:`seeds_of`.
     """
-    universe = select(frame, {name: values for name, values in axes.items() if name in INSTANCE})
-    rows, sentences = _newest(select(frame, {**axes, "seed": seeds}))
+    rows, sentences = _newest(select(select(frame, axes), {"seed": seeds}))
     instance, instances = _groups(rows, INSTANCE)
     configuration, configurations = _groups(rows, SCHEME)
     if rows.empty:
-        return Matrix(instances, configurations, np.empty((0, 0)), np.empty(0), (), ())
+        others = _names_of_others(universe(frame, axes), instances)
+        return Matrix(instances, configurations, np.empty((0, 0)), np.empty(0), (), (), tuple(others), False)
     seed = pd.Index(seeds).get_indexer(pd.Index(rows["seed"]))
 
     counts = np.full((len(instances), len(configurations), len(seeds)), np.nan)
@@ -119,26 +150,49 @@ def matrix(frame: pd.DataFrame, axes: Axes, seeds: Sequence[int]) -> Matrix:
     n_test = np.zeros(len(instances))
     n_test[instance] = rows["n_test"].to_numpy(np.float64)
 
-    absent = _names_of_others(universe, instances)
-    if absent:
-        total = len(absent) + len(instances)
-        sentences.append(f"{_of(absent, total, 'instance')} have no such row: {names.some(absent)}.")
     there = ~np.isnan(counts)
-    kept_seeds = _run_seeds(there.sum(axis=(0, 1)))
-    if not kept_seeds.all():
-        left = [str(number) for number, kept in zip(seeds, kept_seeds, strict=True) if not kept]
-        sentences.append(f"Seed {', '.join(left)} was left out: it covers less than half of what others cover.")
-    lacking = ~there[:, :, kept_seeds].all(axis=2)
+    run = _run(there.sum(axis=(0, 1)))
+    lacking = ~there[:, :, run].all(axis=2)
     kept_i, kept_c = complete(lacking)
-    sentences += _left_out(lacking, kept_i, kept_c, instances, configurations)
+    left = _LeftOut(seeds, run, instances, kept_i, configurations, kept_c, lacking)
+    others = _names_of_others(universe(frame, axes), instances)
     return Matrix(
         instances=instances[kept_i].reset_index(drop=True),
         configurations=configurations[kept_c].reset_index(drop=True),
-        n_correct=np.median(counts[np.ix_(kept_i, kept_c, kept_seeds)], axis=2),
+        n_correct=np.median(counts[np.ix_(kept_i, kept_c, run)], axis=2),
         n_test=n_test[kept_i],
-        seeds=tuple(int(number) for number, kept in zip(seeds, kept_seeds, strict=True) if kept),
-        missing=tuple(sentences),
+        seeds=tuple(int(number) for number, kept in zip(seeds, run, strict=True) if kept),
+        missing=(*sentences, *left.sentences()),
+        elsewhere=(*left.elsewhere(), *others),
+        complete=not left.sentences(),
     )
+
+
+def basis(matrix: Matrix, preferred: Sequence[int] = MAIN_SEEDS) -> str:
+    """On what a matrix stands, a sentence.
+
+    Args:
+        matrix: which.
+        preferred: the paper's seeds.
+    """
+    instances, n_c = matrix.instances, len(matrix.configurations)
+    models, tasks = (sorted(instances[name].astype(str).unique()) for name in ("model", "task"))
+    seeds = [str(seed) for seed in matrix.seeds]
+    median = f"the median over the seeds {_and(seeds)}" if len(seeds) > 1 else f"the one seed {seeds[0]}"
+    if set(matrix.seeds) <= set(preferred):
+        few = f", of the paper's {len(preferred)}" if len(seeds) < len(preferred) else ""
+    else:
+        few = " (not the paper's)"
+    elsewhere = f" A third or more of it was not run on {names.some(matrix.elsewhere)}." if matrix.elsewhere else ""
+    return (
+        f"{len(instances):,} instance{'' if len(instances) == 1 else 's'} ({_and(models)} on {_and(tasks)}), "
+        f"{n_c:,} configuration{'' if n_c == 1 else 's'}; {median}{few}.{elsewhere}"
+    )
+
+
+def universe(frame: pd.DataFrame, axes: Slice) -> pd.DataFrame:
+    """The rows of all instances that some axes allow, whatever their configurations."""
+    return select(frame, [{name: of for name, of in block.items() if name in INSTANCE} for block in _blocks(axes)])
 
 
 def complete(lacking: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -155,7 +209,7 @@ def complete(lacking: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.
     while of_row.any():
         row, column = int(of_row.argmax()), int(of_column.argmax())
         row_share, column_share = of_row[row] / columns.sum(), of_column[column] / rows.sum()
-        if column_share >= ENOUGH and column_share > row_share:
+        if column_share >= NOT_RUN and column_share > row_share:
             columns[column] = False
             of_row = of_row - (lacking[:, column] & rows)
             of_column[column] = 0
@@ -225,6 +279,10 @@ def _newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return rows[~older], [sentence] if differing else []
 
 
+def _blocks(axes: Slice) -> Sequence[Axes]:
+    return [axes] if isinstance(axes, Mapping) else axes
+
+
 def _groups(rows: pd.DataFrame, by: Sequence[str]) -> tuple[NDArray[np.int64], pd.DataFrame]:
     """Group numbers of the rows, and the groups as a frame: sorted by their columns, nulls last."""
     grouped = rows.groupby(list(by), observed=True, dropna=False, sort=True)
@@ -233,45 +291,74 @@ def _groups(rows: pd.DataFrame, by: Sequence[str]) -> tuple[NDArray[np.int64], p
     return number, rows[list(by)].iloc[first].reset_index(drop=True)
 
 
-def _run_seeds(cells: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _run(cells: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which seeds were run, of the numbers of cells that each has."""
-    run: NDArray[np.bool_] = (cells > 0) & (cells >= ENOUGH * cells.max())
+    run: NDArray[np.bool_] = (cells > 0) & (cells >= NOT_RUN * cells.max())
     return run
 
 
-def _names_of_others(universe: pd.DataFrame, instances: pd.DataFrame) -> list[str]:
-    """The instances of the table that are not among some."""
-    all_of_them = _groups(universe, INSTANCE)[1]
+def _names_of_others(rows: pd.DataFrame, instances: pd.DataFrame) -> list[str]:
+    """The instances of some rows that are not among some others."""
+    all_of_them = _groups(rows, INSTANCE)[1]
     known = {tuple(row) for row in instances.astype(str).itertuples(index=False)}
     others = [tuple(row) not in known for row in all_of_them.astype(str).itertuples(index=False)]
     return [name for name, other in zip(names.instances(all_of_them), others, strict=True) if other]
 
 
-def _left_out(
-    lacking: NDArray[np.bool_],
-    kept_i: NDArray[np.bool_],
-    kept_c: NDArray[np.bool_],
-    instances: pd.DataFrame,
-    configurations: pd.DataFrame,
-) -> list[str]:
-    sentences = []
-    if not kept_c.all():
-        which = [name for name, kept in zip(names.configurations(configurations), kept_c, strict=True) if not kept]
-        sentences.append(
-            f"{_of(which, len(kept_c), 'configuration')} left out, lacking on half of the instances or more: "
-            f"{names.some(which)}."
-        )
-    if not kept_i.all():
-        lacks = lacking[:, kept_c if kept_c.any() else slice(None)].sum(axis=1)
-        which = [
-            f"{name} (lacks {lack:,})"
-            for name, lack, kept in zip(names.instances(instances), lacks, kept_i, strict=True)
-            if not kept
-        ]
-        sentences.append(
-            f"{_of(which, len(kept_i), 'instance')} left out, lacking configurations: {names.some(which)}."
-        )
-    return sentences
+@dataclass(frozen=True, eq=False)
+class _LeftOut:
+    """What a matrix leaves out, and how that is said. Arrays as in :func:`matrix`."""
+
+    seeds: Sequence[int]
+    run: NDArray[np.bool_]
+    instances: pd.DataFrame
+    kept_i: NDArray[np.bool_]
+    configurations: pd.DataFrame
+    kept_c: NDArray[np.bool_]
+    lacking: NDArray[np.bool_]
+
+    def sentences(self) -> list[str]:
+        """On seeds and configurations that most lack, and on instances that lack a few."""
+        said = []
+        if not self.run.all():
+            which = [str(seed) for seed, kept in zip(self.seeds, self.run, strict=True) if not kept]
+            said.append(f"Seed {_and(which)} left out: less than half of what another seed covers.")
+        if not self.kept_c.all():
+            which = names.configurations(self.configurations[~self.kept_c])
+            said.append(
+                f"{_of(which, len(self.kept_c), 'configuration')} left out, lacking on half of the instances or more: "
+                f"{names.some(which)}."
+            )
+        interrupted = ~self.kept_i & (self._lacks < ELSEWHERE)
+        if interrupted.any():
+            lacks = (self._lacks[interrupted] * self.kept_c.sum()).round().astype(int)
+            which = [
+                f"{name} (lacks {lack:,} configuration{'' if lack == 1 else 's'})"
+                for name, lack in zip(self._names(interrupted), lacks, strict=True)
+            ]
+            said.append(f"{_of(which, len(self.kept_i), 'instance')} left out: {names.some(which)}.")
+        return said
+
+    def elsewhere(self) -> list[str]:
+        """The instances that lack too many."""
+        return self._names(~self.kept_i & (self._lacks >= ELSEWHERE))
+
+    @property
+    def _lacks(self) -> Floats:
+        """(n_i,) which share of the kept configurations each instance lacks; 1 if none was kept."""
+        return self.lacking[:, self.kept_c].mean(axis=1) if self.kept_c.any() else np.ones(len(self.kept_i))
+
+    def _names(self, which: NDArray[np.bool_]) -> list[str]:
+        all_of_them = names.instances(self.instances)
+        return [name for name, chosen in zip(all_of_them, which, strict=True) if chosen]
+
+
+def _and(words: Sequence[str]) -> str:
+    """
+    >>> _and(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), words[-1]])
 
 
 def _of(which: Sequence[str], total: int, noun: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -48,6 +49,7 @@ class Comparison:
     about: str
     seeds: list[int]
     methods: list[Method]
+    pairs: list[Any] = field(default_factory=list)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

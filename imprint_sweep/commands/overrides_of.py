@@ -11,11 +11,12 @@ from typing import Any
 import hydra
 from hydra.errors import HydraException
 
-from imprint_sweep.cell import Cell, Label, Model, Scheme, Task
+from imprint_sweep.cell import Cell, Model, Scheme, Task
 from imprint_sweep.config import cell_from_config, conf_folder
 from imprint_sweep.embeddings import IMPORTED
 from imprint_sweep.errors import ImprintError, StoreError
 from imprint_sweep.invocation import default_outputs
+from imprint_sweep.store.rows import parsed
 from imprint_sweep.tasks import SELECTIONS
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
@@ -48,7 +49,7 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
         Task(
             row["task"],
             row["classes"],
-            tuple(_label(text) for text in row["labels"]),
+            tuple(parsed(text) for text in row["labels"]),
             merge=row["merge"],
             remap=row["remap"],
             limit=row["limit"],
@@ -152,8 +153,3 @@ def spelled(name: str) -> str:
         return name
     escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name)
     return f"'{escaped}'"
-
-
-def _label(text: str) -> Label:
-    parts = (part.rpartition(":") for part in text.split("+"))
-    return tuple((dataset, int(number)) for dataset, _, number in parts)

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.cell import Label, Task
-from imprint_sweep.engine.features import Features
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import Once, StageMemory, Together
 from imprint_sweep.engine.workers import Failure, Workers
+from imprint_sweep.features import Features
 from imprint_sweep.keys import Readout, View
 from imprint_sweep.stages import distances, neighbors, normalization, voting, whitening
 from imprint_sweep.stages.distances import Vectors

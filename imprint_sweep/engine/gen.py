@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.cell import Label, stage_seed
-from imprint_sweep.engine.features import Features
 from imprint_sweep.engine.memory import Arrays, ProxyCache, StageMemory, Timed
 from imprint_sweep.errors import StageError
+from imprint_sweep.features import Features
 from imprint_sweep.keys import Draw, GenSpec
 from imprint_sweep.stages import normalization, sampling
 from imprint_sweep.stages.generation import clustering, least_squares, selection

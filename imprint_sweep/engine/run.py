@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from imprint_sweep.cell import Cell, Label, Model, Task
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.engine.evaluation import Evaluation, Proxies, Queries, evaluate
-from imprint_sweep.engine.features import Features
 from imprint_sweep.engine.gen import Generation, Samples
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
 from imprint_sweep.engine.workers import Failure, Workers, workers
 from imprint_sweep.errors import EmbeddingsError
+from imprint_sweep.features import Features
 from imprint_sweep.keys import Draw, GenSpec, Readout
 from imprint_sweep.outcome import FAILED, Outcome
 from imprint_sweep.stages import metrics

@@ -6,7 +6,7 @@ Rows are only ever added. A cell has several when it failed and was tried again,
 
 from imprint_sweep.store.compaction import Compaction, compact
 from imprint_sweep.store.parts import DamagedPartWarning
-from imprint_sweep.store.reading import Conflict, LookUp, Snapshot, load_results
+from imprint_sweep.store.reading import Conflict, LookUp, Snapshot, labels_of, load_results
 from imprint_sweep.store.result_store import ResultStore
 from imprint_sweep.store.rows import Provenance
 from imprint_sweep.store.schema import COLUMN_DOCS, SCHEMA, SCHEMA_VERSION
@@ -25,5 +25,6 @@ __all__ = [
     "ResultWriter",
     "Snapshot",
     "compact",
+    "labels_of",
     "load_results",
 ]

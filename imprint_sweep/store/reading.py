@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import METHOD_VERSION, Cell
+from imprint_sweep.cell import METHOD_VERSION, Cell, Label
 from imprint_sweep.errors import StoreError, did_you_mean
 from imprint_sweep.outcome import OK, Outcome
 from imprint_sweep.store.parts import read_parts
-from imprint_sweep.store.rows import Provenance
+from imprint_sweep.store.rows import Provenance, parsed
 from imprint_sweep.store.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -76,6 +76,25 @@ def load_results(
     # pyarrow takes the dtypes from the schema's metadata.
     frame: pd.DataFrame = table.select(wanted).take(pa.array(chosen)).to_pandas(split_blocks=True)
     return frame
+
+
+def labels_of(path: str | PathLike[str], cell_ids: Sequence[str]) -> list[tuple[Label, ...]]:
+    """The ordered labels of the tasks of some cells.
+
+    Lists are what makes a large table slow to read into pandas; this reads those of a few cells.
+
+    Args:
+        path: the folder.
+        cell_ids: whose, in any order.
+
+    Raises:
+        StoreError: the table cannot be read, or lacks a cell.
+    """
+    table = read_parts(Path(path), ["labels"]).table
+    row = pc.index_in(pa.array(cell_ids, pa.string()), value_set=table["cell_id"].combine_chunks())
+    if row.null_count:
+        raise StoreError(f"the results table {path} has no cell {cell_ids[row.is_null().index(True).as_py()]}")
+    return [tuple(map(parsed, labels)) for labels in table["labels"].take(row).to_pylist()]
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,6 +85,16 @@ def spelled(label: Label) -> str:
     return "+".join(f"{dataset}:{number}" for dataset, number in label)
 
 
+def parsed(text: str) -> Label:
+    """The label that the table shows so; another one if a dataset has ``+`` in its name.
+
+    >>> parsed("mnist:6+svhn:6")
+    (('mnist', 6), ('svhn', 6))
+    """
+    parts = (part.rpartition(":") for part in text.split("+"))
+    return tuple((dataset, int(number)) for dataset, _, number in parts)
+
+
 _MODEL: dict[str, Callable[[Model], Any]] = {
     "model": lambda model: model.name,
     "weights": lambda model: model.weights,

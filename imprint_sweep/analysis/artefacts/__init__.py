@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from imprint_sweep.analysis.artefact import Artefact, Options
+from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.errors import UnknownOptionError
 
@@ -22,7 +23,17 @@ SECTIONS = {
 }
 """Key -> heading, in the order of the report."""
 
-ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {}
+ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
+    "fig2": COMPARISONS["fig2"],
+    "fig5": COMPARISONS["fig5"],
+    "figA1": COMPARISONS["figA1"],
+    "fig7": COMPARISONS["fig7"],
+    "table1": COMPARISONS["table1"],
+    "figA2": COMPARISONS["figA2"],
+    "figA3": COMPARISONS["figA3"],
+    "fig8": COMPARISONS["fig8"],
+    "fig9": COMPARISONS["fig9"],
+}
 """Name -> what makes it, in reading order."""
 
 

@@ -1,18 +1,46 @@
-"""The embeddings that a group of cells reads: one model, one limit, any number of datasets."""
+"""The embeddings that a group of tasks reads: one model, one limit, any number of datasets."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.cell import Label, Model, Task
-from imprint_sweep.embeddings import EmbeddingCache, Embeddings, EntryKey, cell_fingerprint, check_classes, check_pair
+from imprint_sweep.embeddings import (
+    SPLITS,
+    EmbeddingCache,
+    Embeddings,
+    EntryKey,
+    cell_fingerprint,
+    check_classes,
+    check_pair,
+)
 from imprint_sweep.errors import EmbeddingsError
 
-SPLITS = ("train", "test")
+BLOCK_BYTES = 1 << 23
+"""Embeddings that :class:`Blocks` copies out at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The samples of one label, in blocks, as often as they are iterated over: no pass copies them all.
+
+    Args:
+        parts: (features (n, d) float32, row numbers) of each part of the label, in order.
+    """
+
+    parts: tuple[tuple[NDArray[np.float32], NDArray[np.int64]], ...]
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Copies of at most :data:`BLOCK_BYTES` (one row at least), in the order of :meth:`Features.rows`."""
+        for features, rows in self.parts:
+            step = max(1, BLOCK_BYTES // (4 * features.shape[1]))
+            for start in range(0, len(rows), step):
+                yield features[rows[start : start + step]]
 
 
 class Features:
@@ -66,6 +94,11 @@ class Features:
             entry, index = self._entry(dataset, split)
             parts.append(entry.features[index[value]])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def blocks(self, split: str, label: Label) -> Blocks:
+        """The embeddings of one label as :meth:`rows` orders them, copied block by block."""
+        entries = [(self._entry(dataset, split), value) for dataset, value in label]
+        return Blocks(tuple((entry.features, index[value]) for (entry, index), value in entries))
 
     def count(self, split: str, label: Label) -> int:
         """Samples of one label."""

@@ -1,0 +1,270 @@
+"""Comparisons of methods, GENs, NORMs and AGGs: Figs 2, 5, 7, 8, 9, A.1, A.2, A.3 and Table 1.
+
+A :class:`Focus` says which slice of the table is looked at and what is compared in it; everything else is one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pandas as pd
+
+from imprint_sweep.analysis import comparison, filling, names, published
+from imprint_sweep.analysis.artefact import Artefact, Options
+from imprint_sweep.analysis.results import Results
+from imprint_sweep.analysis.selection import (
+    MAIN_SEEDS,
+    Axes,
+    basis,
+    matrix,
+    seeds_of,
+    select,
+    under_one_name,
+    universe,
+)
+
+Names = Callable[[pd.DataFrame], list[str]]
+"""From configurations (:data:`~imprint_sweep.analysis.results.SCHEME`) to the name of each."""
+
+MAIN: Axes = {"merge": [None], "remap": [None], "limit": [None], "n_shot": [None]}
+"""Whole tasks, all training samples."""
+
+MAX: Axes = {"agg": ["max"], "metric": ["inner_product"]}
+K = (1, 2, 3, 5, 10, 20)
+POST = ("none", "l2", "quantile")
+L2: Axes = {"norm_pre": ["l2"], "norm_post": ["l2"], "norm_inf": ["l2"]}
+NONE: Axes = {"norm_pre": ["none"], "norm_post": ["none"], "norm_inf": ["none"]}
+NORMS: tuple[Axes, ...] = (
+    {"norm_pre": ["none"], "norm_post": POST, "norm_inf": ["none", "l2"]},
+    {"norm_pre": ["l2"], "norm_post": POST, "norm_inf": ["l2"]},
+)
+"""The nine of section 5.1: proxies made from unit vectors are not asked with queries of any length."""
+
+MEAN: Axes = {"gen": ["mean"]}
+
+METHODS: dict[str, Axes] = {
+    "Oracle (least squares)": {"gen": ["least_squares"], **NONE, **MAX},
+    "Ours (the paper's)": {"gen": ["kmeans"], "k": [20], **L2, **MAX},
+    "Qi et al. 2018": {**MEAN, **L2, **MAX},
+    "Janson et al. 2022": {**MEAN, **NONE, "agg": ["mnn"], "metric": ["euclidean"], "m": [1]},
+    "Hosoda et al. 2024": {**MEAN, **NONE, "norm_post": ["quantile"], **MAX},
+}
+"""The five of Fig. 2, under the names of :func:`~imprint_sweep.analysis.selection.under_one_name`."""
+
+
+@dataclass(frozen=True)
+class Focus:
+    """One comparison of the paper.
+
+    Args:
+        name, title, section: of the artefact.
+        caption: what is compared, in sentences.
+        blocks: the slice, without :data:`MAIN`.
+        component: the value of each configuration that is compared.
+        head: what the values are.
+        request: what would compute the slice, as on the command line.
+        best: what a value's best configuration is called; None if a value has but one.
+        equal: use one name for what is equal by construction.
+        colour: what a value is coloured as, from the row of its configuration; None for all in ink.
+    """
+
+    name: str
+    title: str
+    section: str
+    caption: str
+    blocks: Sequence[Axes]
+    component: Names
+    head: str
+    request: str
+    best: Names | None = None
+    equal: bool = False
+    colour: Names | None = None
+
+
+def norms(frame: pd.DataFrame) -> list[str]:
+    """NORM as pre/post/inf."""
+    return [names.norm(*norm) for norm in zip(frame["norm_pre"], frame["norm_post"], frame["norm_inf"], strict=True)]
+
+
+def ks_and_norms(frame: pd.DataFrame) -> list[str]:
+    """k, where there is one, and NORM."""
+    return [norm if pd.isna(k) else f"k = {k}, {norm}" for k, norm in zip(frame["k"], norms(frame), strict=True)]
+
+
+def gens(frame: pd.DataFrame) -> list[str]:
+    """GEN without its k."""
+    return [names.gen(gen) for gen in frame["gen"]]
+
+
+def aggs(frame: pd.DataFrame) -> list[str]:
+    """AGG without its weighting."""
+    columns = (frame["agg"], frame["metric"], frame["m"])
+    return [names.agg(agg, metric, None if pd.isna(m) else m) for agg, metric, m in zip(*columns, strict=True)]
+
+
+def methods(frame: pd.DataFrame) -> list[str]:
+    """The method of Fig. 2 that each configuration is."""
+    found = pd.Series("", frame.index)
+    for method, axes in METHODS.items():
+        found[select(frame, axes).index] = method
+    return found.tolist()
+
+
+def _gens(name: str, title: str, ks: Sequence[int]) -> Focus:
+    many: Axes = {"gen": ["kmeans", "kmedoids", "cov_max", "random", "fps"], "k": ks}
+    return Focus(
+        name=name,
+        title=title,
+        section="gen",
+        caption=f"Each GEN with its best k of {', '.join(map(str, ks))} and its best NORM (pre/post/inf), under max. "
+        "k-means with k = 1 is the mean, and counts as k-means too.",
+        blocks=[{**gen, **norm, **MAX} for gen in (many, MEAN) for norm in NORMS],
+        component=gens,
+        head="GEN",
+        request="+experiment=agg_fixed",
+        best=ks_and_norms,
+        colour=lambda frame: [f"gen:{gen}" for gen in frame["gen"]],
+    )
+
+
+def _norms_of(name: str, title: str, caption: str, gen: Axes, request: str) -> Focus:
+    return Focus(
+        name=name,
+        title=title,
+        section="norm",
+        caption=caption,
+        blocks=[{**gen, **norm, **MAX} for norm in NORMS],
+        component=norms,
+        head="pre/post/inf",
+        request=f"+experiment=agg_fixed {request}",
+        equal=True,
+    )
+
+
+def _aggs(name: str, title: str, proxies: str, gen: Axes, request: str) -> Focus:
+    weighting = [None, "inverse_distance"]  # a single vote has none
+    mnn: Axes = {"agg": ["mnn"], "metric": ["euclidean"], "m": [1, 3, 5, 20, 50], "weighting": weighting}
+    return Focus(
+        name=name,
+        title=title,
+        section="agg",
+        caption=f"{proxies}, l2/l2/l2; votes of the m nearest are weighted by inverse Euclidean distance. With unit "
+        "lengths the nearest proxy is the one with the largest inner product, so max and 1-nn are the same.",
+        blocks=[{**gen, **L2, **agg} for agg in (MAX, mnn)],
+        component=aggs,
+        head="AGG",
+        request=f"+experiment=agg_focus {request} norm=l2",
+        equal=True,
+    )
+
+
+FOCI = (
+    Focus(
+        name="fig2",
+        title="Five methods (Fig. 2)",
+        section="headline",
+        caption="Three methods of the literature, the paper's, and an oracle that sees all classes at once.",
+        blocks=list(METHODS.values()),
+        component=methods,
+        head="method",
+        request="+experiment=fig2",
+        equal=True,
+    ),
+    _gens("fig5", "How proxies are made, up to 20 a class (Fig. 5)", K),
+    _gens("figA1", "How proxies are made, up to 5 a class (Fig. A.1)", [k for k in K if k <= 5]),
+    Focus(
+        name="fig7",
+        title="Normalisation of the proxies (Fig. 7)",
+        section="norm",
+        caption="One proxy a class, the mean, under max: each NORM of the proxies (post) with its best NORM of "
+        "training embeddings (pre) and queries (inf).",
+        blocks=[{**MEAN, **norm, **MAX} for norm in NORMS],
+        component=lambda frame: frame["norm_post"].astype(str).tolist(),
+        head="post",
+        request="+experiment=agg_fixed gen=mean",
+        best=norms,
+        equal=True,
+    ),
+    Focus(
+        name="table1",
+        title="Normalisation of embeddings and queries (Table 1)",
+        section="norm",
+        caption="One proxy a class, the mean, made unit length (post = l2), under max: NORM as pre/post/inf. The "
+        "length of a query decides nothing under max.",
+        blocks=[{**MEAN, **norm, "norm_post": ["l2"], **MAX} for norm in NORMS],
+        component=norms,
+        head="pre/post/inf",
+        request="+experiment=agg_fixed gen=mean",
+        equal=True,
+    ),
+    _norms_of(
+        "figA2",
+        "All normalisations, k-means with k = 1 (Fig. A.2)",
+        "NORM as pre/post/inf under max. The one centre of k-means with k = 1 is the mean.",
+        MEAN,
+        "gen=mean",
+    ),
+    _norms_of(
+        "figA3",
+        "All normalisations, k-means with k = 20 (Fig. A.3)",
+        "NORM as pre/post/inf under max.",
+        {"gen": ["kmeans"], "k": [20]},
+        "gen=kmeans k=20",
+    ),
+    _aggs(
+        "fig8",
+        "How all embeddings vote (Fig. 8)",
+        "Every training embedding is a proxy (gen = all)",
+        {"gen": ["all"]},
+        "gen=all",
+    ),
+    _aggs(
+        "fig9",
+        "How 20 proxies vote (Fig. 9)",
+        "k-means with k = 20",
+        {"gen": ["kmeans"], "k": [20]},
+        "gen=kmeans k=20",
+    ),
+)
+
+
+def artefact(focus: Focus, results: Results, options: Options) -> Artefact:
+    """One comparison, as far as the results go."""
+    frame = under_one_name(results.frame) if focus.equal else results.frame
+    blocks = [{**MAIN, **block} for block in focus.blocks]
+    seeds = seeds_of(select(frame, blocks), MAIN_SEEDS, options.seeds)
+    slice_ = matrix(frame, blocks, seeds)
+    about = universe(frame, blocks)
+    command = filling.command(focus.request, about if len(about) else frame)
+    head = (focus.name, focus.title, focus.section, focus.caption)
+    if not slice_.n_correct.size:
+        nothing = "No configuration of this comparison is in the results on whole tasks with all training samples"
+        of = "" if options.seeds is None else f" under seed {', '.join(map(str, options.seeds))}"
+        return Artefact(*head, basis="", missing=(f"{nothing}{of}.", *slice_.missing), command=command)
+
+    found = comparison.compare(slice_, focus.component(slice_.configurations), options)
+    numbers = published.comparison(focus.name)
+    absent = [name for name in numbers.accuracy if name not in found.names]
+    missing = [*slice_.missing, *([f"Not in the results: {', '.join(absent)}."] if absent else [])]
+    best = None if focus.best is None else focus.best(slice_.configurations)
+    table = comparison.results_table(found, focus.name, focus.title, focus.head, numbers, best)
+    table = replace(table, note=comparison.verdict(found, options))
+    pairs = comparison.pairs_table(found, f"{focus.name}-pairs", f"{focus.title}: pairs", numbers)
+    colours = None if focus.colour is None else focus.colour(slice_.configurations.iloc[found.kept])
+    diagram = comparison.diagram(found, focus.name, focus.title, colours)
+    return Artefact(
+        *head,
+        basis=basis(slice_, MAIN_SEEDS),
+        missing=tuple(missing),
+        command=command if absent or not slice_.complete else None,
+        tables=(table,) if pairs is None else (table, pairs),
+        figures=() if diagram is None else (diagram,),
+    )
+
+
+COMPARISONS: dict[str, Callable[[Results, Options], Artefact]] = {
+    focus.name: partial(artefact, focus) for focus in FOCI
+}
+"""Name -> what makes it."""

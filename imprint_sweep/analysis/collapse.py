@@ -1,0 +1,118 @@
+"""Neural collapse: NC1, how far samples scatter about their class mean against how far the means lie apart (Eq. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.errors import StageError
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+INDISTINCT = 1e-9
+"""Class means that lie no further apart than this, measured by their length, count as equal: samples are float32."""
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """NC1 of one task.
+
+    Args:
+        nc1: trace(Σ_W Σ_B⁺) / C, each class centred on its own mean.
+        nc1_published: the same as the paper's figures have it, with raw samples centred on μ_c - μ_G.
+        rank: of Σ_B, at most C - 1.
+        n_samples: samples of all classes together.
+    """
+
+    nc1: float
+    nc1_published: float
+    rank: int
+    n_samples: int
+
+
+def measure(classes: Sequence[Iterable[Vectors]]) -> Collapse:
+    """NC1 on L2-normalised embeddings, in float64 (section 3.2, Eq. 1; Papyan et al. 2020).
+
+    Σ_W is the mean over classes of the covariance within each, Σ_B the covariance of the class means around their mean,
+    both divided by counts. Classes weigh equally whatever their sizes; neither their order nor that of samples matters.
+
+    No d x d matrix is formed. With A the C x d centred class means, the eigenvectors u of the C x C Gram matrix A Aᵀ
+    (eigenvalues λ) give the axes √C Aᵀ u / λ, on which Σ_B is the identity: NC1 is the mean squared length of centred
+    samples on these axes, divided by C. Axes with λ ≤ C ε λ_max are left out (the cut of `numpy.linalg.matrix_rank`; ε
+    is float64's), and so is the smallest: A has rank C - 1 at most.
+
+    Published centring adds μ_G to every centred sample. Centred samples average to zero within each class, so that it
+    adds exactly μ_Gᵀ Σ_B⁺ μ_G / C.
+
+    Args:
+        classes: of each class its samples as blocks (n, d), finite, at least one sample; every class is read twice.
+            A zero vector stays zero.
+
+    Raises:
+        StageError: a single class, or class means that are all equal: there is nothing to compare the scatter with.
+    """
+    n_classes = len(classes)
+    if n_classes < 2:
+        raise StageError(f"NC1 compares classes: expected at least two labels, got {n_classes}")
+    summed = [_sum(blocks) for blocks in classes]
+    means = np.stack([total / n for total, n in summed])
+    center = means.mean(axis=0)
+    axes = _axes(means - center, scale=float(np.linalg.norm(means, axis=1).max()))
+    scatter = [_scatter(blocks, mean, axes) / n for blocks, mean, (_, n) in zip(classes, means, summed, strict=True)]
+    nc1 = float(np.mean(scatter)) / n_classes
+    shift = center @ axes
+    return Collapse(nc1, nc1 + float(shift @ shift) / n_classes, axes.shape[1], sum(n for _, n in summed))
+
+
+def _axes(centered: Floats, scale: float) -> Floats:
+    """The (d, rank) axes on which the covariance of the class means is the identity.
+
+    Args:
+        centered: (C, d) class means around their mean.
+        scale: the length of the longest class mean.
+    """
+    n_classes = len(centered)
+    eigenvalues, vectors = np.linalg.eigh(centered @ centered.T)
+    largest = eigenvalues[-1]
+    if largest <= (INDISTINCT * scale) ** 2:
+        raise StageError(
+            f"NC1 is undefined: the means of all {n_classes} labels are equal, nothing lies between the classes"
+        )
+    kept = eigenvalues > n_classes * np.finfo(np.float64).eps * largest
+    kept[0] = False
+    axes: Floats = np.sqrt(n_classes) * (centered.T @ (vectors[:, kept] / eigenvalues[kept]))
+    return axes
+
+
+def _sum(blocks: Iterable[Vectors]) -> tuple[Floats, int]:
+    """The sum of a class's normalised samples (d,), and how many they are."""
+    total, n = np.zeros(()), 0
+    for block in _unit(blocks):
+        total = total + block.sum(axis=0)
+        n += len(block)
+    return total, n
+
+
+def _scatter(blocks: Iterable[Vectors], mean: Floats, axes: Floats) -> float:
+    """The squared lengths of a class's centred samples on the axes, summed."""
+    total = 0.0
+    for block in _unit(blocks):
+        # Centred before they are projected: of a collapsed class little but the mean would be left afterwards.
+        block -= mean
+        projected = block @ axes
+        total += float(np.vdot(projected, projected))
+    return total
+
+
+def _unit(blocks: Iterable[Vectors]) -> Iterator[Floats]:
+    """Float64 copies with rows of length one; zero rows stay zero."""
+    for block in blocks:
+        unit = block.astype(np.float64)
+        lengths = np.linalg.norm(unit, axis=1, keepdims=True)
+        lengths[lengths == 0] = 1
+        unit /= lengths
+        yield unit

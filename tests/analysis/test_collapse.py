@@ -1,0 +1,152 @@
+"""NC1: worked by hand, against the definition with a d x d pseudo-inverse, and by its symmetries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import ortho_group
+
+from imprint_sweep.analysis.collapse import measure
+from imprint_sweep.errors import StageError
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+def samples(sizes: Sequence[int], d: int, seed: int = 0) -> list[Vectors]:
+    """Classes around centres of their own, off the origin as a network's last features are."""
+    rng = np.random.default_rng([seed, d, len(sizes)])
+    centers = rng.normal(0.5, 1, (len(sizes), d))
+    return [(center + rng.normal(0, 0.7, (n, d))).astype(np.float32) for center, n in zip(centers, sizes, strict=True)]
+
+
+def nc1(classes: Sequence[Vectors]) -> float:
+    return measure([[x] for x in classes]).nc1
+
+
+def by_definition(classes: Sequence[Vectors], *, published: bool = False) -> float:
+    """Eq. 1 word for word: covariances as d x d matrices, NumPy's pseudo-inverse."""
+    unit = [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300) for x in map(np.float64, classes)]
+    means = np.stack([x.mean(axis=0) for x in unit])
+    center = means.mean(axis=0)
+    around = [mean - center if published else mean for mean in means]
+    within: Floats = np.mean([(x - c).T @ (x - c) / len(x) for x, c in zip(unit, around, strict=True)], axis=0)
+    between = (means - center).T @ (means - center) / len(means)
+    return float(np.trace(within @ np.linalg.pinv(between, rcond=1e-10, hermitian=True))) / len(means)
+
+
+shapes = st.tuples(st.lists(st.integers(1, 12), min_size=2, max_size=7), st.integers(2, 9), st.integers(0, 1000))
+
+
+def test_two_classes_worked_by_hand() -> None:
+    # Two samples each, an angle a to either side of an axis. The means are cos(a) e1 and cos(a) e2. Along e1 - e2, the
+    # one direction between them, the classes scatter by sin²(a) / 2 and the means by cos²(a) / 2; C = 2.
+    a = 0.3
+    first = np.array([[math.cos(a), math.sin(a)], [math.cos(a), -math.sin(a)]], np.float32)
+    found = measure([[first], [first[:, ::-1]]])
+    assert found.nc1 == pytest.approx(math.tan(a) ** 2 / 2, rel=1e-6)
+    # Their mean is orthogonal to that direction, so that the published centring agrees.
+    assert found.nc1_published == pytest.approx(found.nc1, rel=1e-12)
+    assert (found.rank, found.n_samples) == (1, 4)
+
+
+@given(shapes)
+def test_agrees_with_the_definition(shape: tuple[list[int], int, int]) -> None:
+    # Also with more classes than features, where not C - 1 but d directions lie between the means.
+    classes = samples(*shape)
+    found = measure([[x] for x in classes])
+    assert found.nc1 == pytest.approx(by_definition(classes), rel=1e-6, abs=1e-12)
+    assert found.rank == min(len(classes) - 1, classes[0].shape[1])
+
+
+@given(shapes)
+def test_published_centring_adds_exactly_one_term(shape: tuple[list[int], int, int]) -> None:
+    # Against raw samples centred on μ_c - μ_G, as the published figures have them.
+    classes = samples(*shape)
+    assert measure([[x] for x in classes]).nc1_published == pytest.approx(
+        by_definition(classes, published=True), rel=1e-6
+    )
+
+
+def test_the_two_centrings_differ_where_the_means_are_off_centre() -> None:
+    found = measure([[x] for x in samples([20, 30, 10], 8)])
+    assert found.nc1_published > 1.01 * found.nc1
+
+
+@given(shapes)
+def test_order_of_classes_and_of_samples_does_not_matter(shape: tuple[list[int], int, int]) -> None:
+    classes = samples(*shape)
+    rng = np.random.default_rng(shape[2])
+    shuffled = [classes[c][rng.permutation(len(classes[c]))] for c in rng.permutation(len(classes))]
+    assert nc1(shuffled) == pytest.approx(nc1(classes), rel=1e-9, abs=1e-13)
+
+
+def test_classes_weigh_equally_whatever_their_sizes() -> None:
+    classes = samples([12, 5, 9], 6)
+    assert nc1([np.repeat(classes[0], 40, axis=0), *classes[1:]]) == pytest.approx(nc1(classes), rel=1e-9)
+
+
+def test_lengths_of_samples_do_not_matter() -> None:
+    classes = samples([12, 5, 9], 6)
+    rng = np.random.default_rng(0)
+    # Powers of two: scaled samples are still float32.
+    scaled = [x * np.exp2(rng.integers(-60, 60, (len(x), 1))).astype(np.float32) for x in classes]
+    assert nc1(scaled) == pytest.approx(nc1(classes), rel=1e-9)
+
+
+def test_rotations_do_not_matter() -> None:
+    classes = samples([12, 5, 9], 6)
+    rotation = ortho_group(6, seed=0).rvs()
+    assert nc1([(x @ rotation).astype(np.float32) for x in classes]) == pytest.approx(nc1(classes), rel=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [2, 7, 50])
+def test_how_samples_are_blocked_does_not_matter(blocks: int) -> None:
+    classes = samples([50, 61, 80], 6)
+    blocked = measure([[b for b in np.array_split(x, blocks) if len(b)] for x in classes])
+    assert blocked.nc1 == pytest.approx(nc1(classes), rel=1e-9)
+    assert blocked.n_samples == 191
+
+
+def test_more_scatter_means_less_collapse() -> None:
+    rng = np.random.default_rng(0)
+    centers, noise = np.eye(4, 16), rng.normal(size=(4, 30, 16))
+    values = [
+        nc1([(center + s * x).astype(np.float32) for center, x in zip(centers, noise, strict=True)])
+        for s in (0, 1e-4, 0.01, 0.1, 0.3)
+    ]
+    assert values == sorted(values)
+    assert values[0] < 1e-12
+    # No digit is lost where classes have all but collapsed: scatter grows with the square of the noise.
+    assert values[2] / values[1] == pytest.approx(1e4, rel=0.01)
+
+
+def test_zero_vectors_stay_zero() -> None:
+    classes = samples([12, 5, 9], 6)
+    classes[0][:3] = 0
+    assert nc1(classes) == pytest.approx(by_definition(classes), rel=1e-6)
+
+
+def test_two_equal_means_of_three_leave_one_direction() -> None:
+    first, second = samples([20, 15], 6)
+    found = measure([[first], [second], [second[::-1].copy()]])
+    assert found.rank == 1
+    assert found.nc1 == pytest.approx(by_definition([first, second, second]), rel=1e-6)
+
+
+@pytest.mark.parametrize("first", [samples([20], 6)[0], np.zeros((3, 6), np.float32)])
+def test_classes_with_equal_means_have_no_nc1(first: Vectors) -> None:
+    # The pseudo-inverse of a matrix of zeros is zero, and NC1 would read as perfect collapse.
+    with pytest.raises(StageError, match="the means of all 3 labels are equal"):
+        nc1([first, first[::-1].copy(), np.concatenate([first, first])])
+
+
+def test_a_single_class_has_no_nc1() -> None:
+    with pytest.raises(StageError, match="expected at least two labels, got 1"):
+        nc1(samples([20], 6))

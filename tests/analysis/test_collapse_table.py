@@ -1,0 +1,161 @@
+"""NC1 is of the embeddings that the results are from: computed once, found again, computed anew when they change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imprint_sweep.analysis import collapse_table
+from imprint_sweep.analysis.collapse import measure
+from imprint_sweep.analysis.results import Results
+from imprint_sweep.cell import Task
+from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.errors import StoreError
+from imprint_sweep.features import Features
+from tests import data
+from tests.analysis import table
+
+CLEAN = data.clean()
+LEFT, RIGHT = data.joined()
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EmbeddingCache:
+    cache = EmbeddingCache(tmp_path / "embeddings")
+    data.write(cache, CLEAN, LEFT, RIGHT)
+    return cache
+
+
+def results_of(cache: EmbeddingCache, *tasks: Task) -> Results:
+    """Results of tasks from their present embeddings; one row each, the analysis reads no more of them."""
+    for task in tasks:
+        fingerprint = Features(cache, data.MODEL, task.limit).recorded(task)
+        results = table.write(cache.root.parent, [(data.cell(task, gen="mean"), 1)], fingerprint)
+    return results
+
+
+def by_task(results: Results) -> dict[str, float]:
+    frame = collapse_table.read(results)
+    return dict(zip(frame["task"], frame["nc1"], strict=True))
+
+
+def computed_by(results: Results) -> list[str]:
+    """The lines that an update tells."""
+    lines: list[str] = []
+    assert collapse_table.update(results, lines.append) == ()
+    return lines
+
+
+def test_labels_read_the_training_samples_of_their_parts(cache: EmbeddingCache) -> None:
+    one, two = data.task(CLEAN), data.task(LEFT, RIGHT)
+    results = results_of(cache, one, two)
+    assert collapse_table.update(results) == ()
+    clean = [CLEAN.train.features[CLEAN.train.labels == c] for c in CLEAN.classes]
+    united = [
+        np.concatenate([parts.train.features[parts.train.labels == c] for parts in (LEFT, RIGHT)]) for c in LEFT.classes
+    ]
+    expected = {one.name: measure([[x] for x in clean]), two.name: measure([[x] for x in united])}
+    assert by_task(results) == pytest.approx({name: found.nc1 for name, found in expected.items()})
+    published = collapse_table.read(results)["nc1_published"].tolist()
+    assert published == pytest.approx([found.nc1_published for found in expected.values()])
+
+
+def test_imagenet_is_measured_on_the_split_that_its_validation_images_are(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path / "embeddings")
+    imagenet = replace(CLEAN, name="imagenet")
+    data.write(cache, imagenet)
+    results = results_of(cache, data.task(imagenet))
+    collapse_table.update(results)
+    samples = [imagenet.test.features[imagenet.test.labels == c] for c in imagenet.classes]
+    assert by_task(results) == pytest.approx({"imagenet": measure([[x] for x in samples]).nc1})
+
+
+def test_what_is_known_is_not_computed_again(cache: EmbeddingCache) -> None:
+    results = results_of(cache, data.task(CLEAN), data.task(LEFT))
+    assert [line.split(":")[0] for line in computed_by(results)] == ["toy on clean, all", "toy on left, all"]
+    assert computed_by(results) == []
+    # Another task beside them is computed alone.
+    assert len(computed_by(results_of(cache, data.task(RIGHT)))) == 1
+
+
+def test_every_remap_has_a_row_of_its_own(cache: EmbeddingCache) -> None:
+    tasks = [replace(data.task(LEFT, merge=2), remap=remap) for remap in (0, 1)]
+    results = results_of(cache, *tasks, data.task(LEFT))
+    assert len(computed_by(results)) == 3
+    frame = collapse_table.read(results)
+    assert [remap if remap >= 0 else None for remap in frame["remap"].fillna(-1)] == [0, 1, None]
+
+
+def test_replaced_embeddings_are_measured_anew_once_there_are_results_of_them(cache: EmbeddingCache) -> None:
+    task = data.task(CLEAN)
+    results = results_of(cache, task)
+    collapse_table.update(results)
+    before = by_task(results)
+    data.write(cache, data.blobs("clean", train_sizes={7: 30, -5: 25, 1000: 33}, seed=9))
+    # The results are still of the embeddings that NC1 is of.
+    assert collapse_table.update(results) == ()
+    assert by_task(results) == before
+    later = results_of(cache, task)
+    assert np.isnan(by_task(later)["clean"])
+    assert len(computed_by(later)) == 1
+    assert by_task(later) != before
+
+
+def test_results_of_embeddings_that_are_gone_are_named(cache: EmbeddingCache) -> None:
+    task = data.task(CLEAN)
+    results = table.write(cache.root.parent, [(data.cell(task, gen="mean"), 1)], "0" * 20)
+    (problem,) = collapse_table.update(results)
+    assert "the embeddings of toy on clean, all were replaced after its results were computed" in problem
+    assert np.isnan(by_task(results)["clean"])
+
+
+def test_missing_embeddings_are_named_with_the_command_and_the_others_go_on(cache: EmbeddingCache) -> None:
+    results = results_of(cache, data.task(CLEAN), data.task(CLEAN, classes=(7, 1000)), data.task(LEFT))
+    for path in cache.root.rglob("clean-*"):
+        path.unlink()
+    (problem,) = collapse_table.update(results)
+    assert "there are no embeddings of toy (none) on clean train; make them with: " in problem
+    assert "task=clean" in problem
+    assert by_task(results)["left"] > 0
+
+
+def test_a_single_label_has_no_nc1_and_the_others_go_on(cache: EmbeddingCache) -> None:
+    results = results_of(cache, data.task(CLEAN, classes=(7,)), data.task(LEFT))
+    (problem,) = collapse_table.update(results)
+    assert "toy on clean, [7]: NC1 compares classes" in problem
+    assert by_task(results)["left"] > 0
+
+
+def test_a_task_whose_labels_were_defined_anew_is_measured_anew(cache: EmbeddingCache) -> None:
+    first = data.task(CLEAN)
+    results = results_of(cache, first)
+    collapse_table.update(results)
+    before = by_task(results)
+    results = results_of(cache, replace(first, labels=first.labels[:2]))
+    assert len(computed_by(results)) == 1
+    assert by_task(results) != before
+    assert computed_by(results) == []
+
+
+def test_without_a_table_there_are_no_values(cache: EmbeddingCache) -> None:
+    assert np.isnan(by_task(results_of(cache, data.task(CLEAN)))["clean"])
+
+
+def test_a_damaged_table_is_a_sentence(cache: EmbeddingCache) -> None:
+    results = results_of(cache, data.task(CLEAN))
+    path = collapse_table.path(results.outputs)
+    path.parent.mkdir()
+    path.write_bytes(b"PAR1 no")
+    for read in (collapse_table.read, collapse_table.update):
+        with pytest.raises(StoreError, match=r"nc1.parquet cannot be read \(.*\); delete it"):
+            read(results)
+
+
+def test_a_table_that_cannot_be_written_is_a_sentence(cache: EmbeddingCache) -> None:
+    results = results_of(cache, data.task(CLEAN))
+    (results.outputs / "collapse").write_text("a file in the way")
+    with pytest.raises(StoreError, match=r"nc1.parquet cannot be (read|written)"):
+        collapse_table.update(results)
