@@ -15,7 +15,7 @@ from tqdm import tqdm
 from imprint_sweep.analysis import rendering
 from imprint_sweep.analysis.artefact import Artefact, Options
 from imprint_sweep.analysis.artefacts import ARTEFACTS, make
-from imprint_sweep.analysis.report import artefact_folder, build, short, write
+from imprint_sweep.analysis.report import artefact_folder, build, write
 from imprint_sweep.analysis.results import Results, load
 from imprint_sweep.analysis.subset import subset
 from imprint_sweep.app import user_errors
@@ -79,7 +79,7 @@ def _some(names: Sequence[str], results: Results, options: Options) -> None:
 
 def markdown(artefact: Artefact) -> Iterator[str]:
     """An artefact for the terminal, in blocks: what a page says of it, without its figures."""
-    yield f"## {short(artefact.name)}: {artefact.title}"
+    yield f"## {artefact.title}"
     yield from filter(None, (artefact.caption, artefact.basis))
     for table in artefact.tables:
         yield rendering.markdown(table).strip()

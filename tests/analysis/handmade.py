@@ -36,7 +36,7 @@ def complete() -> Artefact:
     )
     return Artefact(
         name="fig2",
-        title="Five methods on the same embeddings",
+        title="Five methods on the same embeddings (Fig. 2)",
         section="headline",
         caption="Median accuracy over seeds for each instance, then ranks within the instance.",
         basis="48 instances, 5 configurations, 3 seeds.",
@@ -59,7 +59,7 @@ def partial() -> Artefact:
     columns = (Column("name", "name"), *(Column(f"c{i}", f"column {i}", "number") for i in range(30)))
     return Artefact(
         name="fig6",
-        title="Accuracy over the number of proxies",
+        title="Accuracy over the number of proxies (Fig. 6)",
         section="gen",
         caption=f"A caption with {HOSTILE}.",
         basis="1 model, 1 dataset.",
@@ -77,7 +77,7 @@ def empty() -> Artefact:
     """Nothing but what it needs."""
     return Artefact(
         name="fig11a",
-        title="Neural collapse over the number of modes",
+        title="Neural collapse over the number of modes (Fig. 11a)",
         section="collapse",
         caption="NC1 over d.",
         basis="",

@@ -58,8 +58,8 @@ def test_only_writes_and_prints_what_was_asked_for(outputs: Path, capsys: pytest
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert [line for line in lines if line.startswith("## ")] == [
-        "## Fig. 11a: Neural collapse over the number of modes",
-        "## Fig. 2: Five methods on the same embeddings",
+        "## Neural collapse over the number of modes (Fig. 11a)",
+        "## Five methods on the same embeddings (Fig. 2)",
     ]
     assert "- There is no result on ImageNet." in lines
     assert any(line.startswith("| Oracle") and "**94.54**" in line for line in lines)
