@@ -62,7 +62,7 @@ def configurations(frame: pd.DataFrame) -> list[str]:
         frame: columns :data:`~imprint_sweep.analysis.results.SCHEME`.
 
     Returns:
-        One name a row, for example ``"k-means, k = 20; l2/l2/l2; max"``.
+        One name a row, for example ``"k-means, k = 20 · l2/l2/l2 · max"``.
     """
     shown = []
     for row in _records(frame):
@@ -71,7 +71,7 @@ def configurations(frame: pd.DataFrame) -> list[str]:
             norm(row["norm_pre"], row["norm_post"], row["norm_inf"]),
             agg(row["agg"], row["metric"], row["m"], row["weighting"]),
         ]
-        shown.append("; ".join(parts if row["n_shot"] is None else [*parts, f"n = {row['n_shot']}"]))
+        shown.append(" · ".join(parts if row["n_shot"] is None else [*parts, f"n = {row['n_shot']}"]))
     return shown
 
 

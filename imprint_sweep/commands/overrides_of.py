@@ -75,7 +75,7 @@ def overrides_of(cell: Cell, outputs: Path | None = None) -> list[str]:
         StoreError: no option of this configuration leads to the cell: a model or task of the user's own.
     """
     place = [] if outputs in (None, default_outputs()) else [f"paths.outputs={spelled(str(outputs))}"]
-    fixed = [*_scheme(cell.scheme), *([] if cell.task.limit is None else [f"limit={cell.task.limit}"]), *place]
+    fixed = [*scheme_overrides(cell.scheme), *([] if cell.task.limit is None else [f"limit={cell.task.limit}"]), *place]
     problem: Exception | None = None
     for task in (_task(cell), [*_task(cell), *_listed(cell.task)]):
         overrides = [*_model(cell), *task, *fixed]
@@ -136,7 +136,8 @@ def _listed(task: Task) -> list[str]:
     ]
 
 
-def _scheme(scheme: Scheme) -> list[str]:
+def scheme_overrides(scheme: Scheme) -> list[str]:
+    """The overrides of all axes but the model and the task."""
     words = [f"gen={scheme.gen}"]
     words += [] if scheme.k is None else [f"k={scheme.k}"]
     words += [f"norm.pre={scheme.norm_pre}", f"norm.post={scheme.norm_post}", f"norm.inf={scheme.norm_inf}"]

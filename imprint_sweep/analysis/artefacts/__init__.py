@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from imprint_sweep.analysis.artefact import Artefact, Options
 from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
+from imprint_sweep.analysis.artefacts.times import table_a2
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.errors import UnknownOptionError
 
@@ -33,6 +34,7 @@ ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
     "figA3": COMPARISONS["figA3"],
     "fig8": COMPARISONS["fig8"],
     "fig9": COMPARISONS["fig9"],
+    "tableA2": table_a2,
 }
 """Name -> what makes it, in reading order."""
 

@@ -1,0 +1,6 @@
+"""See imprint_sweep/commands/best.py."""
+
+from imprint_sweep.commands.best import main
+
+if __name__ == "__main__":
+    main()
