@@ -76,10 +76,11 @@ class Head:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as the template writes it."""
+    """A table as the template writes it; `head` is what stands above it, empty where a heading says the same."""
 
     name: str
     title: str
+    head: str
     note: str
     columns: Sequence[Head]
     rows: Sequence[Sequence[Cell]]
@@ -194,7 +195,7 @@ def entry(artefact: Artefact, files: Sequence[Path], root: Path) -> Entry:
         missing=artefact.missing,
         command=artefact.command,
         pictures=[picture(figure, svgs[figure.name]) for figure in artefact.figures],
-        tables=[grid(table) for table in artefact.tables],
+        tables=[replace(grid(table), head=_below(artefact.title, table.title)) for table in artefact.tables],
         files=links(files, root),
     )
 
@@ -257,12 +258,28 @@ def grid(table: Table) -> Grid:
         for r, row in enumerate(rendering.texts(table))
     ]
     return Grid(
-        table.name, table.title, table.note, [_head(c) for c in table.columns], rows, len(rows) >= SORTABLE_ROWS
+        table.name,
+        table.title,
+        table.title,
+        table.note,
+        [_head(c) for c in table.columns],
+        rows,
+        len(rows) >= SORTABLE_ROWS,
     )
 
 
 def _head(column: Column) -> Head:
     return Head(column.title, rendering.is_number(column), column.best == "highest")
+
+
+def _below(heading: str, title: str) -> str:
+    """What of a title is not said by the heading above it.
+
+    >>> _below("GENs (Fig. 5)", "GENs (Fig. 5): pairs"), _below("GENs (Fig. 5)", "GENs (Fig. 5)")
+    ('Pairs', '')
+    """
+    rest = title.removeprefix(heading).removeprefix(": ")
+    return rest[:1].upper() + rest[1:]
 
 
 def _cell(value: Any, text: str, column: Column, best: bool) -> Cell:
@@ -319,7 +336,7 @@ def _listing(listing: Listing, files: Sequence[Link]) -> dict[str, Any]:
         "about": about,
         "constant": [(title, rendering.text_of(value, "text")) for title, value in listing.constant],
         "rows": len(shown),
-        "table": replace(table, columns=[_head(column) for column in listing.columns], sortable=True),
+        "table": replace(table, head="", columns=[_head(column) for column in listing.columns], sortable=True),
         "data": data(shown, listing.columns),
         "files": files,
     }
