@@ -182,11 +182,11 @@ def test_dark_is_the_systems_choice_until_the_reader_chooses(page: Browser, repo
     page.emulate(width=1400, dark=True)
     dark = paper()
     assert (light, dark) == ("rgb(255, 255, 255)", "rgb(20, 23, 26)")
-    assert page.run("getComputedStyle(document.querySelector('figure img')).filter") != "none"
+    assert page.run("getComputedStyle(document.querySelector('figure .drawing')).filter") != "none"
     toggle = page.find(".theme")
     toggle.click()
     assert paper() == light
-    assert page.run("getComputedStyle(document.querySelector('figure img')).filter") == "none"
+    assert page.run("getComputedStyle(document.querySelector('figure .drawing')).filter") == "none"
     toggle.click()
     assert paper() == dark
 
@@ -224,7 +224,7 @@ def test_texts_stand_out_from_what_is_behind_them(page: Browser, dark: bool) -> 
 def test_the_printed_page_is_light_and_whole(page: Browser, report: Path) -> None:
     page.emulate(width=700, dark=True, media="print")
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.run("getComputedStyle(document.querySelector('figure img')).filter") == "none"
+    assert page.run("getComputedStyle(document.querySelector('figure .drawing')).filter") == "none"
     for hidden in ("aside", ".filters", ".copy", ".more"):
         assert not page.find(hidden).is_displayed()
     assert page.run("getComputedStyle(document.querySelector('#fig6 .scroll')).overflowX") == "visible"

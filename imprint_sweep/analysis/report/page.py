@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,13 +25,18 @@ State = Literal["complete", "partial", "empty"]
 STATIC_ROWS = 25
 """Rows of the results that are in the page without its script."""
 
+PIXELS_PER_POINT = 1.7
+"""A figure is made for paper; a screen is read from farther away."""
+
 SORTABLE_ROWS = 3
+FOLDED_ROWS = 10
+"""A second table of an artefact, such as that of all pairs, has to be opened where it is longer."""
+
 LONG = 48
 """Texts longer than so many characters break into lines."""
 
 _HERE = Path(__file__).parent
-_VIEW_BOX = re.compile(r'<svg[^>]*\bviewBox="0 0 ([\d.]+) ([\d.]+)"')
-_PIXELS_PER_POINT = 4 / 3
+_VIEW_BOX = re.compile(r'<svg[^>]*\bviewBox="0 0 ([\d.]+) [\d.]+"')
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,12 @@ class Link:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it: the SVG as a data address, in CSS pixels, and what it shows in words."""
+    """A figure as the page shows it: an SVG to be inlined, its width in CSS pixels, and what it shows in words."""
 
     title: str
-    source: str
+    svg: Markup
     alt: str
     width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Grid:
     columns: Sequence[Head]
     rows: Sequence[Sequence[Cell]]
     sortable: bool
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ def entry(artefact: Artefact, files: Sequence[Path], root: Path) -> Entry:
         missing=artefact.missing,
         command=artefact.command,
         pictures=[picture(figure, svgs[figure.name]) for figure in artefact.figures],
-        tables=[replace(grid(table), head=_below(artefact.title, table.title)) for table in artefact.tables],
+        tables=[_under(artefact.title, grid(table), first=i == 0) for i, table in enumerate(artefact.tables)],
         files=links(files, root),
     )
 
@@ -219,15 +223,10 @@ def short(name: str) -> str:
 
 
 def picture(figure: Figure, svg: str) -> Picture:
-    """A figure for the page.
-
-    Embedded as an image and not inline: matplotlib's ids and style rules would collide with those of the other figures.
-    """
+    """A figure for the page. Its texts are texts of the page, which can be found and copied."""
     found = _VIEW_BOX.search(svg)
     assert found, f"the SVG of {figure.name} has no size"
-    width, height = (round(float(size) * _PIXELS_PER_POINT) for size in found.groups())
-    source = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
-    return Picture(figure.title, source, described(figure), width, height)
+    return Picture(figure.title, Markup(svg), described(figure), round(float(found[1]) * PIXELS_PER_POINT))
 
 
 def described(figure: Figure) -> str:
@@ -270,6 +269,12 @@ def grid(table: Table) -> Grid:
 
 def _head(column: Column) -> Head:
     return Head(column.title, rendering.is_number(column), column.best == "highest")
+
+
+def _under(heading: str, table: Grid, *, first: bool) -> Grid:
+    """A table as it stands below a heading: without what that says already; folded if it is long and not the first."""
+    head = _below(heading, table.title)
+    return replace(table, head=head, folded=bool(head) and not first and len(table.rows) > FOLDED_ROWS)
 
 
 def _below(heading: str, title: str) -> str:
