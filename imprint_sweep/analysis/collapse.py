@@ -1,12 +1,14 @@
-"""Neural collapse: NC1, how far samples scatter about their class mean against how far the means lie apart (Eq. 1)."""
+"""Neural collapse: NC1, how far samples scatter about their class means against how far the means lie apart (Eq. 1)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from imprint_sweep.errors import StageError
 
@@ -116,3 +118,59 @@ def _unit(blocks: Iterable[Vectors]) -> Iterator[Floats]:
         lengths[lengths == 0] = 1
         unit /= lengths
         yield unit
+
+
+ENOUGH = 3
+"""Points that a correlation takes at least: through two there is always a line."""
+
+FEW = 8
+"""With more points the p-value of a rank correlation is approximate; up to here all orders are counted."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How a gain goes with NC1 (Fig. 12).
+
+    Args:
+        spearman: Spearman's rank correlation.
+        p: its two-sided p-value: by Student's t as published, exact for up to :data:`FEW` points.
+        slope, intercept: of the least-squares line of the gain over log10 NC1.
+        r2: the share of the gain's variance that the line explains.
+    """
+
+    spearman: float
+    p: float
+    slope: float
+    intercept: float
+    r2: float
+
+
+def relation(nc1: Floats, gain: Floats) -> Relation | None:
+    """Rank correlation of a gain with NC1, and least squares on log10 NC1.
+
+    Args:
+        nc1: (n,) positive.
+        gain: (n,).
+
+    Returns:
+        None for fewer than :data:`ENOUGH` points, and if all have the same NC1 or the same gain.
+    """
+    if len(nc1) < ENOUGH or np.ptp(nc1) == 0 or np.ptp(gain) == 0:
+        return None
+    found = stats.spearmanr(nc1, gain)
+    p = _exact_p(nc1, gain) if len(nc1) <= FEW else found.pvalue
+    line = stats.linregress(np.log10(nc1), gain)
+    return Relation(float(found.statistic), float(p), float(line.slope), float(line.intercept), float(line.rvalue) ** 2)
+
+
+def _exact_p(x: Floats, y: Floats) -> float:
+    """The two-sided p-value of Spearman's correlation over all pairings."""
+    of_y = stats.rankdata(y)
+
+    def products(of_x: Floats, axis: int = -1) -> Floats:
+        """Goes up with the correlation, as both sets of ranks are given."""
+        return np.asarray(of_x @ of_y)
+
+    ranks, orders = (stats.rankdata(x),), math.factorial(FEW)
+    found = stats.permutation_test(ranks, products, permutation_type="pairings", n_resamples=orders, vectorized=True)
+    return float(found.pvalue)

@@ -96,6 +96,27 @@ def instances(frame: pd.DataFrame) -> list[str]:
     return shown
 
 
+def models(frame: pd.DataFrame) -> list[str]:
+    """The model of each row: its name, with weights or image size where the table has several of that name.
+
+    Args:
+        frame: columns :data:`~imprint_sweep.analysis.results.MODEL`; all rows that are to be told apart.
+
+    >>> rows = [("lite0", "w", 112), ("lite0", "w", 224), ("vit", "w", None)]
+    >>> models(pd.DataFrame(rows, columns=["model", "weights", "image_size"]))
+    ['lite0 at 112 px', 'lite0 at 224 px', 'vit']
+    """
+    rows = _records(frame[list(MODEL)])
+    shown = []
+    for row in rows:
+        namesakes = [other for other in rows if other["model"] == row["model"]]
+        weights = f" ({row['weights']})" if any(other["weights"] != row["weights"] for other in namesakes) else ""
+        size = "its own size" if row["image_size"] is None else f"{row['image_size']:.0f} px"
+        several = any(other["image_size"] != row["image_size"] for other in namesakes)
+        shown.append(row["model"] + weights + (f" at {size}" if several else ""))
+    return shown
+
+
 def some(names: Sequence[str], most: int = 5) -> str:
     """A list of names for a sentence, cut off where it gets long.
 

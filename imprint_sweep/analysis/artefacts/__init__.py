@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from imprint_sweep.analysis.artefact import Artefact, Options
+from imprint_sweep.analysis.artefacts.collapse import COLLAPSE
 from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
+from imprint_sweep.analysis.artefacts.curves import CURVES
 from imprint_sweep.analysis.artefacts.times import table_a2
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.errors import UnknownOptionError
@@ -28,12 +30,21 @@ ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
     "fig2": COMPARISONS["fig2"],
     "fig5": COMPARISONS["fig5"],
     "figA1": COMPARISONS["figA1"],
+    "fig6": CURVES["fig6"],
     "fig7": COMPARISONS["fig7"],
     "table1": COMPARISONS["table1"],
     "figA2": COMPARISONS["figA2"],
     "figA3": COMPARISONS["figA3"],
     "fig8": COMPARISONS["fig8"],
     "fig9": COMPARISONS["fig9"],
+    "fig10": CURVES["fig10"],
+    "figA4": CURVES["figA4"],
+    "fig11a": COLLAPSE["fig11a"],
+    "fig11b": CURVES["fig11b"],
+    "fig12": COLLAPSE["fig12"],
+    "figA6a": CURVES["figA6a"],
+    "figA6b": CURVES["figA6b"],
+    "figA7": CURVES["figA7"],
     "tableA2": table_a2,
 }
 """Name -> what makes it, in reading order."""

@@ -1,0 +1,195 @@
+"""What an artefact of curves is, and the sentences on what it stands and what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from imprint_sweep.analysis import filling, names
+from imprint_sweep.analysis.artefact import Artefact, Figure, Table
+from imprint_sweep.analysis.curves import FM, Points, gaps, lacking
+from imprint_sweep.analysis.selection import MAIN_SEEDS, Axes, select
+
+WHOLE: Axes = {"classes": ["all"], "limit": [None]}
+"""All classes of a dataset, merged or not, and all of their samples."""
+
+UNMERGED: Axes = {**WHOLE, "merge": [None]}
+
+PANEL = (FM, "task")
+"""A model and a dataset."""
+
+TASK = (*PANEL, "merge")
+"""A model, and a dataset or d of its classes in a label."""
+
+MOST_MERGED = 10
+"""The largest d of "d in 1" in the paper."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What an artefact is, whatever the results.
+
+    Args:
+        name, title, section, caption: of the artefact.
+        needs: what it is made from, for the sentence that there is none of it.
+        seeds: the paper's.
+    """
+
+    name: str
+    title: str
+    section: str
+    caption: str
+    needs: str
+    seeds: tuple[int, ...] = MAIN_SEEDS
+
+    def artefact(
+        self,
+        basis: str,
+        missing: Sequence[str],
+        commands: Sequence[str],
+        tables: Sequence[Table],
+        figures: Sequence[Figure],
+    ) -> Artefact:
+        """The artefact.
+
+        Args:
+            basis, missing, tables, figures: its own.
+            commands: what computes what is missing, one after the other.
+        """
+        command = " && ".join(commands) or None
+        return Artefact(
+            self.name,
+            self.title,
+            self.section,
+            self.caption,
+            basis,
+            tuple(missing),
+            command,
+            tuple(tables),
+            tuple(figures),
+        )
+
+    def nothing(self, missing: Sequence[str], commands: Sequence[str]) -> Artefact:
+        """The artefact of results that hold nothing for it."""
+        return self.artefact(
+            "", [f"The results hold nothing for it; it needs {self.needs}.", *missing], commands, [], []
+        )
+
+
+def sweep(request: str, frame: pd.DataFrame) -> str:
+    """The sweep that computes an experiment on whole datasets of the results.
+
+    Args:
+        request: the experiment, as on the command line.
+        frame: a results frame.
+    """
+    whole = select(frame, UNMERGED)
+    return filling.command(request, whole if len(whole) else frame)
+
+
+def merged_sweep(request: str, frame: pd.DataFrame) -> str:
+    """The same on "d in 1" tasks: on those of the results, else on the datasets that it has, as far as classes reach.
+
+    Args:
+        request: the experiment, as on the command line.
+        frame: a results frame.
+    """
+    merged, whole = select(frame[frame["merge"].notna()], WHOLE), select(frame, UNMERGED)
+    if len(merged):
+        merges, remaps = (_values(merged[name]) for name in ("merge", "remap"))
+        return filling.command(f"{request} task.merge={merges} task.remap={remaps}", merged)
+    # A task needs two labels.
+    most = min(MOST_MERGED, int(whole["n_labels"].max()) // 2) if len(whole) else MOST_MERGED
+    return filling.command(f"{request} task.merge=range(1,{most + 1})", whole if len(whole) else frame)
+
+
+def not_run(frame: pd.DataFrame, axes: Axes, table: pd.DataFrame, columns: Sequence[str] = PANEL) -> list[str]:
+    """A sentence on what of the results has no point at all.
+
+    Args:
+        frame: a results frame, with models.
+        axes: what of it could have.
+        table: the points.
+        columns: what could have.
+    """
+    found = lacking(select(frame, axes), table, columns)
+    return [f"Not run for it: {names.some(found)}."] if found else []
+
+
+def merge_missing(frame: pd.DataFrame, merged: pd.DataFrame) -> list[str]:
+    """Sentences on what is missing of "d in 1" tasks.
+
+    Args:
+        frame: a results frame, with models.
+        merged: points that are means over remaps.
+    """
+    found = not_run(frame[frame["merge"].notna()], WHOLE, merged, TASK)
+    if merged.empty:
+        return found or ['The results hold no "d in 1" tasks.']
+    most = merged.groupby(list(PANEL), observed=True)["remaps"].transform("max")
+    few = int((merged["remaps"] < most).sum())
+    return [*found, *([f"{few:,} of {len(merged):,} points stand on fewer remaps than others."] if few else [])]
+
+
+def modes_missing(
+    frame: pd.DataFrame, table: pd.DataFrame, ks: Sequence[int], requests: tuple[str, str], *, complete: bool
+) -> tuple[list[str], list[str]]:
+    """What accuracy over k lacks, on whole datasets and on "d in 1" tasks.
+
+    Args:
+        frame: a results frame, with models.
+        table: points that are means over remaps, with ``merge`` (null for whole datasets) and ``k``.
+        ks: the k that every line should have.
+        requests: the experiments that compute it: on whole datasets, on "d in 1" tasks.
+        complete: whether all points stand on all seeds.
+
+    Returns:
+        Sentences, and the commands that compute what is missing.
+    """
+    expected = pd.DataFrame({"k": ks})
+    whole, merged = table[table["merge"].isna()], table[table["merge"].notna()]
+    of_whole = [*gaps(whole, TASK, expected, "k"), *not_run(frame, UNMERGED, whole)]
+    of_merged = [*gaps(merged, TASK, expected, "k"), *merge_missing(frame, merged)]
+    commands = [sweep(requests[0], frame)] if of_whole or not complete else []
+    commands += [merged_sweep(requests[1], frame)] if of_merged or not complete else []
+    return [*of_whole, *of_merged], commands
+
+
+def counted(n: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "seed"), counted(1200, "remap")
+    ('1 seed', '1,200 remaps')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def panels_of(table: pd.DataFrame) -> str:
+    """How many models and datasets some points are of."""
+    return f"{counted(table[FM].nunique(), 'model')} and {counted(table['task'].nunique(), 'dataset')}"
+
+
+def seeds_of(found: Points, paper: Sequence[int]) -> str:
+    """How many seeds some points stand on, and whether they are the paper's."""
+    if not set(found.seeds) <= set(paper):
+        return f"{counted(len(found.seeds), 'seed')} (not the paper's)"
+    few = f" of the paper's {len(paper)}" if len(found.seeds) < len(paper) else ""
+    return counted(len(found.seeds), "seed") + few
+
+
+def merges_of(table: pd.DataFrame) -> str:
+    """How many d and remaps some points are of, which are means over remaps."""
+    merged = table[table["merge"].notna()]
+    if merged.empty:
+        return 'no "d in 1" tasks'
+    return f"{counted(merged['merge'].nunique(), 'value')} of d with {counted(int(merged['remaps'].max()), 'remap')}"
+
+
+def _values(column: pd.Series[Any]) -> str:
+    """The values of a column of integers as an axis of a sweep: 2,3,5 or range(0,10)."""
+    values = sorted(int(value) for value in column.dropna().unique())
+    whole = list(range(values[0], values[-1] + 1))
+    return f"range({values[0]},{values[-1] + 1})" if values == whole else ",".join(map(str, values))
