@@ -29,8 +29,9 @@ PIXELS_PER_POINT = 1.7
 """A figure is made for paper; a screen is read from farther away."""
 
 SORTABLE_ROWS = 3
-FOLDED_ROWS = 10
-"""A second table of an artefact, such as that of all pairs, has to be opened where it is longer."""
+LONG_TABLE = 24
+LONG_SECOND_TABLE = 10
+"""A longer table has to be opened; a second one of an artefact, such as that of all pairs, sooner."""
 
 LONG = 48
 """Texts longer than so many characters break into lines."""
@@ -272,9 +273,10 @@ def _head(column: Column) -> Head:
 
 
 def _under(heading: str, table: Grid, *, first: bool) -> Grid:
-    """A table as it stands below a heading: without what that says already; folded if it is long and not the first."""
+    """A table as it stands below a heading: without what that says already; folded if it is long."""
     head = _below(heading, table.title)
-    return replace(table, head=head, folded=bool(head) and not first and len(table.rows) > FOLDED_ROWS)
+    folded = len(table.rows) > (LONG_TABLE if first else LONG_SECOND_TABLE)
+    return replace(table, head=head or ("Table" if folded else ""), folded=folded)
 
 
 def _below(heading: str, title: str) -> str:
