@@ -46,7 +46,7 @@ def complete() -> Artefact:
 
 
 def partial() -> Artefact:
-    """A chart of two panels and a table that is wider than any screen, with something missing."""
+    """A chart of two panels a table wider than any screen and a long one, with something missing."""
     k = np.array([1.0, 2, 5, 10, 20])
     panels = tuple(
         Panel(model, tuple(Series(gen, k, base + k, colour=f"gen:{gen}") for gen in ("kmeans", "random")))
@@ -57,6 +57,8 @@ def partial() -> Artefact:
         0, "name", ["one", HOSTILE, "a sentence that is much longer than what fits into a line of a narrow table"]
     )
     columns = (Column("name", "name"), *(Column(f"c{i}", f"column {i}", "number") for i in range(30)))
+    long = pd.DataFrame({"name": [f"row {i}" for i in range(30)], "value": np.arange(30) / 7})
+    long_columns = (Column("name", "name"), Column("value", "value", "number"))
     return Artefact(
         name="fig6",
         title="Accuracy over the number of proxies (Fig. 6)",
@@ -65,7 +67,7 @@ def partial() -> Artefact:
         basis="1 model, 1 dataset.",
         missing=("kmedoids is missing for k = 100: 3 of 24 cells.", f"A sentence with {HOSTILE}."),
         command=COMMAND,
-        tables=(Table("fig6", "A wide table", columns, frame),),
+        tables=(Table("fig6", "A wide table", columns, frame), Table("fig6-long", "A long table", long_columns, long)),
         figures=(
             Chart("fig6", "Accuracy over k", panels, "proxies per class, k", "accuracy in %", columns=2),
             Chart("fig6-second", "Another", panels[:1], "proxies per class, k", "accuracy in %"),

@@ -135,6 +135,17 @@ def test_buttons_work_from_the_keyboard(page: Browser) -> None:
     assert outline == "solid"
 
 
+def test_a_long_table_is_opened_and_sorts(page: Browser) -> None:
+    table = ".fold table"
+    assert not page.run("document.querySelector('.fold table').checkVisibility()")
+    page.find(".fold summary").click()
+    page.find(f"{head(table, page, 'name')} button").click()
+    assert column(page, table, "name") == [f"row {i}" for i in range(30)]
+    for _ in range(2):
+        page.find(f"{head(table, page, 'value')} button").click()
+    assert column(page, table, "name") == [f"row {i}" for i in range(30)][::-1]
+
+
 def test_results_sort(page: Browser) -> None:
     page.find(f"{head(RESULTS, page, 'accuracy')} button").click()
     shown = [float(text) for text in column(page, RESULTS, "accuracy")]
@@ -225,6 +236,7 @@ def test_the_printed_page_is_light_and_whole(page: Browser, report: Path) -> Non
     page.emulate(width=700, dark=True, media="print")
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.run("getComputedStyle(document.querySelector('figure .drawing')).filter") == "none"
+    assert page.run("document.querySelector('.fold table').checkVisibility()")
     for hidden in ("aside", ".filters", ".copy", ".more"):
         assert not page.find(hidden).is_displayed()
     assert page.run("getComputedStyle(document.querySelector('#fig6 .scroll')).overflowX") == "visible"

@@ -63,7 +63,7 @@ def test_only_writes_and_prints_what_was_asked_for(outputs: Path, capsys: pytest
     ]
     assert "- There is no result on ImageNet." in lines
     assert any(line.startswith("| Oracle") and "**94.54**" in line for line in lines)
-    assert "6 files in" in printed.err
+    assert "7 files in" in printed.err
     assert not (outputs / "report" / "index.html").exists()
     assert (outputs / "report" / "artefacts" / "fig2" / "fig2.pdf").exists()
 

@@ -10,7 +10,7 @@ const DASH = "–";
 const theme = document.querySelector(".theme");
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (document.documentElement.dataset.theme ?? (systemDark.matches ? "dark" : "light")) === "dark";
-const nameTheme = () => { theme.textContent = isDark() ? "Light" : "Dark"; };
+const nameTheme = () => { theme.textContent = isDark() ? "Light theme" : "Dark theme"; };
 theme.addEventListener("click", () => {
   document.documentElement.dataset.theme = isDark() ? "light" : "dark";
   nameTheme();

@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from imprint_sweep import __version__
 from imprint_sweep.analysis import rendering
-from imprint_sweep.analysis.artefact import Artefact, Chart, Column, Figure, Table
+from imprint_sweep.analysis.artefact import Artefact, Column, Table
+from imprint_sweep.analysis.report.elements import Grid, Picture, grid, head, picture
 from imprint_sweep.analysis.report.listing import Listing
 from imprint_sweep.analysis.report.overview import Overview
 
@@ -25,19 +26,11 @@ State = Literal["complete", "partial", "empty"]
 STATIC_ROWS = 25
 """Rows of the results that are in the page without its script."""
 
-PIXELS_PER_POINT = 1.7
-"""A figure is made for paper; a screen is read from farther away."""
-
-SORTABLE_ROWS = 3
 LONG_TABLE = 24
 LONG_SECOND_TABLE = 10
 """A longer table has to be opened; a second one of an artefact, such as that of all pairs, sooner."""
 
-LONG = 48
-"""Texts longer than so many characters break into lines."""
-
 _HERE = Path(__file__).parent
-_VIEW_BOX = re.compile(r'<svg[^>]*\bviewBox="0 0 ([\d.]+) [\d.]+"')
 
 
 @dataclass(frozen=True)
@@ -46,50 +39,6 @@ class Link:
 
     name: str
     href: str
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as the page shows it: an SVG to be inlined, its width in CSS pixels, and what it shows in words."""
-
-    title: str
-    svg: Markup
-    alt: str
-    width: int
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a table: its text, and the number that it is sorted by."""
-
-    text: str
-    value: float | None
-    number: bool
-    best: bool
-    long: bool
-
-
-@dataclass(frozen=True)
-class Head:
-    """The head of one column; a click sorts it with the best on top."""
-
-    title: str
-    number: bool
-    descending: bool
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as the template writes it; `head` is what stands above it, empty where a heading says the same."""
-
-    name: str
-    title: str
-    head: str
-    note: str
-    columns: Sequence[Head]
-    rows: Sequence[Sequence[Cell]]
-    sortable: bool
-    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -223,60 +172,11 @@ def short(name: str) -> str:
     return f"{kind} {'A.' if found[2] else ''}{found[3]}"
 
 
-def picture(figure: Figure, svg: str) -> Picture:
-    """A figure for the page. Its texts are texts of the page, which can be found and copied."""
-    found = _VIEW_BOX.search(svg)
-    assert found, f"the SVG of {figure.name} has no size"
-    return Picture(figure.title, Markup(svg), described(figure), round(float(found[1]) * PIXELS_PER_POINT))
-
-
-def described(figure: Figure) -> str:
-    """A figure in words, for those who do not see it."""
-    if isinstance(figure, Chart):
-        parts = [f"{figure.title}. {figure.y_label} over {figure.x_label}."]
-        for panel in figure.panels:
-            labels = ", ".join(dict.fromkeys(series.label for series in panel.series if series.label))
-            parts.append(": ".join(filter(None, (panel.title, labels))))
-        return " ".join(filter(None, (*parts, figure.note)))
-    order = np.argsort(figure.ranks, kind="stable")
-    ranks = ", ".join(f"{figure.labels[i]} {figure.ranks[i]:.2f}" for i in order)
-    bars = "; ".join(", ".join(figure.labels[i] for i in clique) for clique in figure.cliques)
-    return f"{figure.title}. Average ranks: {ranks}. " + (
-        f"Not significantly different: {bars}." if bars else "All pairs differ significantly."
-    )
-
-
-def grid(table: Table) -> Grid:
-    """A table for the page."""
-    values = [table.frame[column.name].tolist() for column in table.columns]
-    marks = rendering.best(table)
-    rows = [
-        [
-            _cell(values[c][r], text, column, bool(marks[r, c]))
-            for c, (text, column) in enumerate(zip(row, table.columns, strict=True))
-        ]
-        for r, row in enumerate(rendering.texts(table))
-    ]
-    return Grid(
-        table.name,
-        table.title,
-        table.title,
-        table.note,
-        [_head(c) for c in table.columns],
-        rows,
-        len(rows) >= SORTABLE_ROWS,
-    )
-
-
-def _head(column: Column) -> Head:
-    return Head(column.title, rendering.is_number(column), column.best == "highest")
-
-
 def _under(heading: str, table: Grid, *, first: bool) -> Grid:
     """A table as it stands below a heading: without what that says already; folded if it is long."""
-    head = _below(heading, table.title)
+    said = _below(heading, table.title)
     folded = len(table.rows) > (LONG_TABLE if first else LONG_SECOND_TABLE)
-    return replace(table, head=head or ("Table" if folded else ""), folded=folded)
+    return replace(table, head=said or ("Table" if folded else ""), folded=folded)
 
 
 def _below(heading: str, title: str) -> str:
@@ -287,12 +187,6 @@ def _below(heading: str, title: str) -> str:
     """
     rest = title.removeprefix(heading).removeprefix(": ")
     return rest[:1].upper() + rest[1:]
-
-
-def _cell(value: Any, text: str, column: Column, best: bool) -> Cell:
-    number = rendering.is_number(column)
-    missing = value is None or value is pd.NA or value != value
-    return Cell(text, None if missing or not number else float(value), number, best, len(text) > LONG)
 
 
 def _counted(n: int, noun: str) -> str:
@@ -343,7 +237,7 @@ def _listing(listing: Listing, files: Sequence[Link]) -> dict[str, Any]:
         "about": about,
         "constant": [(title, rendering.text_of(value, "text")) for title, value in listing.constant],
         "rows": len(shown),
-        "table": replace(table, head="", columns=[_head(column) for column in listing.columns], sortable=True),
+        "table": replace(table, head="", columns=[head(column) for column in listing.columns], sortable=True),
         "data": data(shown, listing.columns),
         "files": files,
     }
