@@ -79,6 +79,21 @@ def choose(page: Browser, axis: str, option: str) -> None:
 @pytest.mark.parametrize("width", [400, 700, 1000, 1400])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_overflows(page: Browser, report: Path, width: int, dark: bool) -> None:
+    assert_fits(page, report, width, dark)
+
+
+def test_the_papers_own_tables_and_figures_fit(page: Browser, tmp_path: Path) -> None:
+    plan = Plan.of(requested(tree_of(), "+experiment=mini", "model=resnet18,vit_b_16", "task=mnist,cifar10"))
+    plausible.write(tmp_path, plan)
+    plausible.write_collapse(tmp_path, plan)
+    report = building.build(load(tmp_path), Options(), command="python scripts/report.py")
+    for width in (400, 1400):
+        assert_fits(page, report.page, width, dark=width == 400)
+    assert page.run("document.querySelectorAll('.drawing svg').length") > 12
+
+
+def assert_fits(page: Browser, report: Path, width: int, dark: bool) -> None:
+    """Nothing on a page is wider than the screen, but for what scrolls in its own box."""
     page.emulate(width=width, dark=dark)
     page.open(report)
     assert page.run("document.documentElement.scrollWidth") <= width
