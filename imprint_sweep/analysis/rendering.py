@@ -186,8 +186,8 @@ def _power(number: float) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Escaped where it would mean something in a cell. Underscores within words mean nothing."""
-    text = re.sub(r"([\\`*\[\]<|])", r"\\\1", text)
+    """Escaped where it would mean something in a cell. Underscores within words mean nothing, nor does ``k < 5``."""
+    text = re.sub(r"([\\`*\[\]|]|<(?=[A-Za-z/!?]))", r"\\\1", text)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
 
 

@@ -145,7 +145,7 @@ def test_no_text_breaks_a_row_of_markdown(text: str) -> None:
     found, one = cells_of(row)
     assert one == "1"
     assert re.sub(r"\\(.)", r"\1", found) == " ".join(text.split())  # what Markdown makes of the escapes
-    assert not re.search(r"(?<!\\)(?:\\\\)*[`*<|]", re.sub(r"\\.", "", found))
+    assert not re.search(r"[`*|]|<[a-z]", re.sub(r"\\.", "\\\\", found))
 
 
 def latex_tables() -> list[Table]:

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullForm
 from imprint_sweep.analysis.artefact import Chart, Floats, Panel, Series
 from imprint_sweep.analysis.plots import legend
 from imprint_sweep.analysis.plots.axis import Axis
-from imprint_sweep.analysis.plots.chart_layout import LINE, SLANT, TICK, TITLE_GAP, layout, ys
+from imprint_sweep.analysis.plots.chart_layout import LINE, SLANT, TICK, TITLE_GAP, layout
 from imprint_sweep.analysis.plots.sheet import Sheet
 from imprint_sweep.analysis.plots.style import INK, MUTED, Look, applied, looks
 
@@ -46,7 +46,7 @@ def draw_chart(chart: Chart) -> Figure:
             _fill(axes, panel, chart, look, legend.shapes_of(series), place.width)
             if chart.fit is not None:
                 _draw_fit(axes, chart, chart.fit)
-            if not np.isfinite(ys(panel)).any():
+            if not any(np.isfinite(one.y).any() for one in panel.series):
                 middle = (place.left + place.right) / 2, (place.top + place.bottom) / 2
                 sheet.text(*middle, "no results", MUTED, align="center")
         sheet.text((at.left + at.right) / 2, at.x_label_y, at.x_label, align="center")
@@ -83,7 +83,7 @@ def _fill(
     if panel.reference is not None:
         axes.axhline(panel.reference, color=MUTED, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1.5)
     dots = [one for one in panel.series if one.style in ("points", "hollow")]
-    for i, one in enumerate(panel.series):
+    for i, one in enumerate(one for one in panel.series if len(one.y)):
         line = legend.line_of(one, look[one.colour], shapes)
         if one.style == "level":
             x, y = np.array(axes.get_xlim()), np.repeat(one.y[:1], 2)

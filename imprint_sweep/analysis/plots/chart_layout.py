@@ -109,8 +109,12 @@ def layout(chart: Chart, legend_height: Callable[[float], float]) -> Layout:
 
     y_axes = _y_axes(chart, columns, panel_height)
     y_label = text.wrapped(chart.y_label, panel_height * max(len(starts), 1), SIZE)
-    left = EDGE + LINE * _lines(y_label) + LABEL_GAP + max((a.label_width for a in y_axes), default=0.0) + TICK
+    y_numbers = LABEL_GAP + max((axis.label_width for axis in y_axes), default=0.0) + TICK
+    left = EDGE + LINE * _lines(y_label) + y_numbers
     x_axis, slanted, panel_width, gutter = _x_axis(chart, width - left - EDGE, columns)
+    if slanted and (overhang := _overhang(x_axis, panel_width)) > left - EDGE:
+        left = EDGE + overhang
+        x_axis, slanted, panel_width, gutter = _x_axis(chart, width - left - EDGE, columns)
     right = left + columns * panel_width + (columns - 1) * gutter
     if slanted:
         numbers_height = TICK + math.sin(math.radians(SLANT)) * x_axis.label_width + SMALL_LINE
@@ -156,7 +160,7 @@ def layout(chart: Chart, legend_height: Callable[[float], float]) -> Layout:
         y_label=y_label,
         note_y=EDGE + SMALL_LINE * _lines(note) / 2,
         x_label_y=y + LABEL_GAP + LINE * _lines(x_label) / 2,
-        y_label_x=EDGE + LINE * _lines(y_label) / 2,
+        y_label_x=left - y_numbers - LINE * _lines(y_label) / 2,
         left=left,
         right=right,
         legend_top=legend_top,
@@ -185,15 +189,20 @@ def _x_axis(chart: Chart, room: float, columns: int) -> tuple[Axis, bool, float,
         gutter = found.label_width + 3
 
 
+def _overhang(x_axis: Axis, panel_width: float) -> float:
+    """How far the first slanted name reaches beyond the left end of its axis, or a little more."""
+    return math.cos(math.radians(SLANT)) * text.width(x_axis.labels[0], SMALL) - panel_width / len(x_axis.labels) / 4
+
+
 def _y_axes(chart: Chart, columns: int, length: float) -> list[Axis]:
     """The y axis of each panel."""
     if chart.share_y == "all":
-        return [axis(_joined(map(ys, chart.panels)), chart.y_scale, length, "y")] * len(chart.panels)
+        return [axis(_joined(map(_ys, chart.panels)), chart.y_scale, length, "y")] * len(chart.panels)
     rows = [chart.panels[start : start + columns] for start in range(0, len(chart.panels), columns)]
-    return [found for row in rows for found in [axis(_joined(map(ys, row)), chart.y_scale, length, "y")] * len(row)]
+    return [found for row in rows for found in [axis(_joined(map(_ys, row)), chart.y_scale, length, "y")] * len(row)]
 
 
-def ys(panel: Panel) -> Floats:
+def _ys(panel: Panel) -> Floats:
     """Everything that the y axis of a panel must show."""
     reference = np.array([] if panel.reference is None else [panel.reference], np.float64)
     ends = (end for one in panel.series for end in (one.y, one.low, one.high) if end is not None)

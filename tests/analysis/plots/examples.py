@@ -198,8 +198,17 @@ def narrow() -> Chart:
     return Chart("narrow", "t", (Panel("A title of one panel", series),), label, label, note=note, x_names=names)
 
 
+def long_names_first() -> Chart:
+    """Slanted names, the first of which is longer than the place to the left of the axis."""
+    names = ("efficientnet_lite0_of_a_very_long_name", *(f"dataset_number_{i}" for i in range(9)))
+    places = np.arange(10.0)
+    series = (Series("a", places, places, style="points"),)
+    return Chart("long_names_first", "t", (Panel("", series),) * 2, "", "y", x_names=names, columns=2)
+
+
 def everything() -> list[Figure]:
     """One of each."""
     diagrams = [fig2(), fig5(), fig8(), ranks_of(20, name="ranks20"), ranks_of(20, LONG + " {}", name="ranks20long")]
     charts = [fig6(), fig10(), fig_a4(), *fig11a(), fig11b(), fig12(), fig_a7(), many_panels(), narrow()]
+    charts.append(long_names_first())
     return [*diagrams, scattered_cliques(), *charts]

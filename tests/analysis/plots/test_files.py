@@ -187,6 +187,7 @@ def test_the_data_of_levels_names_and_shapes() -> None:
     [
         Chart("none", "No panels", (), "x", "y"),
         Chart("empty", "Nothing in it", (Panel("", ()),), "x", "y"),
+        Chart("level", "No level", (Panel("", (Series("a", np.zeros(0), np.zeros(0), style="level"),)),), "x", "y"),
         Chart("void", "No points", (Panel("", (Series("a", np.zeros(0), np.zeros(0)),)),), "x", "y", x_scale="log"),
     ],
     ids=lambda figure: figure.name,

@@ -125,6 +125,8 @@ def test_an_empty_chart_says_so() -> None:
     assert "no results" in [
         box.text for box in text_boxes(plots.draw(Chart("nan", "NaN", (Panel("", (of_nan,)),), "x", "y")))
     ]
+    only_a_reference = Chart("reference", "Reference", (Panel("", (), reference=1.0),), "x", "y")
+    assert "no results" in [box.text for box in text_boxes(plots.draw(only_a_reference))]
     plots.draw(Chart("none", "No panels", (), "x", "y"))
 
 
