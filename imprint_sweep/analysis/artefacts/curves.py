@@ -21,11 +21,12 @@ from imprint_sweep.analysis.artefacts.about import (
     UNMERGED,
     WHOLE,
     About,
+    basis,
+    lines_run,
     merge_missing,
     merged_sweep,
     merges_of,
     modes_missing,
-    not_run,
     panels_of,
     seeds_of,
     sweep,
@@ -38,6 +39,7 @@ from imprint_sweep.analysis.curves import (
     above_from,
     best_k,
     gaps,
+    mostly_run,
     over_remaps,
     paper_models,
     points,
@@ -77,15 +79,15 @@ def fig6(results: Results, options: Options) -> Artefact:
     found = points(frame, axes, [*PANEL, "gen", "k"], FIG6.seeds, options.seeds)
     # A dataset with nothing but a level has no curve.
     with_k = found.table[found.table["k"].notna()]
-    table = found.table.merge(with_k[list(PANEL)].drop_duplicates())
+    table = mostly_run(found.table.merge(with_k[list(PANEL)].drop_duplicates()), PANEL)
     commands = [sweep("+experiment=fig6", frame)]
     if table.empty:
         return FIG6.nothing(found.missing, commands)
     wanted = pd.DataFrame([*((gen, k) for gen in GENS for k in KS), ("all", None)], columns=["gen", "k"])
-    absent = [*gaps(table, PANEL, wanted, "k"), *not_run(frame, UNMERGED, table)]
+    absent = gaps(table, PANEL, wanted.astype({"k": "Int64"}), "k")
     lines = {head: _fig6_lines(rows) for head, rows in groups(table, PANEL)}
     return FIG6.artefact(
-        f"{panels_of(table)}; {seeds_of(found, FIG6.seeds)}.",
+        basis([panels_of(table), seeds_of(found, FIG6.seeds)], frame, table),
         [*found.missing, *absent],
         commands if absent or not found.complete else [],
         [_fig6_table(table, paper_models(frame))],
@@ -153,15 +155,15 @@ def _over_shots(about: About, ns: Sequence[int], results: Results, options: Opti
     commands = [sweep("+experiment=n_shot", frame)]
     if found.table.empty:
         return about.nothing(found.missing, commands)
-    table = _with_intervals(shots(found.table, SHOT_KS))
+    table = mostly_run(_with_intervals(shots(found.table, SHOT_KS)), PANEL)
     wanted = pd.DataFrame([(line, n) for line in SHOT_LINES for n in ns], columns=["line", "n_shot"])
-    absent = [*gaps(table, PANEL, wanted, "n_shot"), *not_run(frame, UNMERGED, table)]
+    absent = gaps(table, PANEL, wanted, "n_shot")
     lines = {head: _shot_lines(rows) for head, rows in groups(table, PANEL)}
     # Without a limit there is no place on a log axis; the table has it.
     whole = points(frame, {**axes, **ALL_SHOTS}, [*PANEL, "gen", "k", "n_shot"], found.seeds, found.seeds)
     unlimited = _with_intervals(shots(whole.table, SHOT_KS))
     return about.artefact(
-        f"{panels_of(table)}; {seeds_of(found, about.seeds)}.",
+        basis([panels_of(table), seeds_of(found, about.seeds)], frame, table),
         [*found.missing, *absent],
         commands if absent or not found.complete else [],
         [_shots_table(about, table, unlimited, ns), *([_crossings(table)] if about is FIG10 else [])],
@@ -292,12 +294,12 @@ def _over_k(modes: Modes, results: Results, options: Options) -> Artefact:
     about, frame = modes.about, with_models(results.frame)
     axes: Axes = {**WHOLE, **ALL_SHOTS, **modes.norm, **MAX, "gen": [modes.gen], "k": FEW_KS}
     found = points(frame, axes, [*TASK, "remap", "k"], about.seeds, options.seeds)
-    table = over_remaps(found.table, [*TASK, "k"])
+    table = lines_run(over_remaps(found.table, [*TASK, "k"]))
     absent, commands = modes_missing(frame, table, FEW_KS, modes.requests, complete=found.complete)
     if table.empty:
         return about.nothing(found.missing, commands)
     return about.artefact(
-        f"{panels_of(table)}; {merges_of(table)}; {seeds_of(found, about.seeds)}.",
+        basis([panels_of(table), merges_of(table), seeds_of(found, about.seeds)], frame, table),
         [*found.missing, *absent],
         commands,
         [_over_k_table(modes, table, paper_models(frame))],
@@ -369,7 +371,7 @@ def fig_a7(results: Results, options: Options) -> Artefact:
     bests = [best_k(rows, TASK).assign(line=gen) for gen, rows in of_gen.items()]
     lines = pd.concat([*ones, *bests], ignore_index=True).sort_values(list(TASK), kind="stable")
     return FIG_A7.artefact(
-        f"{panels_of(table)}; {merges_of(table)}; {seeds_of(found, FIG_A7.seeds)}.",
+        f"{'; '.join([panels_of(table), merges_of(table), seeds_of(found, FIG_A7.seeds)])}.",
         [*found.missing, *absent],
         commands,
         [_a7_table(lines, paper_models(frame))],
@@ -406,7 +408,7 @@ def _a7_table(lines: pd.DataFrame, papers: Mapping[str, str]) -> Table:
         frame = frame.assign(**{line: accuracy[f"line={line}"]})
         columns.append(Column(line, names.gen(line), "percent"))
         if line in _A7_GENS:
-            frame = frame.assign(**{f"{line}_k": k[f"line={line}"]})
+            frame = frame.assign(**{f"{line}_k": k[f"line={line}"].astype("Int64")})
             columns.append(Column(f"{line}_k", "best k", "count"))
     stated = published.numbers("figA7")["least_squares"]
     paper = [
