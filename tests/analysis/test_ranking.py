@@ -328,7 +328,7 @@ def test_the_order_of_instances_and_configurations_does_not_matter(scores: Float
     rng = np.random.default_rng(seed)
     n, k = scores.shape
     rows, columns = rng.permutation(n), rng.permutation(k)
-    n_test = rng.integers(10, 20, n).astype(np.float64)
+    n_test = np.array(rng.integers(10, 20, n), np.float64)
     before = rank(scores, n_test)
     after = rank(scores[rows][:, columns], n_test[rows])
     assert after.ranks == pytest.approx(before.ranks[columns])
