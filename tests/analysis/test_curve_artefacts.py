@@ -175,6 +175,11 @@ def test_fig10_with_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert artefact.basis == "1 model and 1 dataset; 1 seed of the paper's 5."
 
 
+def test_other_k_than_those_of_the_figure_are_no_lines(tmp_path: Path) -> None:
+    found = make("fig10", write(tmp_path, scores(LITE0, MNIST, {1: 500}, gen="kmeans", k=7, n_shot=10, **L2)))
+    assert found.figures == ()
+
+
 def test_fig_a4_is_a_part_of_it(tmp_path: Path) -> None:
     artefact = make("figA4", write(tmp_path, shots_rows()))
     assert lines(chart_of(artefact))["k = 5"].x.tolist() == [10]

@@ -179,12 +179,12 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def panels_of(table: pd.DataFrame) -> str:
+def panels_in_words(table: pd.DataFrame) -> str:
     """How many models and datasets some points are of."""
     return f"{counted(table[FM].nunique(), 'model')} and {counted(table['task'].nunique(), 'dataset')}"
 
 
-def seeds_of(found: Points, paper: Sequence[int]) -> str:
+def seeds_in_words(found: Points, paper: Sequence[int]) -> str:
     """How many seeds some points stand on, and whether they are the paper's."""
     if not set(found.seeds) <= set(paper):
         return f"{counted(len(found.seeds), 'seed')} (not the paper's)"
@@ -192,7 +192,7 @@ def seeds_of(found: Points, paper: Sequence[int]) -> str:
     return counted(len(found.seeds), "seed") + few
 
 
-def merges_of(table: pd.DataFrame) -> str:
+def merges_in_words(table: pd.DataFrame) -> str:
     """How many d and remaps some points are of, which are means over remaps."""
     merged = table[table["merge"].notna()]
     if merged.empty:

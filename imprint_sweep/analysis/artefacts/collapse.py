@@ -20,14 +20,14 @@ from imprint_sweep.analysis.artefacts.about import (
     lines_run,
     merge_missing,
     merged_sweep,
-    merges_of,
+    merges_in_words,
     modes_missing,
-    panels_of,
-    seeds_of,
+    panels_in_words,
+    seeds_in_words,
 )
 from imprint_sweep.analysis.artefacts.comparisons import L2, MAX
 from imprint_sweep.analysis.artefacts.curves import ALL_SHOTS
-from imprint_sweep.analysis.artefacts.lines import groups
+from imprint_sweep.analysis.artefacts.lines import groups, stated_over_d
 from imprint_sweep.analysis.collapse import ENOUGH, Relation, relation
 from imprint_sweep.analysis.curves import FM, HALF_WIDTH, over_remaps, paper_models, points, spread, with_models
 from imprint_sweep.analysis.results import Results
@@ -67,7 +67,7 @@ def fig11a(results: Results, options: Options) -> Artefact:
         tables.append(_datasets_table(whole, numbers["datasets"], papers, options))
         figures.append(_datasets_chart(whole, options))
     return FIG_11A.artefact(
-        f"{panels_of(known)}; {merges_of(_over_d(merged))}.", [*unknown, *absent], commands, tables, figures
+        f"{panels_in_words(known)}; {merges_in_words(_over_d(merged))}.", [*unknown, *absent], commands, tables, figures
     )
 
 
@@ -122,12 +122,9 @@ def _over_d_chart(table: pd.DataFrame, options: Options) -> Chart:
 def _over_d_table(
     table: pd.DataFrame, stated: dict[str, list[float]], papers: dict[str, str], options: Options
 ) -> Table:
-    paper = [
-        dict(enumerate(stated.get(papers.get(fm, ""), []), start=1)).get(d, np.nan) if task == "imagenet" else np.nan
-        for fm, task, d in table[list(TASK)].itertuples(index=False)
-    ]
+    frame = table.assign(paper=stated_over_d(table, stated, papers))
     columns = [Column("merge", "d"), Column("remaps", "remaps", "count")]
-    return _table(FIG_11A.name, "NC1 over d (Fig. 11a, top)", table.assign(paper=paper), columns, options)
+    return _table(FIG_11A.name, "NC1 over d (Fig. 11a, top)", frame, columns, options)
 
 
 def _datasets_chart(whole: pd.DataFrame, options: Options) -> Chart:
@@ -211,7 +208,12 @@ def fig12(results: Results, options: Options) -> Artefact:
     fit = relation(*(table[name].to_numpy(np.float64) for name in ("nc1", "gain")))
     return FIG_12.artefact(
         basis(
-            [counted(len(table), "point"), panels_of(table), merges_of(table), seeds_of(found, FIG_12.seeds)],
+            [
+                counted(len(table), "point"),
+                panels_in_words(table),
+                merges_in_words(table),
+                seeds_in_words(found, FIG_12.seeds),
+            ],
             frame,
             accuracies,
         ),
