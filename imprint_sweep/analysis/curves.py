@@ -16,7 +16,7 @@ import pandas as pd
 
 from imprint_sweep.analysis import names
 from imprint_sweep.analysis.results import MODEL
-from imprint_sweep.analysis.selection import Axes, Slice, medians, seeds_of, select
+from imprint_sweep.analysis.selection import ELSEWHERE, Axes, Slice, medians, seeds_of, select
 
 HALF_WIDTH = 1.96
 """Of a 95 % interval, in standard errors."""
@@ -56,7 +56,9 @@ def with_models(frame: pd.DataFrame) -> pd.DataFrame:
     grouped = frame.groupby(list(MODEL), observed=True, dropna=False, sort=False)
     number = grouped.ngroup().to_numpy()
     models = frame.loc[~pd.Series(number, frame.index).duplicated(), list(MODEL)]
-    return frame.assign(**{FM: pd.Categorical.from_codes(number.tolist(), pd.Index(names.models(models)))})
+    named = names.models(models)
+    column = pd.Categorical.from_codes(number.tolist(), pd.Index(named)).reorder_categories(sorted(named))
+    return frame.assign(**{FM: column})
 
 
 def paper_models(frame: pd.DataFrame) -> dict[str, str]:
@@ -180,6 +182,21 @@ def spread(table: pd.DataFrame, by: Sequence[str], over: str, values: Sequence[H
     shown = column >= 0
     cells[line[shown], column[shown]] = table[of].to_numpy(np.float64)[shown]
     return heads.join(pd.DataFrame(cells, columns=[f"{over}={value}" for value in values]))
+
+
+def mostly_run(table: pd.DataFrame, panel: Sequence[str]) -> pd.DataFrame:
+    """The points of the panels that an experiment was run on.
+
+    A panel that lacks a third or more of the points of the fullest has them from another experiment: the joined digits
+    of section 5.3 have k-means with five of the k of Fig. 6.
+
+    Args:
+        table: points.
+        panel: columns that make a panel.
+    """
+    size = table.groupby(list(panel), observed=True, dropna=False)[panel[0]].transform("size")
+    run: pd.DataFrame = table[size > (1 - ELSEWHERE) * size.max()]
+    return run
 
 
 def gaps(table: pd.DataFrame, panel: Sequence[str], expected: pd.DataFrame, over: str) -> tuple[str, ...]:

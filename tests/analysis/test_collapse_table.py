@@ -89,6 +89,15 @@ def test_every_remap_has_a_row_of_its_own(cache: EmbeddingCache) -> None:
     assert [remap if remap >= 0 else None for remap in frame["remap"].fillna(-1)] == [0, 1, None]
 
 
+def test_the_order_of_labels_and_of_their_parts_does_not_even_matter_to_the_last_digit(cache: EmbeddingCache) -> None:
+    one = data.task(LEFT, RIGHT, merge=2)
+    other = replace(one, labels=tuple(label[::-1] for label in reversed(one.labels)), remap=1)
+    results = results_of(cache, one, other)
+    assert len(computed_by(results)) == 2
+    first, second = collapse_table.read(results)["nc1"]
+    assert first == second
+
+
 def test_replaced_embeddings_are_measured_anew_once_there_are_results_of_them(cache: EmbeddingCache) -> None:
     task = data.task(CLEAN)
     results = results_of(cache, task)

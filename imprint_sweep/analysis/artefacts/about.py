@@ -10,7 +10,7 @@ import pandas as pd
 
 from imprint_sweep.analysis import filling, names
 from imprint_sweep.analysis.artefact import Artefact, Figure, Table
-from imprint_sweep.analysis.curves import FM, Points, gaps, lacking
+from imprint_sweep.analysis.curves import FM, Points, gaps, lacking, mostly_run
 from imprint_sweep.analysis.selection import MAIN_SEEDS, Axes, select
 
 WHOLE: Axes = {"classes": ["all"], "limit": [None]}
@@ -91,7 +91,7 @@ def sweep(request: str, frame: pd.DataFrame) -> str:
 
 
 def merged_sweep(request: str, frame: pd.DataFrame) -> str:
-    """The same on "d in 1" tasks: on those of the results, else on the datasets that it has, as far as classes reach.
+    """The same on "d in 1" tasks: on those of the results, else on the datasets with most classes.
 
     Args:
         request: the experiment, as on the command line.
@@ -101,22 +101,23 @@ def merged_sweep(request: str, frame: pd.DataFrame) -> str:
     if len(merged):
         merges, remaps = (_values(merged[name]) for name in ("merge", "remap"))
         return filling.command(f"{request} task.merge={merges} task.remap={remaps}", merged)
-    # A task needs two labels.
-    most = min(MOST_MERGED, int(whole["n_labels"].max()) // 2) if len(whole) else MOST_MERGED
-    return filling.command(f"{request} task.merge=range(1,{most + 1})", whole if len(whole) else frame)
+    if whole.empty:
+        return filling.command(request, frame)
+    classes = int(whole["n_labels"].max())
+    most = min(MOST_MERGED, classes // 2)  # a task needs two labels
+    return filling.command(f"{request} task.merge=range(1,{most + 1})", whole[whole["n_labels"] == classes])
 
 
-def not_run(frame: pd.DataFrame, axes: Axes, table: pd.DataFrame, columns: Sequence[str] = PANEL) -> list[str]:
-    """A sentence on what of the results has no point at all.
+def basis(parts: Sequence[str], frame: pd.DataFrame, table: pd.DataFrame) -> str:
+    """On what points stand, and which models and datasets of the results are not among them.
 
     Args:
+        parts: counts.
         frame: a results frame, with models.
-        axes: what of it could have.
         table: the points.
-        columns: what could have.
     """
-    found = lacking(select(frame, axes), table, columns)
-    return [f"Not run for it: {names.some(found)}."] if found else []
+    others = lacking(select(frame, UNMERGED), table[table["merge"].isna()] if "merge" in table else table, PANEL)
+    return f"{'; '.join(parts)}." + (f" A third or more of it was not run on {names.some(others)}." if others else "")
 
 
 def merge_missing(frame: pd.DataFrame, merged: pd.DataFrame) -> list[str]:
@@ -126,12 +127,23 @@ def merge_missing(frame: pd.DataFrame, merged: pd.DataFrame) -> list[str]:
         frame: a results frame, with models.
         merged: points that are means over remaps.
     """
-    found = not_run(frame[frame["merge"].notna()], WHOLE, merged, TASK)
+    others = lacking(select(frame[frame["merge"].notna()], WHOLE), merged, TASK)
+    found = [f"Not in the results: {names.some(others)}."] if others else []
     if merged.empty:
         return found or ['The results hold no "d in 1" tasks.']
     most = merged.groupby(list(PANEL), observed=True)["remaps"].transform("max")
     few = int((merged["remaps"] < most).sum())
     return [*found, *([f"{few:,} of {len(merged):,} points stand on fewer remaps than others."] if few else [])]
+
+
+def lines_run(table: pd.DataFrame) -> pd.DataFrame:
+    """The points of the whole datasets, and of the "d in 1" tasks, that an experiment was run on.
+
+    Args:
+        table: points that are means over remaps.
+    """
+    merged = table["merge"].notna()
+    return pd.concat([mostly_run(table[merged], TASK), mostly_run(table[~merged], TASK)]).sort_index()
 
 
 def modes_missing(
@@ -151,9 +163,9 @@ def modes_missing(
     """
     expected = pd.DataFrame({"k": ks})
     whole, merged = table[table["merge"].isna()], table[table["merge"].notna()]
-    of_whole = [*gaps(whole, TASK, expected, "k"), *not_run(frame, UNMERGED, whole)]
+    of_whole = gaps(whole, TASK, expected, "k")
     of_merged = [*gaps(merged, TASK, expected, "k"), *merge_missing(frame, merged)]
-    commands = [sweep(requests[0], frame)] if of_whole or not complete else []
+    commands = [sweep(requests[0], frame)] if of_whole or table.empty or not complete else []
     commands += [merged_sweep(requests[1], frame)] if of_merged or not complete else []
     return [*of_whole, *of_merged], commands
 
@@ -167,12 +179,12 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def panels_of(table: pd.DataFrame) -> str:
+def panels_in_words(table: pd.DataFrame) -> str:
     """How many models and datasets some points are of."""
     return f"{counted(table[FM].nunique(), 'model')} and {counted(table['task'].nunique(), 'dataset')}"
 
 
-def seeds_of(found: Points, paper: Sequence[int]) -> str:
+def seeds_in_words(found: Points, paper: Sequence[int]) -> str:
     """How many seeds some points stand on, and whether they are the paper's."""
     if not set(found.seeds) <= set(paper):
         return f"{counted(len(found.seeds), 'seed')} (not the paper's)"
@@ -180,7 +192,7 @@ def seeds_of(found: Points, paper: Sequence[int]) -> str:
     return counted(len(found.seeds), "seed") + few
 
 
-def merges_of(table: pd.DataFrame) -> str:
+def merges_in_words(table: pd.DataFrame) -> str:
     """How many d and remaps some points are of, which are means over remaps."""
     merged = table[table["merge"].notna()]
     if merged.empty:

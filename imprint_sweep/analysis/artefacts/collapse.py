@@ -15,24 +15,26 @@ from imprint_sweep.analysis.artefacts.about import (
     UNMERGED,
     WHOLE,
     About,
+    basis,
     counted,
+    lines_run,
     merge_missing,
     merged_sweep,
-    merges_of,
+    merges_in_words,
     modes_missing,
-    panels_of,
-    seeds_of,
+    panels_in_words,
+    seeds_in_words,
 )
 from imprint_sweep.analysis.artefacts.comparisons import L2, MAX
 from imprint_sweep.analysis.artefacts.curves import ALL_SHOTS
-from imprint_sweep.analysis.artefacts.lines import groups
+from imprint_sweep.analysis.artefacts.lines import groups, stated_over_d
 from imprint_sweep.analysis.collapse import ENOUGH, Relation, relation
 from imprint_sweep.analysis.curves import FM, HALF_WIDTH, over_remaps, paper_models, points, spread, with_models
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.analysis.selection import Axes, select
 from imprint_sweep.invocation import command
 
-_GAIN = "Accuracy with k = 5 less k = 1 (percentage points)"
+_GAIN = "Gain of k = 5 over k = 1 (points)"
 
 FIG_11A = About(
     "fig11a",
@@ -50,12 +52,11 @@ def fig11a(results: Results, options: Options) -> Artefact:
     nc1 = _nc1(results, options)
     known = nc1[nc1["value"].notna()]
     whole, merged = known[known["merge"].isna()], known[known["merge"].notna()]
-    unknown = _unknown(nc1)
-    no_merges = merge_missing(frame, _over_d(merged)) if nc1["merge"].isna().all() else []
-    commands = [merged_sweep("+experiment=collapse_imagenet", frame)] if no_merges else []
-    commands += [command("collapse")] if unknown or no_merges else []
+    unknown, absent = _unknown(nc1), merge_missing(frame, over_remaps(nc1[nc1["merge"].notna()], TASK, "value"))
+    commands = [merged_sweep("+experiment=collapse_imagenet", frame)] if absent else []
+    commands += [command("collapse")] if unknown or absent else []
     if known.empty:
-        return FIG_11A.nothing([*unknown, *no_merges], commands)
+        return FIG_11A.nothing([*unknown, *absent], commands)
     tables, figures = [], []
     papers, numbers = paper_models(frame), published.numbers("fig11a")
     if len(merged):
@@ -66,7 +67,7 @@ def fig11a(results: Results, options: Options) -> Artefact:
         tables.append(_datasets_table(whole, numbers["datasets"], papers, options))
         figures.append(_datasets_chart(whole, options))
     return FIG_11A.artefact(
-        f"{panels_of(known)}; {merges_of(_over_d(merged))}.", [*unknown, *no_merges], commands, tables, figures
+        f"{panels_in_words(known)}; {merges_in_words(_over_d(merged))}.", [*unknown, *absent], commands, tables, figures
     )
 
 
@@ -121,12 +122,9 @@ def _over_d_chart(table: pd.DataFrame, options: Options) -> Chart:
 def _over_d_table(
     table: pd.DataFrame, stated: dict[str, list[float]], papers: dict[str, str], options: Options
 ) -> Table:
-    paper = [
-        dict(enumerate(stated.get(papers.get(fm, ""), []), start=1)).get(d, np.nan) if task == "imagenet" else np.nan
-        for fm, task, d in table[list(TASK)].itertuples(index=False)
-    ]
+    frame = table.assign(paper=stated_over_d(table, stated, papers))
     columns = [Column("merge", "d"), Column("remaps", "remaps", "count")]
-    return _table(FIG_11A.name, "NC1 over d (Fig. 11a, top)", table.assign(paper=paper), columns, options)
+    return _table(FIG_11A.name, "NC1 over d (Fig. 11a, top)", frame, columns, options)
 
 
 def _datasets_chart(whole: pd.DataFrame, options: Options) -> Chart:
@@ -197,7 +195,7 @@ def fig12(results: Results, options: Options) -> Artefact:
     joined = both.merge(_nc1(results, options), on=instance)
     unknown = _unknown(joined)
     table = _gains(joined[joined["value"].notna()])
-    accuracies = over_remaps(found.table, [*TASK, "k"])
+    accuracies = lines_run(over_remaps(found.table, [*TASK, "k"]))
     absent, commands = modes_missing(frame, accuracies, _K, _REQUESTS, complete=found.complete)
     commands += [command("collapse")] if unknown or commands else []
     missing = [*found.missing, *absent, *unknown]
@@ -209,7 +207,16 @@ def fig12(results: Results, options: Options) -> Artefact:
         return FIG_12.nothing(missing, commands)
     fit = relation(*(table[name].to_numpy(np.float64) for name in ("nc1", "gain")))
     return FIG_12.artefact(
-        f"{counted(len(table), 'point')}: {panels_of(table)}; {merges_of(table)}; {seeds_of(found, FIG_12.seeds)}.",
+        basis(
+            [
+                counted(len(table), "point"),
+                panels_in_words(table),
+                merges_in_words(table),
+                seeds_in_words(found, FIG_12.seeds),
+            ],
+            frame,
+            accuracies,
+        ),
         missing,
         commands,
         [_fit_table(table), _gains_table(table, options)],

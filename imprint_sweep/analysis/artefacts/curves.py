@@ -21,23 +21,25 @@ from imprint_sweep.analysis.artefacts.about import (
     UNMERGED,
     WHOLE,
     About,
+    basis,
+    lines_run,
     merge_missing,
     merged_sweep,
-    merges_of,
+    merges_in_words,
     modes_missing,
-    not_run,
-    panels_of,
-    seeds_of,
+    panels_in_words,
+    seeds_in_words,
     sweep,
 )
 from imprint_sweep.analysis.artefacts.comparisons import L2, MAX, NONE
-from imprint_sweep.analysis.artefacts.lines import ACCURACY, beside, grid, groups, percent, series, wide
+from imprint_sweep.analysis.artefacts.lines import ACCURACY, beside, grid, groups, percent, series, stated_over_d, wide
 from imprint_sweep.analysis.curves import (
     FM,
     HALF_WIDTH,
     above_from,
     best_k,
     gaps,
+    mostly_run,
     over_remaps,
     paper_models,
     points,
@@ -77,15 +79,15 @@ def fig6(results: Results, options: Options) -> Artefact:
     found = points(frame, axes, [*PANEL, "gen", "k"], FIG6.seeds, options.seeds)
     # A dataset with nothing but a level has no curve.
     with_k = found.table[found.table["k"].notna()]
-    table = found.table.merge(with_k[list(PANEL)].drop_duplicates())
+    table = mostly_run(found.table.merge(with_k[list(PANEL)].drop_duplicates()), PANEL)
     commands = [sweep("+experiment=fig6", frame)]
     if table.empty:
         return FIG6.nothing(found.missing, commands)
     wanted = pd.DataFrame([*((gen, k) for gen in GENS for k in KS), ("all", None)], columns=["gen", "k"])
-    absent = [*gaps(table, PANEL, wanted, "k"), *not_run(frame, UNMERGED, table)]
+    absent = gaps(table, PANEL, wanted.astype({"k": "Int64"}), "k")
     lines = {head: _fig6_lines(rows) for head, rows in groups(table, PANEL)}
     return FIG6.artefact(
-        f"{panels_of(table)}; {seeds_of(found, FIG6.seeds)}.",
+        basis([panels_in_words(table), seeds_in_words(found, FIG6.seeds)], frame, table),
         [*found.missing, *absent],
         commands if absent or not found.complete else [],
         [_fig6_table(table, paper_models(frame))],
@@ -151,20 +153,20 @@ def _over_shots(about: About, ns: Sequence[int], results: Results, options: Opti
     axes: Axes = {**UNMERGED, **L2, **MAX, "gen": ["kmeans", "all"]}
     found = points(frame, {**axes, "n_shot": ns}, [*PANEL, "gen", "k", "n_shot"], about.seeds, options.seeds)
     commands = [sweep("+experiment=n_shot", frame)]
-    if found.table.empty:
+    table = mostly_run(_with_intervals(shots(found.table, SHOT_KS)), PANEL)
+    if table.empty:
         return about.nothing(found.missing, commands)
-    table = _with_intervals(shots(found.table, SHOT_KS))
     wanted = pd.DataFrame([(line, n) for line in SHOT_LINES for n in ns], columns=["line", "n_shot"])
-    absent = [*gaps(table, PANEL, wanted, "n_shot"), *not_run(frame, UNMERGED, table)]
+    absent = gaps(table, PANEL, wanted, "n_shot")
     lines = {head: _shot_lines(rows) for head, rows in groups(table, PANEL)}
     # Without a limit there is no place on a log axis; the table has it.
     whole = points(frame, {**axes, **ALL_SHOTS}, [*PANEL, "gen", "k", "n_shot"], found.seeds, found.seeds)
     unlimited = _with_intervals(shots(whole.table, SHOT_KS))
     return about.artefact(
-        f"{panels_of(table)}; {seeds_of(found, about.seeds)}.",
+        basis([panels_in_words(table), seeds_in_words(found, about.seeds)], frame, table),
         [*found.missing, *absent],
         commands if absent or not found.complete else [],
-        [_shots_table(about, table, unlimited, ns), *([_crossings(table)] if about is FIG10 else [])],
+        [_shots_table(about, table, unlimited), *([_crossings(table)] if about is FIG10 else [])],
         [grid(about.name, about.title, lines, "n, samples per class", x_scale="log")],
     )
 
@@ -184,7 +186,7 @@ def _shot_lines(table: pd.DataFrame) -> list[Series]:
     ]
 
 
-def _shots_table(about: About, table: pd.DataFrame, unlimited: pd.DataFrame, ns: Sequence[int]) -> Table:
+def _shots_table(about: About, table: pd.DataFrame, unlimited: pd.DataFrame) -> Table:
     both = pd.concat([table, unlimited.merge(table[list(PANEL)].drop_duplicates())])
     both = both.assign(n=both["n_shot"].astype(object).fillna("all")).sort_values([*PANEL, "n_shot"], kind="stable")
     by = [*PANEL, "n"]
@@ -292,12 +294,12 @@ def _over_k(modes: Modes, results: Results, options: Options) -> Artefact:
     about, frame = modes.about, with_models(results.frame)
     axes: Axes = {**WHOLE, **ALL_SHOTS, **modes.norm, **MAX, "gen": [modes.gen], "k": FEW_KS}
     found = points(frame, axes, [*TASK, "remap", "k"], about.seeds, options.seeds)
-    table = over_remaps(found.table, [*TASK, "k"])
+    table = lines_run(over_remaps(found.table, [*TASK, "k"]))
     absent, commands = modes_missing(frame, table, FEW_KS, modes.requests, complete=found.complete)
     if table.empty:
         return about.nothing(found.missing, commands)
     return about.artefact(
-        f"{panels_of(table)}; {merges_of(table)}; {seeds_of(found, about.seeds)}.",
+        basis([panels_in_words(table), merges_in_words(table), seeds_in_words(found, about.seeds)], frame, table),
         [*found.missing, *absent],
         commands,
         [_over_k_table(modes, table, paper_models(frame))],
@@ -343,8 +345,7 @@ FIG_A7 = About(
     'k-means or k-least-squares with k = 1..15 and max on "d in 1" tasks',
 )
 _A7_GENS: dict[str, Axes] = {"kmeans": L2, "k_least_squares": NONE}
-_A7_LINES = {"mean": "gen:mean", "kmeans": "gen:kmeans", "least_squares": "gen:least_squares",
-             "k_least_squares": "gen:k_least_squares"}  # fmt: skip
+_A7_LINES = ("mean", "kmeans", "least_squares", "k_least_squares")
 _ONE_PROXY = {"kmeans": "mean", "k_least_squares": "least_squares"}
 
 
@@ -369,7 +370,7 @@ def fig_a7(results: Results, options: Options) -> Artefact:
     bests = [best_k(rows, TASK).assign(line=gen) for gen, rows in of_gen.items()]
     lines = pd.concat([*ones, *bests], ignore_index=True).sort_values(list(TASK), kind="stable")
     return FIG_A7.artefact(
-        f"{panels_of(table)}; {merges_of(table)}; {seeds_of(found, FIG_A7.seeds)}.",
+        f"{'; '.join([panels_in_words(table), merges_in_words(table), seeds_in_words(found, FIG_A7.seeds)])}.",
         [*found.missing, *absent],
         commands,
         [_a7_table(lines, paper_models(frame))],
@@ -387,8 +388,8 @@ def fig_a7(results: Results, options: Options) -> Artefact:
 def _a7_lines(table: pd.DataFrame) -> list[Series]:
     of_line = dict(groups(table, ["line"]))
     return [
-        series(_a7_name(line), of_line[line,], "merge", "mean", colour)
-        for line, colour in _A7_LINES.items()
+        series(_a7_name(line), of_line[line,], "merge", "mean", f"gen:{line}")
+        for line in _A7_LINES
         if (line,) in of_line
     ]
 
@@ -398,25 +399,18 @@ def _a7_name(line: str) -> str:
 
 
 def _a7_table(lines: pd.DataFrame, papers: Mapping[str, str]) -> Table:
-    accuracy = spread(lines, TASK, "line", list(_A7_LINES), "mean")
-    k = spread(lines, TASK, "line", list(_A7_LINES), "k")
+    accuracy = spread(lines, TASK, "line", _A7_LINES, "mean")
+    k = spread(lines, TASK, "line", _A7_LINES, "k")
     frame = accuracy[list(TASK)]
     columns = [Column(FM, "model"), Column("task", "dataset"), Column("merge", "d")]
     for line in _A7_LINES:
         frame = frame.assign(**{line: accuracy[f"line={line}"]})
         columns.append(Column(line, names.gen(line), "percent"))
         if line in _A7_GENS:
-            frame = frame.assign(**{f"{line}_k": k[f"line={line}"]})
+            frame = frame.assign(**{f"{line}_k": k[f"line={line}"].astype("Int64")})
             columns.append(Column(f"{line}_k", "best k", "count"))
-    stated = published.numbers("figA7")["least_squares"]
-    paper = [
-        stated[papers[fm]][d - 1] / 100
-        if task == "imagenet" and papers.get(fm) in stated and d <= len(stated[papers[fm]])
-        else np.nan
-        for fm, task, d in frame[list(TASK)].itertuples(index=False)
-    ]
-    if not np.isnan(paper).all():
-        frame = frame.assign(paper=paper)
+    frame = frame.assign(paper=stated_over_d(frame, published.numbers("figA7")["least_squares"], papers) / 100)
+    if frame["paper"].notna().any():
         columns.append(Column("paper", "paper: least squares", "percent"))
     return Table(FIG_A7.name, FIG_A7.title, tuple(columns), frame, "Accuracy in percent; the best k is that of each d.")
 

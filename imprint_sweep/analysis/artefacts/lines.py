@@ -107,6 +107,19 @@ def beside(
     return spread(together, by, "k", values, "accuracy")
 
 
+def stated_over_d(table: pd.DataFrame, stated: Mapping[str, Sequence[float]], papers: Mapping[str, str]) -> Floats:
+    """What the paper states for each row of a table over d, NaN where it states nothing: it has ImageNet's classes.
+
+    Args:
+        table: with :data:`FM`, ``task`` and ``merge``.
+        stated: the paper's model -> its values for d = 1, 2, ...
+        papers: our name of a model -> the paper's.
+    """
+    known = {(fm, d): value for fm in papers for d, value in enumerate(stated.get(papers[fm], []), start=1)}
+    rows = table[[FM, "task", "merge"]].itertuples(index=False)
+    return np.array([known.get((fm, d), np.nan) if task == "imagenet" else np.nan for fm, task, d in rows], np.float64)
+
+
 def wide(
     name: str, title: str, frame: pd.DataFrame, heads: Sequence[Column], values: Sequence[Hashable], note: str
 ) -> Table:
