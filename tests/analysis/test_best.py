@@ -123,8 +123,9 @@ def test_few_samples_are_another_question() -> None:
         best(both, n_shot=7)
 
 
-def test_a_quick_try_counts_only_where_there_is_nothing_else() -> None:
-    rows: list[dict[str, Any]] = [{"gen": "mean", "limit": 100}, {"gen": "all"}]
+@pytest.mark.parametrize("part", [{"limit": 100}, {"merge": 2, "remap": 0}])
+def test_a_part_of_a_task_counts_only_where_there_is_nothing_else(part: dict[str, Any]) -> None:
+    rows: list[dict[str, Any]] = [{"gen": "mean", **part}, {"gen": "all"}]
     assert name_of(best(results(rows))).startswith("all")
     assert name_of(best(results(rows[:1]))).startswith("mean")
 
