@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import Scheme, Task, digest
+from imprint_sweep.analysis import collapse_table
+from imprint_sweep.analysis.results import MODEL, TASK
+from imprint_sweep.cell import METHOD_VERSION, Model, Scheme, Task, digest
 from imprint_sweep.outcome import Outcome
 from imprint_sweep.plan import Plan
 from imprint_sweep.store import Provenance, ResultStore, compact
+from imprint_sweep.store.rows import spelled
 from tests.sweeping import requested, tree_of
 
 TEST_SAMPLES_PER_CLASS = 1_000
@@ -30,40 +35,65 @@ _EFFECTS: dict[str, dict[object, float]] = {
 }
 
 
-def write(outputs: Path, *plans: Plan) -> int:
-    """Write a row for every cell of some plans under ``<outputs>/results``, in one file.
+def write(outputs: Path, plan: Plan) -> int:
+    """Write a row for every cell of a plan under ``<outputs>/results``, in one file.
 
     Returns:
         How many rows the table has.
     """
     store = ResultStore(outputs / "results")
     with store.writer(Provenance.here("made-up"), seconds=np.inf) as writer:
-        for plan in plans:
-            for outcome in outcomes(plan):
-                writer.add(outcome)
+        for outcome in outcomes(plan):
+            writer.add(outcome)
     return compact(store.root).rows_after
 
 
-def grid(rows: int) -> list[Plan]:
-    """The cells of ``paper``, and whole configurations of ``full`` until there are so many rows."""
+def write_collapse(outputs: Path, plan: Plan) -> None:
+    """Write NC1 for every model and task of a plan, as `scripts/collapse.py` keeps it: the more modes, the higher."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for pair in np.unique(plan.pair).tolist():
+        model, task = plan.models[pair // len(plan.tasks)], plan.tasks[pair % len(plan.tasks)]
+        nc1 = (task.merge or len(task.datasets) / (2 + _task(task))) * rng.uniform(0.8, 1.25)
+        rows.append(
+            {
+                **dict(zip(MODEL, (model.name, model.weights, model.image_size), strict=True)),
+                **dict(zip(TASK, (task.name, task.classes, task.merge, task.remap, task.limit), strict=True)),
+                "labels": [spelled(label) for label in task.labels],
+                "fingerprint": _fingerprint(model, task),
+                "method_version": METHOD_VERSION,
+                "nc1": nc1,
+                "nc1_published": 1.1 * nc1,
+                "rank": len(task.labels) - 1,
+                "n_samples": 600 * len(task.labels),
+            }
+        )
+    path = collapse_table.path(outputs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def grid(rows: int) -> Plan:
+    """The cells of ``paper``, and whole configurations of ``full`` until there are so many cells."""
     tree = tree_of()
     paper = Plan.of(requested(tree, "+experiment=paper"))
-    full = Plan.of(requested(tree, "+experiment=full"))
-    rest = full[np.flatnonzero(~np.isin(full.cell_id, paper.cell_id))]
-    by_scheme = np.argsort(rest.scheme, kind="stable")  # cells at random would leave no comparison complete
-    return [paper, rest[by_scheme[: max(0, rows - len(paper))]]]
+    both = Plan.of(requested(tree, "+experiment=[paper,full]"))
+    known = np.isin(both.cell_id, paper.cell_id)
+    # Cells at random would leave no comparison complete.
+    order = np.lexsort((both.scheme, ~known))
+    return both[np.sort(order[: max(rows, len(paper))])]
 
 
 def outcomes(plan: Plan) -> Iterator[Outcome]:
-    """A good outcome with made-up numbers for every cell."""
+    """A good outcome with made-up numbers for every cell; the same ones where cells are equal by construction."""
     rng = np.random.default_rng(len(plan))
+    distinct, first, code = np.unique(plan.computation, return_index=True, return_inverse=True)
     n_test = np.array([_n_test(task) for task in plan.tasks])[plan.task]
     model = np.array([_MODEL.get(model.name, 0.0) for model in plan.models])[plan.model]
     task = np.array([_task(task) for task in plan.tasks])[plan.task]
-    # A configuration's own effect, the same on every instance, keeps ranks apart as real ones are.
     scheme = np.array([_scheme(scheme) for scheme in plan.schemes])[plan.scheme]
-    logit = 1.4 + model + task + scheme + rng.normal(0, 0.08, len(plan))
-    n_correct: NDArray[np.int64] = np.rint(n_test / (1 + np.exp(-logit))).astype(np.int64)
+    logit = (1.4 + model + task + scheme)[first] + rng.normal(0, 0.08, len(distinct))
+    n_correct: NDArray[np.int64] = np.rint(n_test / (1 + np.exp(-logit[code]))).astype(np.int64)
     seconds = np.array([0.003 if s.gen == "mean" else 0.05 * (s.k or 1) for s in plan.schemes])[plan.scheme]
     seconds = seconds * rng.uniform(0.8, 1.2, len(plan))
     for position in range(len(plan)):
@@ -71,9 +101,8 @@ def outcomes(plan: Plan) -> Iterator[Outcome]:
         accuracy = float(n_correct[position] / n_test[position])
         yield Outcome(
             cell=cell,
-            # As many distinct ones as cells: nobody here reads which are equal by construction.
-            computation_id=cell.cell_id,
-            fingerprint=digest(cell.model.fragment, *cell.task.datasets),
+            computation_id=f"{code[position]:020x}",
+            fingerprint=_fingerprint(cell.model, cell.task),
             n_correct=int(n_correct[position]),
             n_test=int(n_test[position]),
             f1=(accuracy,) * n,
@@ -83,6 +112,10 @@ def outcomes(plan: Plan) -> Iterator[Outcome]:
             gen_seconds=float(seconds[position]),
             eval_seconds=0.01,
         )
+
+
+def _fingerprint(model: Model, task: Task) -> str:
+    return digest(model.fragment, *task.datasets)
 
 
 def _n_test(task: Task) -> int:

@@ -69,7 +69,7 @@ def test_options_are_package_data_and_messages_name_the_installed_commands(site:
     assert str(ROOT) not in found
 
 
-def test_a_sweep_from_import_to_table(command: Command, tmp_path: Path) -> None:
+def test_a_sweep_from_import_to_report(command: Command, tmp_path: Path) -> None:
     """The sweeper is found, and everything goes to ``./outputs``."""
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
@@ -84,3 +84,9 @@ def test_a_sweep_from_import_to_table(command: Command, tmp_path: Path) -> None:
     assert "2 to run" in finished.stdout
     assert sorted(pd.read_parquet(tmp_path / "outputs" / "results")["gen"]) == ["kmeans", "mean"]
     assert "complete" in command("imprint-status").stdout
+    # The template, style and script of the page are package data.
+    finished = command("imprint-report")
+    assert finished.returncode == 0, finished.stderr
+    page = (tmp_path / "outputs" / "report" / "index.html").read_text()
+    assert "2 cells of 1 model on 1 task" in page
+    assert page.rstrip().endswith("</html>")

@@ -64,8 +64,8 @@ def best(
 ) -> Best:
     """Rank all configurations over the instances of some tasks.
 
-    The best is chosen on the instances that it is then tested on, as in the paper: the p-values do not know of the
-    choice.
+    Quick tries (``limit``) and merged classes ("d in 1") count only where there is nothing else. The best is chosen on
+    the instances that it is then tested on, as in the paper: the p-values do not know of the choice.
 
     Args:
         results: the rows that count.
@@ -92,7 +92,12 @@ def best(
         )
     if not oracles:
         rows = select(rows, {"gen": [gen for gen in GENERATORS if gen not in ORACLES]})
-    whole = rows[rows["limit"].isna()]
+        if rows.empty:
+            raise ConfigError(
+                f"there is nothing but {' and '.join(map(names.gen, ORACLES))}, which see all classes at once and "
+                "compete only with --oracles"
+            )
+    whole = select(rows, {"limit": [None], "merge": [None]})
     rows = under_one_name(rows if whole.empty else whole)
     rows, over_budget = _within(rows, max_proxies)
     found = matrix(rows, {}, seeds_of(rows, MAIN_SEEDS if n_shot is None else FEW_SEEDS))

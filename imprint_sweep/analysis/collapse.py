@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # scipy.stats is loaded when it is first used: half a second that not every artefact needs
 from numpy.typing import NDArray
-from scipy import stats
 
 from imprint_sweep.errors import StageError
 
@@ -157,20 +157,22 @@ def relation(nc1: Floats, gain: Floats) -> Relation | None:
     """
     if len(nc1) < ENOUGH or np.ptp(nc1) == 0 or np.ptp(gain) == 0:
         return None
-    found = stats.spearmanr(nc1, gain)
+    found = scipy.stats.spearmanr(nc1, gain)
     p = _exact_p(nc1, gain) if len(nc1) <= FEW else found.pvalue
-    line = stats.linregress(np.log10(nc1), gain)
+    line = scipy.stats.linregress(np.log10(nc1), gain)
     return Relation(float(found.statistic), float(p), float(line.slope), float(line.intercept), float(line.rvalue) ** 2)
 
 
 def _exact_p(x: Floats, y: Floats) -> float:
     """The two-sided p-value of Spearman's correlation over all pairings."""
-    of_y = stats.rankdata(y)
+    of_y = scipy.stats.rankdata(y)
 
     def products(of_x: Floats, axis: int = -1) -> Floats:
         """Goes up with the correlation, as both sets of ranks are given."""
         return np.asarray(of_x @ of_y)
 
-    ranks, orders = (stats.rankdata(x),), math.factorial(FEW)
-    found = stats.permutation_test(ranks, products, permutation_type="pairings", n_resamples=orders, vectorized=True)
+    ranks, orders = (scipy.stats.rankdata(x),), math.factorial(FEW)
+    found = scipy.stats.permutation_test(
+        ranks, products, permutation_type="pairings", n_resamples=orders, vectorized=True
+    )
     return float(found.pvalue)

@@ -12,8 +12,8 @@ from typing import Literal, TypeVar
 
 import networkx as nx
 import numpy as np
+import scipy  # scipy.stats is loaded when it is first used: half a second that not every artefact needs
 from numpy.typing import NDArray
-from scipy import stats
 
 from imprint_sweep.analysis.artefact import Floats
 
@@ -107,7 +107,7 @@ def ranks_within(scores: Floats, ties: Literal["average", "dense"] = "average") 
     >>> ranks_within(np.array([[0.9, 0.9, 0.4]])).tolist(), ranks_within(np.array([[0.9, 0.9, 0.4]]), "dense").tolist()
     ([[1.5, 1.5, 3.0]], [[1.0, 1.0, 2.0]])
     """
-    return np.asarray(stats.rankdata(-scores, method=ties, axis=1), np.float64)
+    return np.asarray(scipy.stats.rankdata(-scores, method=ties, axis=1), np.float64)
 
 
 def friedman(scores: Floats) -> float:
@@ -121,7 +121,7 @@ def friedman(scores: Floats) -> float:
     """
     if (scores == scores[:, :1]).all():
         return 1.0  # SciPy divides zero by zero
-    return float(stats.friedmanchisquare(*scores.T).pvalue)
+    return float(scipy.stats.friedmanchisquare(*scores.T).pvalue)
 
 
 def signed_rank(differences: Floats) -> float:
@@ -143,9 +143,9 @@ def signed_rank(differences: Floats) -> float:
     if zero.all():
         return 1.0
     if n > MANY or (zero.any() and n > FEW):
-        return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
+        return float(scipy.stats.wilcoxon(differences, zero_method="pratt").pvalue)
     # Ranks of tied sizes end in a half: counted in halves they are whole.
-    halves = np.rint(2 * stats.rankdata(np.abs(differences)))[~zero].astype(np.int64)
+    halves = np.rint(2 * scipy.stats.rankdata(np.abs(differences)))[~zero].astype(np.int64)
     positive = differences[~zero] > 0
     least = int(min(halves[positive].sum(), halves[~positive].sum()))
     share = np.zeros(least + 1)  # of the signs for which the positive ranks sum to 0, 1, ... halves

@@ -248,6 +248,41 @@ def test_a_clique_need_not_be_neighbours_in_rank() -> None:
 
 # --- all together -----------------------------------------------------------------------------------------------------
 
+# Found by search: the p-values and average ranks of Fig. 2 have many tables; the paper's is unknown.
+QI = """
+ 224 115 1004 691 118 554 752 343 -38 -1444 275 409 119 -130 1053 -496 -272 412 389 416 430 310 260 -49 297 -413 163 649
+ 391 574 339 -290 275 -429 -232 652 61 242 545 -315 -106 295 1079 -53 441 226 386 267"""
+JANSON = """
+ 197 279 263 768 -43 -71 102 -641 151 -263 -279 -538 144 -495 322 -157 85 772 49 442 485 -305 101 3247 -80 439 120 303
+ -176 373 -520 -271 -205 -369 -468 346 567 -416 172 -523 -18 71 -19 43 472 -205 219 -294"""
+HOSODA = """
+ -141 305 -306 149 -309 -359 -362 -414 213 -1931 -367 -634 161 -1167 -200 -98 256 220 -257 -348 -348 -345 367 281 -474
+ -292 320 -353 433 87 -517 -226 -1616 -369 -232 -205 646 -416 49 -315 75 -277 -288 304 97 -511 -161 -849"""
+
+
+def test_a_table_with_all_p_values_and_ranks_of_fig_2() -> None:
+    qi, janson, hosoda = (np.array(column.split(), np.float64) for column in (QI, JANSON, HOSODA))
+    ours, oracle = np.full(48, 10_000.0), np.full(48, 20_000.0)
+    columns = {
+        "Qi et al. 2018": qi,
+        "Hosoda et al. 2024": hosoda,
+        "Janson et al. 2022": janson,
+        "Ours (the paper's)": ours,
+        "Oracle (least squares)": oracle,
+    }
+    n_correct = 50_000 + np.stack(list(columns.values()), axis=1)
+    found = rank(n_correct, np.full(48, 100_000.0), published=True)
+    stated = published.comparison("fig2")
+    assert dict(zip(columns, found.ranks, strict=True)) == pytest.approx(stated.rank, abs=1e-3)
+    names = list(columns)
+    assert len(stated.p) == 10
+    for pair, p in stated.p.items():
+        first, second = sorted(map(names.index, pair))
+        assert found.p[first, second] == pytest.approx(p, rel=1e-12)
+    # Every pair differs: no bars.
+    assert found.cliques == ()
+    assert found.differ.sum() == 5 * 4
+
 
 def fig8() -> tuple[Floats, Floats]:
     """n_correct of 3-nn, 5-nn, 20-nn, max, 1-nn, 50-nn with the published bars and the published p-values of them."""
@@ -328,7 +363,7 @@ def test_the_order_of_instances_and_configurations_does_not_matter(scores: Float
     rng = np.random.default_rng(seed)
     n, k = scores.shape
     rows, columns = rng.permutation(n), rng.permutation(k)
-    n_test = rng.integers(10, 20, n).astype(np.float64)
+    n_test = np.array(rng.integers(10, 20, n), np.float64)
     before = rank(scores, n_test)
     after = rank(scores[rows][:, columns], n_test[rows])
     assert after.ranks == pytest.approx(before.ranks[columns])

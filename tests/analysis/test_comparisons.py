@@ -1,0 +1,287 @@
+"""The comparisons of the paper from results tables: what feeds them, what stands beside ours, what is said if not."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imprint_sweep.analysis import published
+from imprint_sweep.analysis.artefact import Artefact, RankDiagram
+from imprint_sweep.analysis.artefacts import ARTEFACTS, SECTIONS, Options, make
+from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS, METHODS, NORMS
+from imprint_sweep.analysis.results import SCHEME, Results, load
+from imprint_sweep.analysis.selection import MAIN_SEEDS, select, under_one_name
+from imprint_sweep.commands.demo import fig2
+from imprint_sweep.commands.overrides_of import compose
+from imprint_sweep.composition import Tree
+from imprint_sweep.errors import UnknownOptionError
+from imprint_sweep.plan import Plan
+from tests import plausible
+from tests.analysis.frames import frame, product, results
+from tests.sweeping import requested, tree_of
+
+HERE = ("model=efficientnet_lite0", "task=digits")
+MINE = (*COMPARISONS, "tableA2")
+
+
+@functools.cache
+def tree() -> Tree:
+    return tree_of()
+
+
+@pytest.fixture(autouse=True)
+def _without_the_comparison_with_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds per experiment, and tests/test_composition.py makes it for every option."""
+    monkeypatch.setattr("imprint_sweep.composition.CHECK_SECONDS", 0.0)
+
+
+def made_up(folder: Path, *arguments: str) -> Results:
+    """Results of what a command line asks for."""
+    plausible.write(folder, Plan.of(requested(tree(), *arguments)))
+    return load(folder)
+
+
+def is_whole(artefact: Artefact) -> bool:
+    """Whether every row of its first table has numbers of ours."""
+    return bool(artefact.tables) and not artefact.tables[0].frame.iloc[:, 2].isna().any()
+
+
+# --- what feeds them --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MINE)
+def test_the_command_of_an_artefact_feeds_it(name: str, tmp_path: Path) -> None:
+    before = made_up(tmp_path, *HERE, "gen=fps", "k=7")
+    lacking = make(name, before, Options())
+    assert (lacking.tables, lacking.figures) == ((), ())
+    assert lacking.missing
+    assert lacking.command is not None
+    words = shlex.split(lacking.command)
+    assert words[:4] == ["python", "-m", "imprint_sweep", "-m"]
+    after = make(name, made_up(tmp_path, *words[4:]), Options())
+    assert is_whole(after)
+    assert after.command is None
+    assert "Not in the results" not in " ".join(after.missing)
+    assert after.basis.startswith("4 ")
+
+
+def test_the_mini_experiment_feeds_them_all(tmp_path: Path) -> None:
+    found = made_up(tmp_path, "+experiment=mini")
+    for name in MINE:
+        artefact = make(name, found, Options())
+        assert is_whole(artefact), name
+        assert artefact.command is None, name
+
+
+def test_every_artefact_goes_by_its_name_and_into_a_section() -> None:
+    nothing = results([{"gen": "fps", "k": 7, "task": "elsewhere"}])
+    for name in ARTEFACTS:
+        if name in MINE:
+            artefact = make(name, nothing, Options())
+            assert artefact.name == name
+            assert artefact.section in SECTIONS
+    with pytest.raises(UnknownOptionError, match="unknown artefact 'fig55'; did you mean fig5"):
+        make("fig55", nothing, Options())
+
+
+# --- which cells ------------------------------------------------------------------------------------------------------
+
+
+def test_the_methods_of_fig_2_are_those_that_the_demo_runs() -> None:
+    for method in fig2().methods:
+        scheme = compose(method.overrides).scheme
+        row = under_one_name(frame([{axis: getattr(scheme, axis) for axis in SCHEME}]))
+        assert [name for name, axes in METHODS.items() if len(select(row, axes))] == [method.name]
+    assert tuple(fig2().seeds) == MAIN_SEEDS
+
+
+def norms_and_gens(**axes: Any) -> list[dict[str, Any]]:
+    """Every NORM of section 5.1 for a GEN; the more of it is L2, the better."""
+    norms = [
+        {"norm_pre": pre, "norm_post": post, "norm_inf": inf}
+        for norm in NORMS
+        for pre in norm["norm_pre"]
+        for post in norm["norm_post"]
+        for inf in norm["norm_inf"]
+    ]
+
+    def n_correct(**row: Any) -> int:
+        post = {"l2": 30, "none": 10, "quantile": 0}[row["configuration"]["norm_post"]]
+        seed = {MAIN_SEEDS[0]: -50, MAIN_SEEDS[1]: 0, MAIN_SEEDS[2]: 50}.get(row["seed"], 0)
+        return 1000 + 10 * post + len(row["classes"]) + seed
+
+    classes = ["all", "even", "odd", "short"]
+    whole: dict[str, Any] = {"classes": classes, "configuration": norms, "seed": MAIN_SEEDS, "n_test": [2000]}
+    return product(n_correct, **{**whole, **axes})
+
+
+@pytest.mark.parametrize("axes", [{"gen": ["mean"]}, {"gen": ["kmeans"], "k": [1]}])
+def test_fig_7_is_about_the_mean_whichever_way_it_was_run(axes: dict[str, Any]) -> None:
+    artefact = make("fig7", results(norms_and_gens(**axes)), Options())
+    table = artefact.tables[0].frame
+    assert table["name"].tolist() == ["l2", "none", "quantile"]
+    assert table["configuration"].tolist() == ["l2/l2/l2", "l2/none/l2", "l2/quantile/l2"]
+    assert table["accuracy"].tolist() == pytest.approx([0.6518, 0.5518, 0.5018], abs=1e-3)
+    assert table["paper_accuracy"].tolist() == pytest.approx([0.8684, 0.8326, 0.8290])
+    assert artefact.basis.startswith("4 instances (net on digits), 9 configurations; the median over the seeds")
+
+
+def test_table_1_says_that_nothing_differs() -> None:
+    artefact = make("table1", results(norms_and_gens(gen=["mean"])), Options())
+    assert artefact.figures == ()
+    assert len(artefact.tables) == 1
+    assert "does not reject that the 3 rank alike (p = 1, 4 instances)" in artefact.tables[0].note
+    assert "Identical on every instance: l2/l2/l2 = none/l2/l2 = none/l2/none." in artefact.tables[0].note
+
+
+def test_a_gen_that_the_results_lack_is_a_row_with_the_papers_number_alone() -> None:
+    rows = norms_and_gens(gen=["kmeans"], k=[1, 5, 20])
+    artefact = make("fig5", results(rows), Options())
+    table = artefact.tables[0].frame.set_index("name")
+    assert table["accuracy"].notna().tolist() == [True, False, False, False, False, False]
+    assert table["paper_accuracy"]["k-fps"] == pytest.approx(0.6556)
+    assert artefact.missing == ("Not in the results: k-medoids, mean, k-cov-max, k-random, k-fps.",)
+    assert artefact.command == "python -m imprint_sweep -m +experiment=agg_fixed model=net task=digits"
+    assert artefact.tables[0].note == "Nothing to compare k-means with."
+
+
+def test_up_to_five_proxies_means_up_to_five() -> None:
+    rows = norms_and_gens(gen=["kmeans"], k=[5, 20])
+    assert make("fig5", results(rows), Options()).basis.split(", ")[1].startswith("18 configurations")
+    assert make("figA1", results(rows), Options()).basis.split(", ")[1].startswith("9 configurations")
+
+
+def test_rows_of_other_questions_are_left_alone() -> None:
+    """Few samples, merged classes and quick tries are no rows of a main comparison."""
+    rows = norms_and_gens(gen=["mean"])
+    one = make("fig7", results(rows), Options())
+    others = [
+        *norms_and_gens(gen=["mean"], n_shot=[5]),
+        *norms_and_gens(gen=["mean"], merge=[2], remap=[0]),
+        *norms_and_gens(gen=["mean"], limit=[100]),
+        *norms_and_gens(gen=["mean"], metric=["cosine"]),
+    ]
+    both = make("fig7", results([*others, *rows]), Options())
+    assert both.basis == one.basis
+    assert both.missing == one.missing == ()
+    assert both.tables[0].frame.equals(one.tables[0].frame)
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def test_seeds_can_be_chosen() -> None:
+    found = results(norms_and_gens(gen=["mean"]))
+    artefact = make("fig7", found, Options(seeds=MAIN_SEEDS[2:]))
+    assert artefact.tables[0].frame["accuracy"].iloc[0] == pytest.approx(0.6518 + 0.025, abs=1e-3)
+    assert "the one seed 12412312, of the paper's 3" in artefact.basis
+    nothing = make("fig7", found, Options(seeds=(1, 2)))
+    assert nothing.tables == ()
+    assert "under seed 1, 2" in nothing.missing[0]
+
+
+def test_a_table_of_other_seeds_is_shown_and_says_so() -> None:
+    rows = [{**row, "seed": 7} for row in norms_and_gens(gen=["mean"]) if row["seed"] == MAIN_SEEDS[0]]
+    assert "the one seed 7 (not the paper's)" in make("fig7", results(rows), Options()).basis
+
+
+def test_the_published_way_reaches_the_diagram() -> None:
+    aggs = [
+        {"agg": "max", "metric": "inner_product"},
+        {"agg": "mnn", "metric": "euclidean", "m": 1, "weighting": "uniform"},
+        *({"agg": "mnn", "metric": "euclidean", "m": m, "weighting": "inverse_distance"} for m in (3, 5, 20, 50)),
+    ]
+
+    def n_correct(**row: Any) -> int:
+        return 500 - 20 * (row["configuration"].get("m") or 1) // 2 + int(row["classes"]) % 7
+
+    rows = product(
+        n_correct,
+        gen=["all"],
+        classes=[str(number) for number in range(16)],
+        configuration=aggs,
+        seed=MAIN_SEEDS,
+        n_test=[1000],
+    )
+    found = results(rows)
+    ours, theirs = make("fig8", found, Options()), make("fig8", found, Options(published=True))
+    assert isinstance(ours.figures[0], RankDiagram)
+    assert isinstance(theirs.figures[0], RankDiagram)
+    assert ours.figures[0].labels == theirs.figures[0].labels
+    assert set(ours.figures[0].labels[:2]) == {"1-nn", "max"}
+    assert (ours.figures[0].ranks.tolist(), ours.figures[0].cliques) == ([1.5, 1.5, 3, 4, 5, 6], ((0, 1),))
+    assert (theirs.figures[0].ranks.tolist(), theirs.figures[0].cliques) == ([1, 1, 2, 3, 4, 5], ())
+    pairs = ours.tables[1].frame
+    assert pairs["paper_p"].notna().sum() == 14  # all but max = 1-nn
+
+
+# --- the paper's numbers ----------------------------------------------------------------------------------------------
+
+
+def test_the_papers_numbers_are_the_documents() -> None:
+    assert published.comparison("fig5").accuracy["k-means"] == pytest.approx(0.9104)
+    nine = published.comparison("fig9")
+    assert (nine.accuracy["5-nn"], nine.std["5-nn"], nine.rank["5-nn"]) == pytest.approx((0.9012, 0.0621, 2.895833))
+    assert published.comparison("fig2").p[published.Pair({"Qi et al. 2018", "Janson et al. 2022"})] == pytest.approx(
+        0.00696877055073486
+    )
+    assert published.numbers("fig12")["all"]["spearman"] == 0.8179
+    points = published.curves("fig11b")
+    assert len(points) == 840
+    assert points["merge"].isna().sum() == 4 * 4 * 15
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_the_papers_numbers_are_shares_of_one(name: str) -> None:
+    stated = published.comparison(name)
+    assert all(0.5 < share < 1 for share in stated.accuracy.values())
+    assert all(0 < share < 0.1 for share in stated.std.values())
+    assert all(pair <= stated.accuracy.keys() for pair in stated.p)
+    assert stated.rank.keys() in (set(), set(stated.accuracy))
+
+
+# --- Table A.2 --------------------------------------------------------------------------------------------------------
+
+
+def test_times_are_medians_over_seeds_then_statistics_over_instances() -> None:
+    def rows(gen: str, k: int | None, *seconds: tuple[float, float, float]) -> list[dict[str, Any]]:
+        return [
+            {"gen": gen, "k": k, "classes": f"[{place}]", "seed": seed, "gen_seconds": second, "norm_post": post}
+            for place, of_seeds in enumerate(seconds)
+            for seed, second in zip(MAIN_SEEDS, of_seeds, strict=True)
+            for post in ("l2", "none", "quantile")
+        ]
+
+    found = results(
+        [
+            *rows("mean", None, (1, 2, 9), (3, 4, 5), (10, 10, 10)),
+            *rows("kmeans", 5, (20, 30, 40), (50, 60, 70), (1, 1, 1)),
+            *rows("kmedoids", 20, (7, 7, 7)),
+            *rows("all", None, (0, 0, 0), (0, 0, 0), (0, 0, 0)),
+        ]
+    )
+    artefact = make("tableA2", found, Options())
+    columns = ["mean", "median", "min", "max", "paper_mean"]
+    of_gen = dict(zip(artefact.tables[0].frame["name"], artefact.tables[0].frame[columns].to_numpy(), strict=True))
+    assert of_gen["mean"].tolist() == pytest.approx([16 / 3, 4, 2, 10, 0.0029])
+    assert of_gen["k-means, k = 5"].tolist() == pytest.approx([91 / 3, 30, 1, 60, 1.2249])
+    assert of_gen["k-means, k = 20"].tolist() == pytest.approx([*[np.nan] * 4, 1.7321], nan_ok=True)
+    assert "k-medoids, k = 20" not in of_gen
+    assert artefact.missing == (
+        "Left out, lacking on half of the instances or more: k-medoids, k = 20.",
+        "Not in the results: k-means, k = 20; least squares; k-least-squares, k = 5; k-least-squares, k = 20.",
+    )
+    assert artefact.basis.startswith("3 of 3 instances")
+    assert artefact.command is not None
+
+
+def test_the_notes_of_the_results_do_not_matter_here() -> None:
+    found = results(norms_and_gens(gen=["mean"]))
+    noted = replace(found, notes=("something",))
+    assert make("fig7", noted, Options()).missing == make("fig7", found, Options()).missing
