@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from imprint_sweep.analysis import collapse_table
 from imprint_sweep.analysis.results import MODEL, TASK
-from imprint_sweep.cell import METHOD_VERSION, Model, Scheme, Task, digest
+from imprint_sweep.cell import METHOD_VERSION, Model, Scheme, Task, digest, spelled
 from imprint_sweep.outcome import Outcome
 from imprint_sweep.plan import Plan
 from imprint_sweep.store import Provenance, ResultStore, compact
-from imprint_sweep.store.rows import spelled
 from tests.sweeping import requested, tree_of
 
 TEST_SAMPLES_PER_CLASS = 1_000

@@ -127,7 +127,7 @@ def test_missing_embeddings_are_named_with_the_command_and_the_others_go_on(cach
         path.unlink()
     (problem,) = collapse_table.update(results)
     assert "there are no embeddings of toy (none) on clean train; make them with: " in problem
-    assert "task=clean" in problem
+    assert "task=image_folder task.name=clean" in problem
     assert by_task(results)["left"] > 0
 
 
