@@ -10,12 +10,12 @@ class Heartbeat:
     """Calls an action at intervals, in a thread of its own, from :meth:`start` to :meth:`stop`.
 
     Args:
-        seconds: between two calls.
+        seconds: between two calls; infinity for none.
         action: what is called; it deals with its own errors.
     """
 
     def __init__(self, seconds: float, action: Callable[[], None]) -> None:
-        self._seconds, self._action = seconds, action
+        self._seconds, self._action = min(seconds, threading.TIMEOUT_MAX), action
         self._stop = threading.Event()
         # A daemon: a process that is told to end at once waits for no action.
         self._thread = threading.Thread(target=self._beat, name="imprint-heartbeat", daemon=True)
