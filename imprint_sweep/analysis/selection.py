@@ -115,14 +115,22 @@ def seeds_of(
 ) -> tuple[int, ...]:
     """The seeds over which medians are taken.
 
+    The paper's, as far as the rows have them. If they have none of these, or hardly any beside others of their own (a
+    demo, and then a sweep under seed 0), the others.
+
     Args:
         frame: the rows that count.
-        preferred: the paper's; those of them that the rows have, or all seeds of the rows if they have none of these.
+        preferred: the paper's.
         given: the user's own choice (:attr:`~imprint_sweep.analysis.artefact.Options.seeds`), which then decides alone.
     """
-    there = {int(seed) for seed in frame["seed"].unique()}
-    found = tuple(seed for seed in (preferred if given is None else given) if seed in there)
-    return found if found or given is not None else tuple(sorted(there))
+    seeds, counts = np.unique(frame["seed"], return_counts=True)
+    rows = dict(zip(seeds.tolist(), counts.tolist(), strict=True))
+    if given is not None:
+        return tuple(dict.fromkeys(seed for seed in given if seed in rows))
+    papers = tuple(seed for seed in preferred if seed in rows)
+    others = tuple(sorted(rows.keys() - set(papers)))
+    most_of_papers, most_of_others = (max((rows[seed] for seed in of), default=0) for of in (papers, others))
+    return papers if most_of_papers >= NOT_RUN * most_of_others else others
 
 
 def matrix(frame: pd.DataFrame, axes: Slice, seeds: Sequence[int]) -> Matrix:

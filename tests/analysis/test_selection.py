@@ -79,7 +79,7 @@ def test_seeds_are_the_papers_else_those_there_are_else_what_was_asked_for() -> 
     assert seeds(MAIN_SEEDS[1], 0, 1) == MAIN_SEEDS[1:2]
     assert seeds(3, 0, 1) == (0, 1, 3)
     assert seeds(*FEW_SEEDS, preferred=FEW_SEEDS) == FEW_SEEDS
-    assert seeds(*MAIN_SEEDS, 7, given=[7, 8]) == (7,)
+    assert seeds(*MAIN_SEEDS, 7, given=[7, 8, 7]) == (7,)
     assert seeds(*MAIN_SEEDS, given=[8]) == ()
 
 
@@ -113,6 +113,12 @@ def test_one_name_for_what_the_paper_calls_by_several() -> None:
     assert named["k"].isna().tolist()[:6] == [True, False, True, False, False, False]
     assert named["weighting"].isna().tolist()[6:] == [True, True, False, False]
     assert table["gen"].tolist()[:2] == ["kmeans", "kmeans"]  # the frame that came in stays as it is
+
+
+def test_a_few_cells_under_the_papers_seeds_do_not_hide_a_sweep_under_others() -> None:
+    demo, sweep = product(seed=MAIN_SEEDS), product(seed=[0, 1], k=range(1, 4), gen=["kmeans"])
+    assert seeds_of(frame([*demo, *sweep])) == (0, 1)
+    assert seeds_of(frame([*demo, *sweep[:2], *sweep[3:5]])) == MAIN_SEEDS
 
 
 # --- complete matrices ------------------------------------------------------------------------------------------------
