@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 import hydra
@@ -15,11 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_POST, WEIGHTINGS, Model, Scheme
 from imprint_sweep.config import (
     GROUPS,
+    SCHEMAS,
     AggConfig,
     Config,
     GenConfig,
     NormConfig,
     cell_from_config,
+    classes_from,
     config_from,
     known_keys,
     model_from,
@@ -96,11 +99,41 @@ def test_all_options_of_a_group_have_one_schema_and_say_what_they_are(group: str
     assert path.read_text().startswith("# ")
 
 
-def test_the_primary_configuration_has_the_keys_of_its_schema() -> None:
-    cfg = compose()
-    flat = [key for key in known_keys() if OmegaConf.select(cfg, key, default="absent") == "absent"]
-    assert flat == []
-    assert set(cfg) == {key for key in known_keys() if "." not in key}
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_primary_configuration_has_the_keys_of_its_schema(name: str) -> None:
+    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        cfg = hydra.compose(name)
+    known = known_keys(SCHEMAS[name])
+    assert [key for key in known if OmegaConf.select(cfg, key, default="absent") == "absent"] == []
+    assert set(cfg) == {key for key in known if "." not in key}
+    assert isinstance(typed(SCHEMAS[name], cfg), SCHEMAS[name])
+
+
+def test_every_primary_configuration_has_a_schema() -> None:
+    assert {path.stem for path in conf_folder().glob("*.yaml")} == set(SCHEMAS)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["task=digits", "task.classes=[3,1]"], range(10)),
+        (["task=digits", "task.labels=[4,2]"], [2, 4]),
+        (["task=imagenet", "task.sample=null", "task.merge=3", "task.remap=0"], range(1000)),
+        (["task=image_folder", "task.name=pets"], None),
+    ],
+)
+def test_the_classes_that_a_task_can_ever_read(overrides: list[str], expected: Iterable[int] | None) -> None:
+    assert classes_from(compose(*overrides).task) == (None if expected is None else frozenset(expected))
+
+
+def test_all_tasks_of_imagenet_are_about_the_same_hundred_classes() -> None:
+    hundred = classes_from(compose("task=imagenet").task)
+    assert hundred is not None
+    assert len(hundred) == 100
+    for merge in range(1, 11):
+        options = ["task=imagenet", f"task.merge={merge}", "task.remap=9"]
+        assert classes_from(compose(*options).task) == hundred
+        assert set(cell_from_config(compose(*options)).task.classes_in("imagenet")) <= hundred
 
 
 def test_the_default_cell_is_the_papers_best() -> None:

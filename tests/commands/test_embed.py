@@ -113,6 +113,20 @@ def test_bad_input_is_a_message_and_exit_code_2(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+def test_where_there_is_no_slurm_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["embed", "-m", "hydra/launcher=submitit_slurm", f"paths.outputs={tmp_path}"])
+    with pytest.raises(SystemExit) as end:
+        embed_command.main()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the launcher: ")
+    assert "srun" in line
+
+
 def test_output_that_nobody_reads_is_no_traceback(tmp_path: Path) -> None:
     """As in ``embed.py --help | head -1``."""
     words = [sys.executable, str(ROOT / "scripts" / "embed.py"), "--help"]

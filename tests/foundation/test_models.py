@@ -222,9 +222,18 @@ def test_offline_the_file_to_fetch_is_named(tmp_path: Path, monkeypatch: pytest.
         assert words in str(caught.value)
 
 
-def test_unknown_weights_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"did you mean IMAGENET1K_V1\?.*; model\.weights_path"):
-        load_model(Model("resnet18", "IMAGENET1K_V3"))
+@pytest.mark.parametrize(
+    ("model", "near"),
+    [
+        (Model("resnet18", "IMAGENET1K_V3"), "IMAGENET1K_V1"),
+        (Model("efficientnet_lite0", "IMAGENET1k"), "IMAGENET1K"),
+        (Model("timm/resnet18", "pretraned"), "pretrained"),
+    ],
+)
+def test_unknown_weights_are_refused(model: Model, near: str) -> None:
+    """The name is part of the identity of the embeddings."""
+    with pytest.raises(ConfigError, match=rf"did you mean {near}.*\? Available: .*; model\.weights_path"):
+        load_model(model)
 
 
 def test_files_older_than_the_counter_of_batches_are_loaded(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
     """
     import torch
 
-    from imprint_sweep.foundation.models.foundation_model import FoundationModel, load_weights
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel, check_weights, load_weights
     from imprint_sweep.foundation.transforms import Transform
 
     variant = model.name.removeprefix("efficientnet_")
@@ -46,6 +46,7 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
     size = model.image_size or network.get_image_size(f"efficientnet-{variant}")
     module = network.from_name(f"efficientnet-{variant}", image_size=size)
     if weights_path is None:
+        check_weights(model, ["IMAGENET1K"])
         locator = getattr(_import(weights_package), f"Efficientnet{variant.capitalize()}ModelFile")
         load_weights(module, Path(locator.get_model_file_path()))
     else:

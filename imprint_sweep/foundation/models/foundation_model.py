@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from imprint_sweep.errors import ConfigError
+from imprint_sweep.cell import Model
+from imprint_sweep.errors import ConfigError, did_you_mean
 from imprint_sweep.foundation.transforms import BatchTransform
 
 
@@ -32,6 +34,20 @@ class FoundationModel:
     dim: int | None
     source: str
     packages: tuple[str, ...]
+
+
+def check_weights(model: Model, available: Iterable[str]) -> None:
+    """Check that there are weights of this name, where no file is named that holds them.
+
+    Raises:
+        ConfigError: there are none. Embeddings of others would be kept under a name that is not theirs.
+    """
+    available = list(available)
+    if model.weights not in available:
+        raise ConfigError(
+            f"there are no weights {model.weights!r} of {model.name}{did_you_mean(model.weights, available)}; "
+            "model.weights_path names a file of others"
+        )
 
 
 def load_weights(module: torch.nn.Module, path: Path) -> None:

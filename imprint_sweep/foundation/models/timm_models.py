@@ -26,7 +26,7 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
         ConfigError: timm is not installed, has no such model, or its weights cannot be loaded.
     """
     import imprint_sweep.foundation.torchvision_operators  # noqa: F401  # timm imports torchvision
-    from imprint_sweep.foundation.models.foundation_model import FoundationModel, load_weights
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel, check_weights, load_weights
     from imprint_sweep.foundation.transforms import Transform
 
     try:
@@ -35,6 +35,8 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
         raise ConfigError(f"{model.name} needs timm, which is not installed; pip install timm") from error
     name = model.name.partition("/")[2]
     published = _published(timm, name)
+    if weights_path is None:
+        check_weights(model, ["pretrained"])
     # Networks with position embeddings must be built for their input, the others take any.
     fixed = model.image_size is not None and published is not None and published.fixed_input_size
     sized = {"img_size": model.image_size} if fixed else {}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imprint_sweep.cell import Model
-from imprint_sweep.errors import ConfigError, did_you_mean
+from imprint_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from imprint_sweep.foundation.models.foundation_model import FoundationModel
@@ -30,17 +30,13 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
     """
     import torch
 
-    from imprint_sweep.foundation.models.foundation_model import FoundationModel, load_weights
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel, check_weights, load_weights
     from imprint_sweep.foundation.torchvision_operators import torchvision
     from imprint_sweep.foundation.transforms import Transform
 
     known: Any = torchvision.models.get_model_weights(model.name)
-    if model.weights not in known.__members__ and weights_path is None:
-        available = did_you_mean(model.weights, known.__members__)
-        raise ConfigError(
-            f"torchvision has no weights {model.weights!r} of {model.name}{available}; "
-            "model.weights_path names a file of others"
-        )
+    if weights_path is None:
+        check_weights(model, known.__members__)
     weights = known.__members__.get(model.weights, known.IMAGENET1K_V1)
     preset = weights.transforms()
     (native,), (resize,) = preset.crop_size, preset.resize_size
