@@ -22,7 +22,6 @@ SECTIONS = {
     "n_shot": "Few samples per class",
     "collapse": "Neural collapse",
     "times": "What proxies cost",
-    "samples": "Samples",
 }
 """Key -> heading, in the order of the report."""
 
