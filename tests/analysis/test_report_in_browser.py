@@ -82,6 +82,7 @@ def test_nothing_overflows(page: Browser, report: Path, width: int, dark: bool) 
     assert_fits(page, report, width, dark)
 
 
+@pytest.mark.slow
 def test_the_papers_own_tables_and_figures_fit(page: Browser, tmp_path: Path) -> None:
     plan = Plan.of(requested(tree_of(), "+experiment=mini", "model=resnet18,vit_b_16", "task=mnist,cifar10"))
     plausible.write(tmp_path, plan)
