@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -108,6 +109,8 @@ def embed(
             raise EmbeddingsError(f"{key}: imported embeddings cannot be computed; bring them: {cache.remedy(key)}")
         device = checked_device(extraction.device)
         cache.check_writable(key)
+        if existing is not None and not force:
+            print(f"note: {key} has not all classes that are wanted; it is made anew with them", file=sys.stderr)
         wanted = _united(existing, classes)
         split = read_split(key.dataset, key.split, extraction.data_root, wanted)
         if key.model not in loaded:
@@ -173,9 +176,8 @@ def extract(
     """
     network = Network(model, device, dtype)
     if batch_size is None:
-        batch_size = (
-            GPU_BATCH if device.type != "cpu" else max(1, CPU_VALUES // _batch(model, images, indices[:1]).numel())
-        )
+        values = _batch(model, images, indices[:1]).numel()
+        batch_size = max(1, CPU_VALUES // values) if device.type == "cpu" else GPU_BATCH
     parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
     outputs = (_on_cores if device.type == "cpu" else _on_gpu)(network, images, parts)
     features = np.empty((len(indices), model.dim or 0), np.float32)

@@ -289,7 +289,7 @@ def test_only_the_classes_that_are_wanted_are_embedded_in_the_datasets_order(cac
 
 
 def test_an_entry_that_lacks_a_class_is_made_anew_and_keeps_what_it_had(
-    cache: EmbeddingCache, loaded: list[str]
+    cache: EmbeddingCache, loaded: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = EntryKey(TINY, "noise", "train")
     for classes, embedded, loads in (
@@ -305,6 +305,7 @@ def test_an_entry_that_lacks_a_class_is_made_anew_and_keeps_what_it_had(
         assert header is not None
         assert (header.embedded_classes, len(loaded)) == (embedded, loads)
         assert embedded_labels(cache, key) == sorted(embedded or {0, 1, 2})
+    assert capsys.readouterr().err.count("made anew") == 2
 
 
 @pytest.mark.usefixtures("loaded")
