@@ -52,7 +52,8 @@ class Matrix:
         n_test: (n_i,) float64.
         seeds: over which the medians are taken.
         missing: what was left out although most of it is there, and why, a sentence each; empty if nothing was.
-        elsewhere: instances of the table that lack so many of the configurations that they belong to other experiments.
+        elsewhere: instances of the table that lack so many of the configurations that they belong to other experiments:
+            rows with the columns :data:`INSTANCE`.
         complete: nothing was left out that a sweep could fill in.
     """
 
@@ -62,7 +63,7 @@ class Matrix:
     n_test: Floats
     seeds: tuple[int, ...]
     missing: tuple[str, ...]
-    elsewhere: tuple[str, ...]
+    elsewhere: pd.DataFrame
     complete: bool
 
     @property
@@ -149,8 +150,8 @@ def matrix(frame: pd.DataFrame, axes: Slice, seeds: Sequence[int]) -> Matrix:
     instance, instances = _groups(rows, INSTANCE)
     configuration, configurations = _groups(rows, SCHEME)
     if rows.empty:
-        others = _names_of_others(universe(frame, axes), instances)
-        return Matrix(instances, configurations, np.empty((0, 0)), np.empty(0), (), (), tuple(others), False)
+        others = _others(universe(frame, axes), instances)
+        return Matrix(instances, configurations, np.empty((0, 0)), np.empty(0), (), (), others, False)
     seed = pd.Index(seeds).get_indexer(pd.Index(rows["seed"]))
 
     counts = np.full((len(instances), len(configurations), len(seeds)), np.nan)
@@ -163,7 +164,7 @@ def matrix(frame: pd.DataFrame, axes: Slice, seeds: Sequence[int]) -> Matrix:
     lacking = ~there[:, :, run].all(axis=2)
     kept_i, kept_c = complete(lacking)
     left = _LeftOut(seeds, run, instances, kept_i, configurations, kept_c, lacking)
-    others = _names_of_others(universe(frame, axes), instances)
+    others = _others(universe(frame, axes), instances)
     return Matrix(
         instances=instances[kept_i].reset_index(drop=True),
         configurations=configurations[kept_c].reset_index(drop=True),
@@ -171,7 +172,7 @@ def matrix(frame: pd.DataFrame, axes: Slice, seeds: Sequence[int]) -> Matrix:
         n_test=n_test[kept_i],
         seeds=tuple(int(number) for number, kept in zip(seeds, run, strict=True) if kept),
         missing=(*sentences, *left.sentences()),
-        elsewhere=(*left.elsewhere(), *others),
+        elsewhere=pd.concat([left.elsewhere(), others], ignore_index=True),
         complete=not left.sentences(),
     )
 
@@ -191,7 +192,13 @@ def basis(matrix: Matrix, preferred: Sequence[int] = MAIN_SEEDS) -> str:
         few = f", of the paper's {len(preferred)}" if len(seeds) < len(preferred) else ""
     else:
         few = " (not the paper's)"
-    elsewhere = f" A third or more of it was not run on {names.some(matrix.elsewhere)}." if matrix.elsewhere else ""
+    others = matrix.elsewhere
+    elsewhere = (
+        f" Not compared here: {len(others):,} instance{'' if len(others) == 1 else 's'} lacking a third of it or more "
+        f"({', '.join(sorted(others['task'].astype(str).unique()))})."
+        if len(others)
+        else ""
+    )
     return (
         f"{len(instances):,} instance{'' if len(instances) == 1 else 's'} ({_and(models)} on {_and(tasks)}), "
         f"{n_c:,} configuration{'' if n_c == 1 else 's'}; {median}{few}.{elsewhere}"
@@ -305,12 +312,12 @@ def _run(cells: NDArray[np.int64]) -> NDArray[np.bool_]:
     return run
 
 
-def _names_of_others(rows: pd.DataFrame, instances: pd.DataFrame) -> list[str]:
+def _others(rows: pd.DataFrame, instances: pd.DataFrame) -> pd.DataFrame:
     """The instances of some rows that are not among some others."""
     all_of_them = _groups(rows, INSTANCE)[1]
     known = {tuple(row) for row in instances.astype(str).itertuples(index=False)}
     others = [tuple(row) not in known for row in all_of_them.astype(str).itertuples(index=False)]
-    return [name for name, other in zip(names.instances(all_of_them), others, strict=True) if other]
+    return all_of_them[others]
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,9 +354,9 @@ class _LeftOut:
             said.append(f"{_of(which, len(self.kept_i), 'instance')} left out: {names.some(which)}.")
         return said
 
-    def elsewhere(self) -> list[str]:
+    def elsewhere(self) -> pd.DataFrame:
         """The instances that lack too many."""
-        return self._names(~self.kept_i & (self._lacks >= ELSEWHERE))
+        return self.instances[~self.kept_i & (self._lacks >= ELSEWHERE)]
 
     @property
     def _lacks(self) -> Floats:

@@ -176,8 +176,13 @@ def test_fig12_is_the_mean_over_seeds_and_then_over_remaps(give: Give, tmp_path:
         "fashion_mnist": ([4], pytest.approx([3])),
     }
     assert {series.label for series in chart.panels[0].series} == {"resnet18"}
-    _, row, _, _ = rows(table_of(artefact))
+    shown = rows(table_of(artefact))
+    row = shown[1]
     assert row[:4] == ["resnet18", "imagenet", 2, 2]
+    assert sorted((task, d, remaps) for _, task, d, remaps, *_ in shown if d is None) == [
+        ("fashion_mnist", None, None),
+        ("mnist", None, None),
+    ]
     assert row[4:] == pytest.approx([0.7, 0.6, 0.75, 0.15])
     assert artefact.basis == ("4 points; 1 model and 3 datasets; 2 values of d with 2 remaps; 3 seeds.")
 

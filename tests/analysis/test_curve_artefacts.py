@@ -95,7 +95,7 @@ def test_fig6_leaves_out_what_has_a_few_of_its_points_from_elsewhere(tmp_path: P
     # As the joined digits of section 5.3, which have k-means alone.
     few = scores(LITE0, MNIST, same(1), gen="kmeans", k=5, **L2)
     artefact = make("fig6", write(tmp_path, [*fig6_rows(), *few]))
-    assert artefact.basis.endswith("A third or more of it was not run on efficientnet_lite0 on mnist.")
+    assert artefact.basis.endswith("Not shown, lacking a third of it or more: efficientnet_lite0 on mnist.")
     assert [panel.title for panel in chart_of(artefact).panels] == ["efficientnet_lite0 on digits"]
     # Alone it is what there is to see.
     alone = make("fig6", write(tmp_path / "alone", few))

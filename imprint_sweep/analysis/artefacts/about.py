@@ -117,7 +117,8 @@ def basis(parts: Sequence[str], frame: pd.DataFrame, table: pd.DataFrame) -> str
         table: the points.
     """
     others = lacking(select(frame, UNMERGED), table[table["merge"].isna()] if "merge" in table else table, PANEL)
-    return f"{'; '.join(parts)}." + (f" A third or more of it was not run on {names.some(others)}." if others else "")
+    elsewhere = f" Not shown, lacking a third of it or more: {names.some(others)}." if others else ""
+    return f"{'; '.join(parts)}.{elsewhere}"
 
 
 def merge_missing(frame: pd.DataFrame, merged: pd.DataFrame) -> list[str]:

@@ -301,7 +301,8 @@ def _fit_table(table: pd.DataFrame) -> Table:
 
 
 def _gains_table(table: pd.DataFrame, options: Options) -> Table:
-    shares = table.assign(gain=table["gain"] / 100)
+    remaps = table["remaps"].where(table["merge"].notna()).astype("Int64")
+    shares = table.assign(gain=table["gain"] / 100, remaps=remaps)
     columns = (
         Column(FM, "model"),
         Column("task", "dataset"),
