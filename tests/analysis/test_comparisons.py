@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imprint_sweep.analysis import published
+from imprint_sweep.analysis import published, rendering
 from imprint_sweep.analysis.artefact import Artefact, RankDiagram
 from imprint_sweep.analysis.artefacts import ARTEFACTS, SECTIONS, Options, make
 from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS, METHODS, NORMS
 from imprint_sweep.analysis.results import SCHEME, Results, load
 from imprint_sweep.analysis.selection import MAIN_SEEDS, select, under_one_name
+from imprint_sweep.cell import Model
 from imprint_sweep.commands.demo import fig2
 from imprint_sweep.commands.overrides_of import compose
 from imprint_sweep.composition import Tree
+from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import UnknownOptionError
 from imprint_sweep.plan import Plan
 from tests import plausible
@@ -28,6 +30,7 @@ from tests.sweeping import requested, tree_of
 
 HERE = ("model=efficientnet_lite0", "task=digits")
 MINE = (*COMPARISONS, "tableA2")
+NETWORKS = "tableA1"
 
 
 @functools.cache
@@ -77,12 +80,13 @@ def test_the_mini_experiment_feeds_them_all(tmp_path: Path) -> None:
         artefact = make(name, found, Options())
         assert is_whole(artefact), name
         assert artefact.command is None, name
+    assert make(NETWORKS, found, Options()).command is None
 
 
 def test_every_artefact_goes_by_its_name_and_into_a_section() -> None:
     nothing = results([{"gen": "fps", "k": 7, "task": "elsewhere"}])
     for name in ARTEFACTS:
-        if name in MINE:
+        if name in (*MINE, NETWORKS):
             artefact = make(name, nothing, Options())
             assert artefact.name == name
             assert artefact.section in SECTIONS
@@ -244,6 +248,56 @@ def test_the_papers_numbers_are_shares_of_one(name: str) -> None:
     assert all(0 < share < 0.1 for share in stated.std.values())
     assert all(pair <= stated.accuracy.keys() for pair in stated.p)
     assert stated.rank.keys() in (set(), set(stated.accuracy))
+
+
+# --- Table A.1 --------------------------------------------------------------------------------------------------------
+
+PAPERS = {"weights": "IMAGENET1K_V1"}
+
+
+def test_networks_have_every_weight_decay_of_their_least_squares_rows_beside_the_papers(tmp_path: Path) -> None:
+    def least_squares(model: str, decay: float, **row: Any) -> dict[str, Any]:
+        return {"model": model, "gen": "least_squares", "weight_decay": decay, **row}
+
+    table = frame(
+        [
+            least_squares("swin_b", 0.05, **PAPERS),
+            least_squares("resnet18", 0.1, **PAPERS),
+            least_squares("resnet18", 1e-4, **PAPERS, gen="k_least_squares", k=5),
+            least_squares("resnet18", 0.5, **PAPERS, image_size=112),
+            least_squares("net", 1 / 3),
+            {"model": "vit_b_16", **PAPERS},
+        ]
+    )
+    cache = EmbeddingCache(tmp_path / "embeddings")
+    key = EntryKey(Model("net", "w", None), "digits", "train")
+    cache.write(key, np.ones((3, 7), np.float32), np.arange(3), metadata={})
+    broken = cache.path(EntryKey(Model("swin_b", "IMAGENET1K_V1", None), "digits", "train"))
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"broken")
+    artefact = make(NETWORKS, Results(table, tmp_path), Options())
+    shown = artefact.tables[0]
+    assert [column.title for column in shown.columns] == ["model", "weights", "image size", "d", "λ", "paper: λ"]
+    assert [tuple(row) for row in rendering.texts(shown)] == [
+        ("net", "w", "–", "7", "0.333333", "–"),
+        ("resnet18", "IMAGENET1K_V1", "112", "–", "0.5", "–"),
+        ("resnet18", "IMAGENET1K_V1", "–", "–", "0.0001, 0.1", "0.0001"),
+        ("swin_b", "IMAGENET1K_V1", "–", "–", "0.05", "0.05"),
+        ("vit_b_16", "IMAGENET1K_V1", "–", "–", "–", "0.1"),
+    ]
+    assert artefact.basis == "5 networks, 4 with least-squares rows."
+    assert artefact.missing == ("No least-squares row of vit_b_16.",)
+    assert artefact.command == "python -m imprint_sweep -m +experiment=oracle model=vit_b_16 task=digits"
+
+
+def test_the_command_for_networks_feeds_them(tmp_path: Path) -> None:
+    lacking = make(NETWORKS, made_up(tmp_path, *HERE, "gen=mean"), Options())
+    assert lacking.tables == ()
+    assert lacking.missing == ("The results hold nothing for it; it needs rows of a least-squares generator.",)
+    assert lacking.command is not None
+    after = make(NETWORKS, made_up(tmp_path, *shlex.split(lacking.command)[4:]), Options())
+    assert (after.missing, after.command) == ((), None)
+    assert after.tables[0].frame["weight_decay"].tolist() == ["0.1"]
 
 
 # --- Table A.2 --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from imprint_sweep.analysis.artefact import Artefact, Options
 from imprint_sweep.analysis.artefacts.collapse import COLLAPSE
 from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
 from imprint_sweep.analysis.artefacts.curves import CURVES
+from imprint_sweep.analysis.artefacts.networks import table_a1
 from imprint_sweep.analysis.artefacts.times import table_a2
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.errors import UnknownOptionError
@@ -21,6 +22,7 @@ SECTIONS = {
     "agg": "How proxies vote (AGG)",
     "n_shot": "Few samples per class",
     "collapse": "Neural collapse",
+    "networks": "Networks",
     "times": "What proxies cost",
 }
 """Key -> heading, in the order of the report."""
@@ -44,6 +46,7 @@ ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
     "figA6a": CURVES["figA6a"],
     "figA6b": CURVES["figA6b"],
     "figA7": CURVES["figA7"],
+    "tableA1": table_a1,
     "tableA2": table_a2,
 }
 """Name -> what makes it, in reading order."""
