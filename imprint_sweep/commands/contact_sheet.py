@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
+from PIL.PngImagePlugin import PngInfo
 
 from imprint_sweep.app import launch, user_errors
 from imprint_sweep.cell import Part, Task, stage_seed
@@ -55,7 +56,7 @@ def _draw(config: ContactSheetConfig, settings: Settings) -> None:
     sheet = contact_sheet(rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
+        sheet.save(path, pnginfo=_title(config, task))  # other kinds of pictures have no use for it
     except (OSError, ValueError) as error:  # ValueError: a suffix that is no kind of picture
         raise ConfigError(f"cannot write the picture to {path}: {error}") from error
     print(f"{len(rows)} rows of at most {config.images} images: {path}")
@@ -75,6 +76,14 @@ def _path(config: ContactSheetConfig, task: Task, settings: Settings) -> Path:
     merged = "" if task.merge is None else f"-{task.merge}in1-{task.remap}"
     name = f"contact_sheet-{task.name}-{task.classes.replace(',', '-')}{merged}.png"
     return settings.outputs / "report" / "figures" / name
+
+
+def _title(config: ContactSheetConfig, task: Task) -> PngInfo:
+    """What is on the sheet, in the picture's own words: the report shows them below it."""
+    merged = "" if task.merge is None else f", {task.merge} in 1, remap {task.remap}"
+    title = PngInfo()
+    title.add_text("Title", f"{task.name}, classes {task.classes}{merged}: {config.split} split, seed {config.seed}")
+    return title
 
 
 def _rows(task: Task, splits: dict[str, Split], n: int, seed: int) -> Iterator[tuple[str, Images]]:

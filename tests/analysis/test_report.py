@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from imprint_sweep.analysis.artefact import Artefact, Options, RankDiagram
 from imprint_sweep.analysis.report import building, files
@@ -23,6 +26,7 @@ from imprint_sweep.analysis.report.elements import described
 from imprint_sweep.analysis.report.listing import COLUMNS, Listing, listing
 from imprint_sweep.analysis.report.overview import listed, overview
 from imprint_sweep.analysis.report.page import data, short
+from imprint_sweep.analysis.report.samples import samples
 from imprint_sweep.analysis.results import Results, load
 from imprint_sweep.errors import StoreError
 from imprint_sweep.plan import Plan
@@ -203,6 +207,62 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(
         building.build(results, Options(), command="")
     assert path.read_text() == before
     assert [each.name for each in path.parent.iterdir() if each.is_file()] == ["index.html"]
+
+
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+def sheet(results: Results, name: str, title: str | None = None) -> bytes:
+    """Put a small picture where the command draws contact sheets; its bytes."""
+    path = results.outputs / "report" / "figures" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    info = PngInfo()
+    if title is not None:
+        info.add_text("Title", title)
+    Image.new("RGB", (30, 20), "red").save(path, pnginfo=info)
+    return path.read_bytes()
+
+
+def test_without_a_contact_sheet_the_page_says_how_to_draw_one(
+    results: Results, made: Callable[[list[Artefact]], None]
+) -> None:
+    made([handmade.complete()])
+    page = written(results)
+    assert page.texts("code")[:-1] == [
+        "python scripts/contact_sheet.py task=combi_digits task.classes=[6]",
+        "python scripts/contact_sheet.py task=fashion_mnist",
+    ]
+    (said,) = (text for text in page.texts("p") if "contact sheet" in text)
+    assert said.endswith("there is none yet. Each of these commands draws one, for the next report.")
+
+
+def test_contact_sheets_are_within_the_page(results: Results, made: Callable[[list[Artefact]], None]) -> None:
+    made([handmade.complete()])
+    content = [
+        sheet(results, "contact_sheet-digits-6.png", f"digits, classes 6 {handmade.HOSTILE}"),
+        sheet(results, "contact_sheet-my-task-all.png"),
+    ]
+    sheet(results, "another.png")
+    (results.outputs / "report" / "figures" / "contact_sheet-broken.png").write_bytes(content[0][:60])
+    page = written(results)
+    captions = [f"digits, classes 6 {handmade.HOSTILE}", "my-task-all"]
+    assert page.texts("figcaption") == captions
+    sources = page.values("img", "src")
+    assert [base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in sources] == content
+    assert page.values("img", "width") == ["30", "30"]
+    assert [text.split(": a labelled")[0] for text in page.values("img", "alt")] == [
+        f"Contact sheet of {caption}" for caption in captions
+    ]
+    assert "Left out, as they are no PNG pictures: contact_sheet-broken.png." in page.texts("p")
+    assert not [text for text in page.texts("code") if "contact_sheet" in text]
+
+
+def test_only_tasks_that_have_images_are_proposed_for_a_contact_sheet(results: Results) -> None:
+    only_papers = ["python scripts/contact_sheet.py task=combi_digits task.classes=[6]"]
+    frame, root = results.frame, results.outputs / "report"
+    assert samples(frame.assign(weights="imported"), root).commands == only_papers
+    assert samples(frame.assign(task="of my own"), root).commands == only_papers
+    assert samples(frame.assign(task="combi_digits"), root).commands == only_papers
 
 
 def test_files_of_an_earlier_report_do_not_stay_behind(tmp_path: Path) -> None:

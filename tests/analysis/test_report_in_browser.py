@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
 from imprint_sweep.analysis.artefact import Options
@@ -36,6 +37,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on made-up results, with hand-made artefacts."""
     outputs = tmp_path_factory.mktemp("outputs")
     plausible.write(outputs, Plan.of(requested(tree_of(), *AXES)))
+    sheet = outputs / "report" / "figures" / "contact_sheet-mnist-all.png"
+    sheet.parent.mkdir(parents=True)
+    Image.new("RGB", (1300, 1200), "grey").save(sheet)
     with pytest.MonkeyPatch.context() as patch:
         handmade.install(patch, handmade.artefacts())
         return building.build(load(outputs), Options(), command="python scripts/report.py").page
@@ -116,6 +120,17 @@ def test_what_is_wide_scrolls_in_its_own_box(page: Browser, report: Path) -> Non
     assert page.run("arguments[0].scrollWidth > arguments[0].clientWidth", box)
     assert page.run("arguments[0].tabIndex", box) == 0
     assert box.get_attribute("aria-label") == "A wide table"
+
+
+def test_a_contact_sheet_shows_whole_and_in_its_proportions(page: Browser, report: Path) -> None:
+    for width in (400, 1400):
+        page.emulate(width=width)
+        page.open(report)
+        image = "document.querySelector('#samples img')"
+        assert page.run(f"{image}.complete && {image}.naturalWidth") == 1300
+        shown = page.run(f"[{image}.clientWidth, {image}.clientHeight]")
+        assert 0 < shown[0] <= width
+        assert shown[1] == pytest.approx(shown[0] * 12 / 13, abs=1)
 
 
 def test_tables_sort_by_number_and_turn_around(page: Browser) -> None:

@@ -14,6 +14,7 @@ from imprint_sweep.analysis.report import files
 from imprint_sweep.analysis.report.listing import COLUMNS, listing
 from imprint_sweep.analysis.report.overview import overview
 from imprint_sweep.analysis.report.page import Entry, entry, links, page
+from imprint_sweep.analysis.report.samples import samples
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.errors import StoreError
 
@@ -78,6 +79,7 @@ def build(
             overview=overview(results),
             listing=rows,
             listing_files=links(listing_files, root),
+            samples=samples(results.frame, root),
             notes=results.notes,
             command=command,
             made=datetime.now().astimezone(),

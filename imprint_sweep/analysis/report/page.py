@@ -20,6 +20,7 @@ from imprint_sweep.analysis.artefact import Artefact, Column, Table
 from imprint_sweep.analysis.report.elements import Grid, Picture, grid, head, picture
 from imprint_sweep.analysis.report.listing import Listing
 from imprint_sweep.analysis.report.overview import Overview
+from imprint_sweep.analysis.report.samples import Samples
 
 State = Literal["complete", "partial", "empty"]
 
@@ -85,6 +86,7 @@ def page(
     overview: Overview,
     listing: Listing,
     listing_files: Sequence[Link],
+    samples: Samples,
     notes: Sequence[str],
     command: str,
     made: datetime,
@@ -97,6 +99,7 @@ def page(
         overview: what was run.
         listing: all results.
         listing_files: files that hold all of them.
+        samples: contact sheets.
         notes: sentences on the results as a whole.
         command: what the user typed.
         made: when; aware.
@@ -120,6 +123,7 @@ def page(
         sections=shown,
         summary=_summary(entries),
         gaps=_gaps(entries),
+        samples=samples,
         listing=_listing(listing, listing_files),
         command=command,
         version=__version__,
