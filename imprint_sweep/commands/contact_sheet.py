@@ -27,6 +27,7 @@ from imprint_sweep.embeddings import SPLITS
 from imprint_sweep.errors import ConfigError, DatasetError, UnknownOptionError
 from imprint_sweep.foundation.contact_sheet import contact_sheet
 from imprint_sweep.foundation.datasets import Split, read_split
+from imprint_sweep.summary import counted
 
 Images = list[NDArray[np.uint8]]
 
@@ -59,7 +60,7 @@ def _draw(config: ContactSheetConfig, settings: Settings) -> None:
         sheet.save(path, pnginfo=_title(config, task))  # other kinds of pictures have no use for it
     except (OSError, ValueError) as error:  # ValueError: a suffix that is no kind of picture
         raise ConfigError(f"cannot write the picture to {path}: {error}") from error
-    print(f"{len(rows)} rows of at most {config.images} images: {path}")
+    print(f"{counted(len(rows), 'row')} of at most {config.images} images: {path}")
 
 
 def _task(option: TaskConfig, splits: dict[str, Split]) -> Task:
