@@ -68,15 +68,6 @@ def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
     ]
 
 
-def counted(number: int, thing: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "cell"), counted(2000, "cell")
-    ('1 cell', '2,000 cells')
-    """
-    return f"{number:,} {thing}{'s' * (number != 1)}"
-
-
 def axes_without_meaning(plan: Plan, axes: Iterable[str]) -> list[str]:
     """Those of the swept axes that no cell has a use for: ``agg.m`` where all of them are ``agg=max``."""
     return [axis for axis in axes if axis in _MEANINGLESS and _coded(plan, *_MEANINGLESS[axis])[1] == [None]]

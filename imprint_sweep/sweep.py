@@ -46,7 +46,8 @@ from imprint_sweep.progress import Progress, Reporter, duration, watching
 from imprint_sweep.request import Request
 from imprint_sweep.resources import available_cores
 from imprint_sweep.store import LookUp, Provenance, ResultStore, Snapshot, errors_of, good_row
-from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, axes_without_meaning, counted, outcome_lines
+from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, axes_without_meaning, outcome_lines
+from imprint_sweep.wording import counted
 
 PLAN = "plan.npz"
 ABOUT = "sweep.json"

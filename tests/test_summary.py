@@ -9,7 +9,8 @@ import pytest
 
 from imprint_sweep.cell import Cell, Model, Scheme, Task
 from imprint_sweep.plan import Plan
-from imprint_sweep.summary import _AXES, _TOLD_BY_OTHERS, SHOWN, accuracy_table, axes_without_meaning, counted
+from imprint_sweep.summary import _AXES, _TOLD_BY_OTHERS, SHOWN, accuracy_table, axes_without_meaning
+from imprint_sweep.wording import counted
 from tests import data
 
 BLOBS = data.blobs(train_sizes=dict.fromkeys(range(12), 2))

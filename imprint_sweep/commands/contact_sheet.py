@@ -27,7 +27,7 @@ from imprint_sweep.embeddings import SPLITS
 from imprint_sweep.errors import ConfigError, DatasetError, UnknownOptionError
 from imprint_sweep.foundation.contact_sheet import contact_sheet
 from imprint_sweep.foundation.datasets import Split, read_split
-from imprint_sweep.summary import counted
+from imprint_sweep.wording import counted
 
 Images = list[NDArray[np.uint8]]
 

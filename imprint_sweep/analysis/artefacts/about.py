@@ -12,6 +12,7 @@ from imprint_sweep.analysis import filling, names
 from imprint_sweep.analysis.artefact import Artefact, Figure, Table
 from imprint_sweep.analysis.curves import FM, Points, gaps, lacking, mostly_run
 from imprint_sweep.analysis.selection import MAIN_SEEDS, Axes, select
+from imprint_sweep.wording import counted
 
 WHOLE: Axes = {"classes": ["all"], "limit": [None]}
 """All classes of a dataset, merged or not, and all of their samples."""
@@ -169,15 +170,6 @@ def modes_missing(
     commands = [sweep(requests[0], frame)] if of_whole or table.empty or not complete else []
     commands += [merged_sweep(requests[1], frame)] if of_merged or not complete else []
     return [*of_whole, *of_merged], commands
-
-
-def counted(n: int, noun: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "seed"), counted(1200, "remap")
-    ('1 seed', '1,200 remaps')
-    """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def panels_in_words(table: pd.DataFrame) -> str:

@@ -16,7 +16,6 @@ from imprint_sweep.analysis.artefacts.about import (
     WHOLE,
     About,
     basis,
-    counted,
     lines_run,
     merge_missing,
     merged_sweep,
@@ -33,6 +32,7 @@ from imprint_sweep.analysis.curves import FM, HALF_WIDTH, over_remaps, paper_mod
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.analysis.selection import Axes, select
 from imprint_sweep.invocation import command
+from imprint_sweep.wording import counted
 
 _GAIN = "Gain of k = 5 over k = 1 (points)"
 

@@ -21,6 +21,7 @@ from imprint_sweep.analysis.report.elements import Grid, Picture, grid, head, pi
 from imprint_sweep.analysis.report.listing import Listing
 from imprint_sweep.analysis.report.overview import Overview
 from imprint_sweep.analysis.report.samples import Samples
+from imprint_sweep.wording import counted
 
 State = Literal["complete", "partial", "empty"]
 
@@ -113,8 +114,8 @@ def page(
     facts = dict(overview.facts)
     return environment.get_template("page.html.jinja").render(
         title="Weight imprinting: results",
-        lead=f"{_counted(facts['cells'], 'cell')} of {_counted(facts['models'], 'model')} on "
-        f"{_counted(facts['tasks'], 'task')}, computed {_period(overview.first, overview.last)}.",
+        lead=f"{counted(facts['cells'], 'cell')} of {counted(facts['models'], 'model')} on "
+        f"{counted(facts['tasks'], 'task')}, computed {_period(overview.first, overview.last)}.",
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
         overview=overview,
@@ -191,10 +192,6 @@ def _below(heading: str, title: str) -> str:
     """
     rest = title.removeprefix(heading).removeprefix(": ")
     return rest[:1].upper() + rest[1:]
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _period(first: pd.Timestamp, last: pd.Timestamp) -> str:
