@@ -23,7 +23,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("outputs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("imprint_sweep.composition.CHECK_SECONDS", 0.0)
-        arguments = ("model=resnet18", "gen=kmeans,kmedoids,mean,all,k_least_squares", "k=5,20", "norm=l2,none")
+        arguments = ("model=resnet18", "gen=kmeans,kmedoids,mean,all,k_least_squares", "k=5,20")
         plausible.write(folder, Plan.of(requested(tree_of(), "+experiment=agg_fixed", *arguments)))
     return folder
 
