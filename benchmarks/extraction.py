@@ -1,6 +1,6 @@
 """How fast images become embeddings: our extraction against a bare forward loop on tensors that are ready.
 
-Run from a checkout, on an otherwise idle machine, about a minute::
+Run from a checkout, on an otherwise idle machine, about five minutes::
 
     python benchmarks/extraction.py                  # efficientnet_lite0 and resnet18, at 224 px
     python benchmarks/extraction.py --device cuda
@@ -35,9 +35,11 @@ from imprint_sweep.foundation.torchvision_operators import torchvision
 
 SIZE = 224
 SHARE = 0.9
-CPU_IMAGES, GPU_IMAGES = 64, 4096
-ROUNDS = 10
-CPU_BATCHES = (4, 32)
+CPU_IMAGES, GPU_IMAGES = 768, 12288
+REUSED = 3
+"""The bare loop goes over a third of as many tensors three times: they are large."""
+ROUNDS = 4
+CPU_BATCHES = (4, 16)
 NETWORKS = ("efficientnet_lite0", "resnet18")
 
 
@@ -58,22 +60,23 @@ def run(model: FoundationModel, name: str, device: torch.device, folder: Path) -
     images = rng.integers(0, 256, (n, 32, 32, 3), np.uint8)
     files = photographs(folder, n)
     network = Network(model, device)
-    ready = torch.cat([model.transform(images[i : i + 32]).to(device) for i in range(0, n, 32)])
+    ready = torch.cat([model.transform(images[i : i + 32]).to(device) for i in range(0, n // REUSED, 32)])
+    loops = bare_loops(network, ready, device)
     ways: dict[str, Callable[[], object]] = {
         "extraction": lambda: extract(model, images, np.arange(n), device=device),
         "extraction from files": lambda: extract(model, files, np.arange(n), device=device),
-        **bare_loops(network, ready, device),
+        **loops,
     }
-    best = dict.fromkeys(ways, float("inf"))
+    best = dict.fromkeys(ways, 0.0)
     for _ in range(ROUNDS):
         for way, embed in ways.items():
             start = time.perf_counter()
             embed()
-            best[way] = min(best[way], time.perf_counter() - start)
+            best[way] = max(best[way], n / (time.perf_counter() - start))
     print(f"{name} at {SIZE} px on {device}, {torch.get_num_threads()} threads, images/s, best of {ROUNDS} rounds:")
-    for way, seconds in best.items():
-        print(f"  {way:45} {n / seconds:8.1f}")
-    share = min(seconds for way, seconds in best.items() if way.startswith("bare")) / best["extraction"]
+    for way, rate in best.items():
+        print(f"  {way:45} {rate:8.1f}")
+    share = best["extraction"] / max(best[way] for way in loops)
     verdict = "reached" if share >= SHARE else "MISSED"
     print(f"bar share of the bare loop: {share:.2f} against {SHARE:.2f}: {verdict}", flush=True)
     return share >= SHARE
@@ -122,7 +125,7 @@ def bare_loops(network: Network, ready: torch.Tensor, device: torch.device) -> d
 
 
 def batches(ready: torch.Tensor, size: int) -> list[torch.Tensor]:
-    return [ready[start : start + size] for start in range(0, len(ready), size)]
+    return [ready[start : start + size] for start in range(0, len(ready), size)] * REUSED
 
 
 if __name__ == "__main__":
