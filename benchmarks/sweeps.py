@@ -38,8 +38,8 @@ sys.path.insert(0, str(ROOT))  # the plain oracle is part of the tests
 
 from imprint_sweep import engine  # noqa: E402
 from imprint_sweep.cell import Cell  # noqa: E402
-from imprint_sweep.config import outputs_folder  # noqa: E402
 from imprint_sweep.embeddings import EmbeddingCache, Embeddings, EntryKey  # noqa: E402
+from imprint_sweep.invocation import outputs_folder  # noqa: E402
 from imprint_sweep.plan import Plan  # noqa: E402
 from imprint_sweep.resources import available_cores  # noqa: E402
 from tests import oracle  # noqa: E402

@@ -18,18 +18,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from imprint_sweep.config import (
-    SCHEMAS,
-    Config,
-    ShardConfig,
-    cell_from_config,
-    notices,
-    settings_from,
-    typed,
-)
+from imprint_sweep.config import cell_from_config, notices, settings_from, typed
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.invocation import conf_folder
 from imprint_sweep.messages import explanation
+from imprint_sweep.schemas import SCHEMAS, Config, ShardConfig
 
 USER_ERROR = 2
 SIGNALLED = 128

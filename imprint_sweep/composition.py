@@ -22,9 +22,9 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from imprint_sweep.config import GROUPS
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.overrides import NUMBERS, Value
+from imprint_sweep.schemas import GROUPS
 
 Assignment = Mapping[str, Value]
 """Axis -> its value in one cell."""

@@ -1,7 +1,7 @@
 """The configuration: typed, validated before anything is loaded, and turned into cells and run settings.
 
-The only module besides the entry points that knows OmegaConf. Every function that makes a part of a cell takes either
-the node that Hydra composed or its typed form; the typed form is the cheaper one to pass often.
+Only this module, the schemas and the entry points know OmegaConf. Every function that makes a part of a cell takes
+either the node that Hydra composed or its typed form; the typed form is the cheaper one to pass often.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -27,217 +26,27 @@ from omegaconf.errors import (
 
 from imprint_sweep.cell import Cell, Model, Scheme, Task, meaningless
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
-from imprint_sweep.errors import (
-    ConfigError,
-    InvalidCellError,
-    MissingEmbeddingsError,
-    UnknownOptionError,
+from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError
+from imprint_sweep.invocation import outputs_folder
+from imprint_sweep.schemas import (
+    AggConfig,
+    Config,
+    ContactSheetConfig,
+    EmbedConfig,
+    GenConfig,
+    ModelConfig,
+    NormConfig,
+    NumbersConfig,
+    PathsConfig,
+    RunConfig,
+    ShardConfig,
+    TaskConfig,
+    unknown_key,
 )
-from imprint_sweep.invocation import default_outputs
+from imprint_sweep.settings import Settings
 from imprint_sweep.tasks import SELECTIONS, classes_of, make_task
 
-GROUPS = ("model", "task", "gen", "norm", "agg")
-"""The configuration groups that a cell is made of."""
-
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
-
-
-@dataclass
-class ModelConfig:
-    """An option of the group ``model``; see ``conf/model``."""
-
-    name: str = MISSING
-    weights: str = MISSING
-    image_size: int | None = None
-    dim: int | None = None
-    weight_decay: float | None = None
-    weights_path: str | None = None
-
-
-@dataclass
-class TaskConfig:
-    """An option of the group ``task``; see ``conf/task``.
-
-    ``labels`` is a list of integers, a number n that stands for 0 to n - 1, or None; ``classes`` a name or a list.
-    """
-
-    name: str = MISSING
-    datasets: list[str] = field(default_factory=list)
-    labels: Any = None
-    sample: int | None = None
-    classes: Any = "all"
-    merge: int | None = None
-    remap: int | None = None
-
-
-@dataclass
-class GenConfig:
-    """An option of the group ``gen``; see ``conf/gen``."""
-
-    name: str = MISSING
-
-
-@dataclass
-class NormConfig:
-    """An option of the group ``norm``; see ``conf/norm``."""
-
-    pre: str = "none"
-    post: str = "none"
-    inf: str = "none"
-
-
-@dataclass
-class AggConfig:
-    """An option of the group ``agg``; see ``conf/agg``."""
-
-    name: str = MISSING
-    metric: str = MISSING
-    m: int | None = None
-    weighting: str | None = None
-
-
-@dataclass
-class PathsConfig:
-    """Where things are; see :class:`Settings` for what null stands for."""
-
-    outputs: str | None = None
-    data: str | None = None
-
-
-@dataclass
-class SweepConfig:
-    """How a sweep runs; see ``conf/config.yaml``."""
-
-    dry_run: bool = False
-    submit: bool = True
-    wait: bool = True
-    shards: int | None = None
-    threads: int | None = None
-    memory_gb: float = 4.0
-    retry_failed: bool = True
-    allow_missing: bool = False
-
-
-@dataclass
-class ShardConfig:
-    """Which shard of which plan a launched job is to run; both None for a single cell."""
-
-    plan: str | None = None
-    index: int | None = None
-
-
-@dataclass
-class PlaceConfig:
-    """What every command needs to know that changes no result."""
-
-    device: str = "cpu"
-    force: bool = False
-    paths: PathsConfig = field(default_factory=PathsConfig)
-
-
-@dataclass
-class RunConfig(PlaceConfig):
-    """The part of the configuration that changes no result."""
-
-    sweep: SweepConfig = field(default_factory=SweepConfig)
-    shard: ShardConfig = field(default_factory=ShardConfig)
-
-
-@dataclass
-class NumbersConfig:
-    """The numbers of a cell; see ``conf/config.yaml``."""
-
-    k: int | None = None
-    n_shot: int | None = None
-    seed: int = 0
-    limit: int | None = None
-
-
-@dataclass
-class Config(RunConfig, NumbersConfig):
-    """The whole configuration; the fields of ``conf/config.yaml``."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    task: TaskConfig = field(default_factory=TaskConfig)
-    gen: GenConfig = field(default_factory=GenConfig)
-    norm: NormConfig = field(default_factory=NormConfig)
-    agg: AggConfig = field(default_factory=AggConfig)
-
-
-@dataclass
-class EmbedConfig(PlaceConfig):
-    """The configuration of the command that embeds; the fields of ``conf/embed.yaml``."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    task: TaskConfig = field(default_factory=TaskConfig)
-    limit: int | None = None
-    batch_size: int | None = None
-    precision: str | None = None
-
-
-@dataclass
-class ContactSheetConfig:
-    """The configuration of the command that draws sample images; the fields of ``conf/contact_sheet.yaml``."""
-
-    task: TaskConfig = field(default_factory=TaskConfig)
-    images: int = 10
-    split: str = "test"
-    seed: int = 0
-    file: str | None = None
-    paths: PathsConfig = field(default_factory=PathsConfig)
-
-
-SCHEMAS: dict[str, type[Any]] = {"config": Config, "embed": EmbedConfig, "contact_sheet": ContactSheetConfig}
-"""The schema of each primary configuration, by the name of its file."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to run: everything that changes no result, hence is outside every identity.
-
-    Args:
-        outputs: folder of all that runs write, absolute.
-        data: folder of the data sets, absolute.
-        device: where embeddings are extracted.
-        force: compute again what is done.
-        dry_run, submit, wait, shards, retry_failed, allow_missing: see ``conf/config.yaml``.
-        threads: CPU threads per job, at least 1; None means what the machine or SLURM gives.
-        memory_gb: memory that the stages of one job may use, in 1e9 bytes.
-    """
-
-    outputs: Path
-    data: Path
-    device: str = "cpu"
-    force: bool = False
-    dry_run: bool = False
-    submit: bool = True
-    wait: bool = True
-    shards: int | None = None
-    threads: int | None = None
-    memory_gb: float = 4.0
-    retry_failed: bool = True
-    allow_missing: bool = False
-
-    @property
-    def embeddings(self) -> Path:
-        """Folder of the embedding cache."""
-        return self.outputs / "embeddings"
-
-    @property
-    def proxies(self) -> Path:
-        """Folder of the cache of proxies."""
-        return self.outputs / "cache"
-
-    @property
-    def results(self) -> Path:
-        """Folder of the results table."""
-        return self.outputs / "results"
-
-    @property
-    def sweeps(self) -> Path:
-        """Folder of the plans and logs of sweeps."""
-        return self.outputs / "sweeps"
-
 
 Node = TypeVar(
     "Node",
@@ -253,11 +62,6 @@ Node = TypeVar(
     ContactSheetConfig,
     Config,
 )
-
-
-def outputs_folder(configured: str | None) -> Path:
-    """Where runs write: what was configured, else ``outputs/`` of the checkout, else that of the present folder."""
-    return default_outputs() if configured is None else Path(configured).expanduser().absolute()
 
 
 def register_resolvers() -> None:
@@ -438,7 +242,7 @@ def settings_from(cfg: DictConfig | RunConfig) -> Settings:
         data=data,
         device=run.device,
         force=run.force,
-        **dataclasses.asdict(run.sweep),
+        sweep=run.sweep,
     )
 
 
@@ -476,31 +280,6 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
         for value, useless, where in [without_meaning.get(key, (None, False, ""))]
         if useless and value is not None
     ]
-
-
-def known_keys(schema: type[Any] = Config) -> list[str]:
-    """The dotted names of all keys below a schema, groups included."""
-    keys = []
-    for name, hint in get_type_hints(schema).items():
-        keys.append(name)
-        if dataclasses.is_dataclass(hint):
-            keys += [f"{name}.{key}" for key in known_keys(hint)]  # type: ignore[arg-type]
-    return keys
-
-
-def unknown_key(name: str, schema: type[Any] = Config, prefix: str = "") -> UnknownOptionError:
-    """The error for a key that a schema does not have: lists those that may have been meant.
-
-    Args:
-        name: the dotted key, from the schema.
-        schema: what has no such key.
-        prefix: where the schema stands in the configuration.
-    """
-    known = known_keys(schema)
-    parent = name.rpartition(".")[0]
-    siblings = [key for key in known if key.rpartition(".")[0] == parent] or known
-    name, *siblings = (f"{prefix}.{key}" if prefix else key for key in (name, *siblings))
-    return UnknownOptionError("key", name, siblings)
 
 
 def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:

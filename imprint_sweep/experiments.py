@@ -26,9 +26,9 @@ from omegaconf import OmegaConf
 from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_INF, NORM_POST, NORM_PRE, WEIGHTINGS
 from imprint_sweep.composition import Tree
 from imprint_sweep.conditions import Condition
-from imprint_sweep.config import GROUPS
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.overrides import EXPERIMENT, Axes, CommandLine, axis_names, check_option, part_of, read_axis
+from imprint_sweep.schemas import GROUPS
 from imprint_sweep.tasks import SELECTIONS
 
 WORDS: dict[str, Collection[str]] = {

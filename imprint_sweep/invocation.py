@@ -21,6 +21,11 @@ def default_outputs() -> Path:
     return (checkout_root() or Path.cwd()) / "outputs"
 
 
+def outputs_folder(configured: str | None) -> Path:
+    """Where runs write: the folder that was configured, absolute, else :func:`default_outputs`."""
+    return default_outputs() if configured is None else Path(configured).expanduser().absolute()
+
+
 def conf_folder() -> Path:
     """The folder of the configuration tree: package data of an installed wheel, or ``conf`` of the checkout."""
     packaged = _PACKAGE / "conf"

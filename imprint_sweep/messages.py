@@ -15,8 +15,8 @@ from hydra.errors import (
 )
 from omegaconf.errors import OmegaConfBaseException
 
-from imprint_sweep.config import Config, unknown_key
 from imprint_sweep.errors import ImprintError, UnknownOptionError
+from imprint_sweep.schemas import Config, unknown_key
 
 
 def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:

@@ -16,8 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, Transformer
 from hydra.errors import HydraException
 
-from imprint_sweep.config import GROUPS, known_keys, unknown_key
 from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.schemas import GROUPS, known_keys, unknown_key
 
 NUMBERS = ("k", "n_shot", "seed", "limit")
 """The axes of a cell that are plain values, not groups."""

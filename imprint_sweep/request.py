@@ -21,25 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from imprint_sweep.cell import GENERATORS, Model, Scheme, Task
 from imprint_sweep.composition import Assignment, CoupledError, Parts, Tree, disagreement, obstacle, pairwise
-from imprint_sweep.config import (
-    GROUPS,
-    AggConfig,
-    GenConfig,
-    ModelConfig,
-    NormConfig,
-    NumbersConfig,
-    TaskConfig,
-    cell_from_config,
-    config_from,
-    model_from,
-    scheme_from,
-    task_from,
-    typed,
-)
+from imprint_sweep.config import cell_from_config, config_from, model_from, scheme_from, task_from, typed
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError
 from imprint_sweep.experiments import Block
 from imprint_sweep.overrides import NUMBERS, Value, part_of
+from imprint_sweep.schemas import GROUPS, AggConfig, GenConfig, ModelConfig, NormConfig, NumbersConfig, TaskConfig
 
 Column = NDArray[np.int32]
 Indices = NDArray[np.int64]

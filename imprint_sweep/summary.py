@@ -1,4 +1,4 @@
-"""What a run tells its user at the end."""
+"""What a run tells its user: what it is about to do, and what came out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.plan import Plan
+from imprint_sweep.progress import duration
+from imprint_sweep.request import Request
+from imprint_sweep.wording import counted
+from imprint_sweep.work import Work
 
 Codes = NDArray[np.int64]
 
@@ -51,6 +55,48 @@ _MEANINGLESS = {
 }
 """Axes that a cell may have no use for, and the field that is None then."""
 LABELS_WIDTH = 30
+
+
+def planned_lines(request: Request, work: Work, *, n_shards: int, seconds: float | None) -> list[str]:
+    """``requested 1,440 -> 612 distinct -> 204 done, 408 to run in 4 shards, about 3 min``, and what was left out.
+
+    Args:
+        request: what was asked for.
+        work: what of it is done and what is to do.
+        n_shards: into how many shards that is split.
+        seconds: how long it will take; None where nobody knows.
+    """
+    done, todo = int(work.rows.done.sum()), len(work.remaining)
+    lines = [
+        f"requested {work.plan.requested:,} -> {len(work.plan):,} distinct -> {done:,} done, {todo:,} to run"
+        + (f" in {counted(n_shards, 'shard')}" if todo else "")
+        + (f", about {duration(seconds)}" if todo and seconds is not None else "")
+    ]
+    computations = len(np.unique(work.plan.computation))
+    if computations < len(work.plan):
+        lines.append(f"  {counted(computations, 'different computation')}; the others are equal by construction")
+    lines += [
+        f"  {axis} has no meaning in any of these cells" for axis in axes_without_meaning(work.plan, request.axes)
+    ]
+    if request.excluded:
+        lines.append(f"  {counted(request.excluded, 'combination')} excluded by the experiment")
+    for reason, count in request.invalid.items():
+        lines.append(f"  {counted(count, 'combination')} left out: {reason}")
+    outdated = int((work.rows.outdated & work.todo).sum())
+    if outdated:
+        lines.append(
+            f"  {counted(outdated, 'cell')} with results from other embeddings or an older method: kept, and computed "
+            "anew"
+        )
+    skipped = int((work.rows.failed & ~work.todo).sum())
+    if skipped:
+        lines.append(f"  {skipped:,} failed before and are not tried again (sweep.retry_failed=false)")
+    if request.unchecked:
+        lines.append(
+            f"  {counted(request.unchecked, 'combination')} of options not compared with Hydra's own composition, "
+            "which takes too long"
+        )
+    return lines
 
 
 def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:

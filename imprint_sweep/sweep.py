@@ -1,4 +1,4 @@
-"""The one place that joins plan, engine and store. A single cell is a sweep of one."""
+"""A cell, a sweep, a shard of one: planned, written down, launched and reported. A single cell is a sweep of one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,9 +20,8 @@ from hydra.core.utils import JobReturn
 from numpy.typing import NDArray
 
 from imprint_sweep import engine
-from imprint_sweep.cell import METHOD_VERSION, Cell
-from imprint_sweep.config import Settings
-from imprint_sweep.cost import Estimate, estimate
+from imprint_sweep.bundled import is_bundled, make_bundled_embeddings
+from imprint_sweep.cell import Cell
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import MissingEmbeddingsError, SweepError
 from imprint_sweep.interruption import ending_once, jobs_first, workers_first
@@ -41,131 +39,19 @@ from imprint_sweep.launch import (
     write_batch_script,
 )
 from imprint_sweep.outcome import OK, Outcome
-from imprint_sweep.plan import Plan, Sources, look_up, shards
+from imprint_sweep.plan import Plan, shards
 from imprint_sweep.progress import Progress, Reporter, duration, watching
 from imprint_sweep.request import Request
-from imprint_sweep.resources import available_cores
-from imprint_sweep.store import LookUp, Provenance, ResultStore, Snapshot, errors_of, good_row
-from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, axes_without_meaning, outcome_lines
+from imprint_sweep.settings import Settings
+from imprint_sweep.store import ResultStore, errors_of, good_row
+from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines, planned_lines
 from imprint_sweep.wording import counted
+from imprint_sweep.work import Work, find_work, missing_message, run_cells
 
 PLAN = "plan.npz"
 ABOUT = "sweep.json"
 REASONS = 3
 """How many reasons are shown where cells failed."""
-BUNDLED_MODELS = ("efficientnet_lite0", "pixels")
-BUNDLED_DATASETS = ("digits",)
-"""What ships inside packages: embeddings of these are made when a cell needs them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """What of a plan is done and what is to do.
-
-    Args:
-        plan: all its cells.
-        sources: what the embedding cache holds for them.
-        rows: what the results table holds for them.
-        todo: (n,) bool, cells to run now.
-    """
-
-    plan: Plan
-    sources: Sources
-    rows: LookUp
-    todo: NDArray[np.bool_]
-
-    @cached_property
-    def remaining(self) -> Plan:
-        """The plan of the cells to run."""
-        return self.plan[np.flatnonzero(self.todo)]
-
-    @cached_property
-    def estimate(self) -> Estimate:
-        """What the cells to run will cost."""
-        return estimate(self.remaining, self.sources.headers)
-
-    @cached_property
-    def blocked(self) -> NDArray[np.bool_]:
-        """(n,) bool, cells to run whose embeddings are missing."""
-        missing: NDArray[np.bool_] = self.todo & (self.sources.fingerprint == b"")
-        return missing
-
-    def missing(self) -> list[EntryKey]:
-        """The missing cache entries that cells to run would read."""
-        pairs = np.unique(self.plan.pair[self.blocked]).tolist()
-        absent = set(self.sources.missing)
-        return [key for key in dict.fromkeys(k for pair in pairs for k in self.plan.entry_keys(pair)) if key in absent]
-
-    def waiting_for(self, keys: Collection[EntryKey]) -> NDArray[np.bool_]:
-        """(n,) bool, cells to run that would read one of some missing entries."""
-        pairs = np.unique(self.plan.pair[self.blocked]).tolist()
-        waiting = [pair for pair in pairs if not set(keys).isdisjoint(self.plan.entry_keys(pair))]
-        found: NDArray[np.bool_] = self.todo & np.isin(self.plan.pair, waiting)
-        return found
-
-
-def find_work(plan: Plan, settings: Settings, *, since: datetime | None = None) -> Work:
-    """Compare a plan with the results table and the embedding cache.
-
-    Args:
-        plan: what is asked for.
-        settings: where table and cache are, and whether failed cells are tried again.
-        since: rows older than this do not count.
-    """
-    sources = look_up(plan, EmbeddingCache(settings.embeddings))
-    rows = ResultStore(settings.results).look_up(
-        plan.cell_id, sources.fingerprint, method_version=METHOD_VERSION, since=since
-    )
-    todo = ~rows.done if settings.retry_failed else ~(rows.done | rows.failed)
-    return Work(plan, sources, rows, todo)
-
-
-def run_cells(
-    plan: Plan,
-    settings: Settings,
-    *,
-    since: datetime | None = None,
-    sweep: str | None = None,
-    begin: Callable[[Work], None] = lambda work: None,
-    report: Callable[[Outcome], None] = lambda outcome: None,
-    ledger: engine.Ledger | None = None,
-) -> None:
-    """Compute the cells of a plan that are not done and put them into the table: the only path to a result.
-
-    What is done is looked up here and now, so running the same cells again, or at the same time elsewhere, is harmless.
-    Whatever ends the run early, the outcomes known by then are in the table.
-
-    Args:
-        plan: the cells.
-        settings: folders, threads, memory.
-        since: rows older than this do not count; a result that differs from such a row is reported loudly.
-        sweep: id of the sweep, for the rows.
-        begin: told what is done and what is to do, before anything is computed.
-        report: told of every outcome.
-        ledger: told what was computed and how long it took.
-
-    Raises:
-        StoreError: the table cannot be written.
-        KeyboardInterrupt, SystemExit: the process was told to end.
-    """
-    store = ResultStore(settings.results)
-    store.check_writable()
-    work = find_work(plan, settings, since=since)
-    begin(work)
-    provenance = Provenance.here(sweep)
-    before = store.snapshot(provenance=provenance) if since is not None else None
-    how = engine.EngineSettings(
-        threads=min(settings.threads or available_cores(), available_cores()),
-        memory_gb=settings.memory_gb,
-        proxy_cache=settings.proxies,
-    )
-    cells = work.remaining.cells(np.arange(len(work.remaining)))
-    with ending_once(), store.writer(provenance) as writer:
-        for outcome in engine.run(cells, EmbeddingCache(settings.embeddings), how, ledger=ledger):
-            writer.add(outcome)
-            report(outcome)
-            if before is not None:
-                _report_conflicts(before, outcome)
 
 
 def run_single(cell: Cell, settings: Settings) -> None:
@@ -178,7 +64,7 @@ def run_single(cell: Cell, settings: Settings) -> None:
     since = datetime.now(UTC) if settings.force else None
     ResultStore(settings.results).check_writable()
     plan = Plan.of_cells([cell])
-    make_bundled_embeddings(look_up(plan, EmbeddingCache(settings.embeddings)).missing, settings)
+    make_bundled_embeddings(plan, settings)
     work = find_work(plan, settings, since=since)
     if missing := work.missing():
         raise MissingEmbeddingsError(missing_message(missing, settings))
@@ -257,7 +143,7 @@ def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
     """
     clock = time.monotonic()
     sweep = _plan(request, settings, hydra)
-    if settings.dry_run:
+    if settings.sweep.dry_run:
         return
     if not len(sweep.cells):
         _show(sweep, settings)
@@ -279,33 +165,33 @@ def _plan(request: Request, settings: Settings, hydra: Hydra) -> Sweep:
     """
     started = datetime.now(UTC)
     since = started if settings.force else None
-    resources = Resources.of(hydra.launcher, threads=settings.threads, shards=settings.shards)
-    if resources.kind != SLURM and not (settings.wait and settings.submit):
-        option = "sweep.submit=false" if not settings.submit else "sweep.wait=false"
+    resources = Resources.of(hydra.launcher, threads=settings.sweep.threads, shards=settings.sweep.shards)
+    if resources.kind != SLURM and not (settings.sweep.wait and settings.sweep.submit):
+        option = "sweep.submit=false" if not settings.sweep.submit else "sweep.wait=false"
         raise SweepError(f"{option} needs hydra/launcher=submitit_slurm; this sweep runs through {resources.kind}")
     plan = Plan.of(request)
-    if not settings.dry_run:
+    if not settings.sweep.dry_run:
         ResultStore(settings.results).check_writable()
-        make_bundled_embeddings(look_up(plan, EmbeddingCache(settings.embeddings)).missing, settings)
+        make_bundled_embeddings(plan, settings)
     work = find_work(plan, settings, since=since)
-    absent = [key for key in work.missing() if not _bundled(key)]
+    absent = [key for key in work.missing() if not is_bundled(key)]
     waiting = work.waiting_for(absent)
-    if settings.allow_missing:
+    if settings.sweep.allow_missing:
         work = replace(work, todo=work.todo & ~waiting)
     seconds = work.estimate.seconds
-    wanted = resources.shards(float(seconds.sum()), settings.shards)
+    wanted = resources.shards(float(seconds.sum()), settings.sweep.shards)
     shard = shards(work.estimate.atoms(wanted), seconds, wanted)
     folder = settings.sweeps / f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     sweep = Sweep(work, shard, since, resources, folder)
-    print(_summary(request, sweep), flush=True)
-    if settings.shards is not None and wanted < settings.shards:
+    print("\n".join(planned_lines(request, work, n_shards=sweep.n_shards, seconds=sweep.seconds)), flush=True)
+    if settings.sweep.shards is not None and wanted < settings.sweep.shards:
         print(
             f"note: {resources.kind} starts all shards at once, and there are cores for {counted(wanted, 'shard')}, "
-            f"not for {settings.shards:,}",
+            f"not for {settings.sweep.shards:,}",
             flush=True,
         )
     _check_missing(request, int(waiting.sum()), absent, settings)
-    if bundled := [key for key in work.missing() if _bundled(key)]:
+    if bundled := [key for key in work.missing() if is_bundled(key)]:
         what = ", ".join(dict.fromkeys(f"{key.dataset} by {key.model.name}" for key in bundled))
         print(
             f"note: the sweep itself first makes the embeddings of {what}, which takes some minutes at most", flush=True
@@ -325,7 +211,7 @@ def _check_missing(request: Request, waiting: int, absent: Sequence[EntryKey], s
     ]
     if absent:
         messages.append(f"embeddings of {counted(waiting, 'cell')} are missing: {missing_message(absent, settings)}")
-    if messages and not settings.dry_run and not settings.allow_missing:
+    if messages and not settings.sweep.dry_run and not settings.sweep.allow_missing:
         raise MissingEmbeddingsError("; ".join(messages))
     for message in messages:
         print(f"note: {message}", flush=True)
@@ -378,12 +264,12 @@ def _through_slurm(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Se
     script = sweep.folder / "sweep.sbatch"
     threads = sweep.resources.threads
     write_batch_script(script, hydra.launcher, shards=sweep.n_shards, overrides=overrides, threads=threads)
-    if not settings.submit:
+    if not settings.sweep.submit:
         print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
         return None
     array = submit(script)
     print(f"submitted as SLURM job {array}; follow it with: {status_command(settings)}", flush=True)
-    if not settings.wait:
+    if not settings.sweep.wait:
         return None
     try:
         with watching(sweep.folder, len(sweep.cells)):
@@ -463,33 +349,6 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
                 (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(ledger.content(), indent=1))
 
 
-def make_bundled_embeddings(missing: Sequence[EntryKey], settings: Settings) -> None:
-    """Compute missing embeddings of images and networks that ship inside packages."""
-    bundled = [key for key in missing if _bundled(key)]
-    if not bundled:
-        return
-    from imprint_sweep.foundation.extraction import Extraction, ensure
-
-    ensure(
-        EmbeddingCache(settings.embeddings),
-        bundled,
-        Extraction(data_root=settings.data, device=settings.device),
-    )
-
-
-def _bundled(key: EntryKey) -> bool:
-    """Whether an entry can be made from what ships inside packages."""
-    return key.model.name in BUNDLED_MODELS and key.dataset in BUNDLED_DATASETS
-
-
-def missing_message(missing: Sequence[EntryKey], settings: Settings) -> str:
-    """One line that says which embeddings are missing and which commands make them."""
-    cache = EmbeddingCache(settings.embeddings)
-    commands = list(dict.fromkeys(cache.remedy(key) for key in missing))
-    shown = "; ".join(commands[:3]) + (f"; and {len(commands) - 3} more" if len(commands) > 3 else "")
-    return f"there are no embeddings of {missing[0]}; make them with: {shown}"
-
-
 def status_command(settings: Settings) -> str:
     """The line that shows how far the sweeps are."""
     elsewhere = "" if settings.outputs == default_outputs() else f" --outputs {shlex.quote(str(settings.outputs))}"
@@ -500,42 +359,6 @@ def quoted(path: Path) -> str:
     """A path as the value of an override, whatever characters it has."""
     escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def _summary(request: Request, sweep: Sweep) -> str:
-    """``requested 1,440 -> 612 distinct -> 204 done, 408 to run in 4 shards, about 3 min``, and what was left out."""
-    work, seconds = sweep.work, sweep.seconds
-    done, todo = int(work.rows.done.sum()), len(sweep.cells)
-    lines = [
-        f"requested {work.plan.requested:,} -> {len(work.plan):,} distinct -> {done:,} done, {todo:,} to run"
-        + (f" in {counted(sweep.n_shards, 'shard')}" if todo else "")
-        + (f", about {duration(seconds)}" if todo and seconds is not None else "")
-    ]
-    computations = len(np.unique(work.plan.computation))
-    if computations < len(work.plan):
-        lines.append(f"  {counted(computations, 'different computation')}; the others are equal by construction")
-    lines += [
-        f"  {axis} has no meaning in any of these cells" for axis in axes_without_meaning(work.plan, request.axes)
-    ]
-    if request.excluded:
-        lines.append(f"  {counted(request.excluded, 'combination')} excluded by the experiment")
-    for reason, count in request.invalid.items():
-        lines.append(f"  {counted(count, 'combination')} left out: {reason}")
-    outdated = int((work.rows.outdated & work.todo).sum())
-    if outdated:
-        lines.append(
-            f"  {counted(outdated, 'cell')} with results from other embeddings or an older method: kept, and computed "
-            "anew"
-        )
-    skipped = int((work.rows.failed & ~work.todo).sum())
-    if skipped:
-        lines.append(f"  {skipped:,} failed before and are not tried again (sweep.retry_failed=false)")
-    if request.unchecked:
-        lines.append(
-            f"  {counted(request.unchecked, 'combination')} of options not compared with Hydra's own composition, "
-            "which takes too long"
-        )
-    return "\n".join(lines)
 
 
 def _reasons(failed: Plan, errors: Mapping[str, str]) -> list[str]:
@@ -555,12 +378,3 @@ def _show(sweep: Sweep, settings: Settings) -> None:
     table = accuracy_table(plan, find_work(plan, settings, since=sweep.since).rows.accuracy)
     if table:
         print(table, flush=True)
-
-
-def _report_conflicts(before: Snapshot, outcome: Outcome) -> None:
-    """Say loudly that a recomputed result differs from a row of the same identity."""
-    for conflict in before.conflicts([outcome]):
-        print(
-            f"WARNING: {conflict}. Another CPU type or another version of a package, or a bug. Both rows are kept.",
-            file=sys.stderr,
-        )

@@ -13,9 +13,10 @@ import pytest
 
 from imprint_sweep.cell import Cell
 from imprint_sweep.composition import Parts, Tree, disagreement, obstacle, pairwise, plain
-from imprint_sweep.config import GROUPS, cell_from_config
+from imprint_sweep.config import cell_from_config
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.overrides import Value, read_axis
+from imprint_sweep.schemas import GROUPS
 from tests.sweeping import cells, requested, tree_of
 
 VALUES = {

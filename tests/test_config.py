@@ -15,19 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_POST, WEIGHTINGS, Model, Scheme
 from imprint_sweep.config import (
-    GROUPS,
-    SCHEMAS,
-    AggConfig,
-    Config,
-    GenConfig,
-    NormConfig,
     cell_from_config,
     classes_from,
     config_from,
-    known_keys,
     model_from,
     notices,
-    outputs_folder,
     scheme_from,
     settings_from,
     task_from,
@@ -36,7 +28,8 @@ from imprint_sweep.config import (
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, ImprintError, MissingEmbeddingsError
 from imprint_sweep.foundation.models import efficientnet_lite, torchvision_models
-from imprint_sweep.invocation import conf_folder
+from imprint_sweep.invocation import conf_folder, outputs_folder
+from imprint_sweep.schemas import GROUPS, SCHEMAS, AggConfig, Config, GenConfig, NormConfig, known_keys
 
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
 IMPORTED = ["model=imported", "model.name=mynet", "task=imported", "task.name=mydata"]
@@ -338,8 +331,8 @@ def test_outputs_of_a_checkout_do_not_depend_on_the_present_folder(
 def test_settings_need_no_cell() -> None:
     cfg = compose("model=imported", "task=imported", "k=abc", "sweep.dry_run=true", "device=cuda:1", "force=true")
     settings = settings_from(cfg)
-    assert (settings.dry_run, settings.device, settings.force) == (True, "cuda:1", True)
-    assert settings_from(Config()).memory_gb == 4.0
+    assert (settings.sweep.dry_run, settings.device, settings.force) == (True, "cuda:1", True)
+    assert settings_from(Config()).sweep.memory_gb == 4.0
 
 
 def test_the_folder_of_sweeps_is_found_by_hydra(tmp_path: Path) -> None:

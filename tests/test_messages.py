@@ -14,9 +14,9 @@ import pytest
 
 from imprint_sweep import app
 from imprint_sweep.cell import Cell
-from imprint_sweep.config import Settings
 from imprint_sweep.errors import StoreError
 from imprint_sweep.messages import explanation
+from imprint_sweep.settings import Settings
 
 ROOT = Path(app.__file__).resolve().parents[1]
 

@@ -17,12 +17,13 @@ from omegaconf import OmegaConf
 from imprint_sweep.cell import Cell, Model
 from imprint_sweep.composition import Parts, Tree
 from imprint_sweep.conditions import Condition
-from imprint_sweep.config import GROUPS, cell_from_config
+from imprint_sweep.config import cell_from_config
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, InvalidCellError, UnknownOptionError
 from imprint_sweep.experiments import Block
 from imprint_sweep.overrides import axis_names, read_axis
 from imprint_sweep.request import MAX_COMBINATIONS, build
+from imprint_sweep.schemas import GROUPS
 from tests.sweeping import NO_EMBEDDINGS, blocks_of, cells, requested, tree_of
 
 CHOICES: dict[str, list[Any]] = {

@@ -13,19 +13,24 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from imprint_sweep.cell import Cell, Model
-from imprint_sweep.config import Settings
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import MissingEmbeddingsError
 from imprint_sweep.request import Request
+from imprint_sweep.schemas import SweepConfig
+from imprint_sweep.settings import Settings
 from imprint_sweep.sweep import run_shard, run_single, run_sweep
 from tests import data
 from tests.outputs import Outputs
 
 
+def with_sweep(settings: Settings, **keys: Any) -> Settings:
+    return replace(settings, sweep=replace(settings.sweep, **keys))
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Fresh outputs without embeddings."""
-    return Settings(outputs=tmp_path, data=tmp_path / "data", threads=1)
+    return Settings(outputs=tmp_path, data=tmp_path / "data", sweep=SweepConfig(threads=1))
 
 
 class Loop:
@@ -128,7 +133,7 @@ def test_cells_without_embeddings_are_left_out_before_the_others_are_split(
     """No shard is empty, and the counts are those of what runs."""
     cells = [data.cell(data.task(dataset), gen="mean", seed=0) for dataset in (AWAY, HERE)]
     loop = Loop(with_one)
-    run_sweep(request(*cells), replace(with_one, allow_missing=True, shards=2), loop)
+    run_sweep(request(*cells), with_sweep(with_one, allow_missing=True, shards=2), loop)
     assert loop.shards == [0]
     out = printed(capsys)
     assert "2 distinct -> 0 done, 1 to run in 1 shard, about " in out
@@ -145,12 +150,12 @@ def test_classes_that_only_missing_embeddings_know_are_counted(
     with pytest.raises(MissingEmbeddingsError, match=f"^{message}$"):
         run_sweep(asked, with_one, Loop(with_one))
     loop = Loop(with_one)
-    run_sweep(asked, replace(with_one, dry_run=True), loop)
+    run_sweep(asked, with_sweep(with_one, dry_run=True), loop)
     assert loop.shards == []
-    run_sweep(asked, replace(with_one, allow_missing=True), loop)
+    run_sweep(asked, with_sweep(with_one, allow_missing=True), loop)
     assert loop.shards == [0]
     assert printed(capsys).count(f"note: {message}\n") == 2
-    run_sweep(request(missing={"none of foo": 1}), replace(with_one, allow_missing=True), loop)
+    run_sweep(request(missing={"none of foo": 1}), with_sweep(with_one, allow_missing=True), loop)
     assert printed(capsys).startswith("requested 0 -> 0 distinct -> 0 done, 0 to run\nnote: ")
 
 
@@ -161,7 +166,7 @@ def test_a_dry_run_says_which_embeddings_the_sweep_makes_itself(
     digits = data.task(replace(data.digits(), name="digits"))
     run_sweep(
         request(Cell(pixels, digits, data.cell(digits, gen="mean").scheme)),
-        replace(settings, dry_run=True),
+        with_sweep(settings, dry_run=True),
         Loop(settings),
     )
     assert printed(capsys).splitlines() == [
@@ -172,7 +177,7 @@ def test_a_dry_run_says_which_embeddings_the_sweep_makes_itself(
 
 def test_an_axis_that_no_cell_has_a_use_for_is_named(with_one: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     asked = request(data.cell(data.task(HERE), gen="mean", agg="max"), axes=("agg.m",))
-    run_sweep(asked, replace(with_one, dry_run=True), Loop(with_one))
+    run_sweep(asked, with_sweep(with_one, dry_run=True), Loop(with_one))
     assert "  agg.m has no meaning in any of these cells\n" in printed(capsys)
 
 
@@ -182,7 +187,7 @@ def test_why_cells_failed_is_told_where_older_rows_are_good(
 ) -> None:
     cells = [data.cell(data.task(HERE), gen="kmedoids", k=k) for k in (2, 3)]
     run_sweep(request(*cells), with_one, Loop(with_one))
-    short = replace(with_one, memory_gb=1e-9, force=True)
+    short = with_sweep(replace(with_one, force=True), memory_gb=1e-9)
     # Medoids that took long enough to be kept on disk need no distances.
     shutil.rmtree(with_one.proxies, ignore_errors=True)
     with pytest.raises(SystemExit):
@@ -202,6 +207,6 @@ def test_a_launcher_that_starts_all_shards_at_once_gets_no_more_than_there_are_c
     monkeypatch.setattr("imprint_sweep.launch.available_cores", lambda: cores)
     cells = [data.cell(data.task(HERE), gen="fps", k=k) for k in range(1, 9)]
     loop = Loop(with_one, "somewhere.LocalLauncher")
-    run_sweep(request(*cells), replace(with_one, shards=4), loop)
+    run_sweep(request(*cells), with_sweep(with_one, shards=4), loop)
     assert loop.shards == list(range(cores))
     assert f"there are cores for {cores} shard" in printed(capsys)

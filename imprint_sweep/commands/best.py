@@ -16,8 +16,7 @@ from imprint_sweep.analysis.subset import subset
 from imprint_sweep.app import user_errors
 from imprint_sweep.cell import Scheme
 from imprint_sweep.commands.overrides_of import scheme_overrides
-from imprint_sweep.config import outputs_folder
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import command, outputs_folder
 
 ALPHA = 0.05
 

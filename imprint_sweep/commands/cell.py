@@ -14,10 +14,9 @@ from imprint_sweep import engine
 from imprint_sweep.app import user_errors
 from imprint_sweep.cell import METHOD_VERSION, Cell
 from imprint_sweep.commands.overrides_of import cell_of, command_line, overrides_of
-from imprint_sweep.config import outputs_folder
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.outcome import OK
 from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.resources import available_cores

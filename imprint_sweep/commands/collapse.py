@@ -11,8 +11,7 @@ import pandas as pd
 from imprint_sweep.analysis import collapse_table, results
 from imprint_sweep.analysis.results import MODEL, TASK
 from imprint_sweep.app import user_errors
-from imprint_sweep.config import outputs_folder
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import command, outputs_folder
 
 INCOMPLETE = 1
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imprint_sweep.app import user_errors
-from imprint_sweep.config import outputs_folder
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.store import compact
 
 

@@ -13,20 +13,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from imprint_sweep.app import launch, user_errors
 from imprint_sweep.cell import Part, Task, stage_seed
-from imprint_sweep.config import (
-    ContactSheetConfig,
-    Settings,
-    TaskConfig,
-    classes_from,
-    data_folder,
-    settings_from,
-    task_from,
-    typed,
-)
+from imprint_sweep.config import classes_from, data_folder, settings_from, task_from, typed
 from imprint_sweep.embeddings import SPLITS
 from imprint_sweep.errors import ConfigError, DatasetError, UnknownOptionError
 from imprint_sweep.foundation.contact_sheet import contact_sheet
 from imprint_sweep.foundation.datasets import Split, read_split
+from imprint_sweep.schemas import ContactSheetConfig, TaskConfig
+from imprint_sweep.settings import Settings
 from imprint_sweep.wording import counted
 
 Images = list[NDArray[np.uint8]]

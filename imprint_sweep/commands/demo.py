@@ -13,13 +13,15 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from imprint_sweep.app import user_errors
+from imprint_sweep.bundled import make_bundled_embeddings
 from imprint_sweep.cell import Cell
 from imprint_sweep.commands.overrides_of import command_line, compose
-from imprint_sweep.config import Settings, outputs_folder
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import SweepError
+from imprint_sweep.invocation import outputs_folder
 from imprint_sweep.plan import Plan, look_up
-from imprint_sweep.sweep import find_work, make_bundled_embeddings, run_cells
+from imprint_sweep.settings import Settings
+from imprint_sweep.work import find_work, run_cells
 
 FIG2 = Path(__file__).resolve().parents[1] / "paper" / "fig2.yaml"
 
@@ -72,10 +74,9 @@ def _demo(settings: Settings) -> None:
     plan = Plan.of_cells([cell for of_method in cells for cell in of_method])
     model, task = plan.models[0], plan.tasks[0]
     print(f"The five methods of Figure 2 on {task.name} with {model.name} ({model.weights}, {model.image_size} px).")
-    missing = look_up(plan, EmbeddingCache(settings.embeddings)).missing
-    if missing:
+    if look_up(plan, EmbeddingCache(settings.embeddings)).missing:
         print("Embeddings come first; they are kept.", flush=True)
-    make_bundled_embeddings(missing, settings)
+    make_bundled_embeddings(plan, settings)
     run_cells(plan, settings)
 
     rows = find_work(plan, settings).rows

@@ -10,9 +10,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from imprint_sweep.app import launch, user_errors
-from imprint_sweep.config import EmbedConfig, classes_from, data_folder, model_from, settings_from, typed
+from imprint_sweep.config import classes_from, data_folder, model_from, settings_from, typed
 from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
+from imprint_sweep.schemas import EmbedConfig
 
 
 def main() -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from imprint_sweep.app import user_errors
 from imprint_sweep.cell import Model
-from imprint_sweep.config import outputs_folder
 from imprint_sweep.embeddings import IMPORTED, SPLITS, EmbeddingCache, EntryKey, validate
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError
 from imprint_sweep.foundation.importing import read_embeddings
-from imprint_sweep.invocation import command, default_outputs
+from imprint_sweep.invocation import command, default_outputs, outputs_folder
 
 FORMATS = """formats, by suffix:
   .h5 .hdf5 .npz .safetensors   arrays "embeddings" (n, d) and "labels" (n,)

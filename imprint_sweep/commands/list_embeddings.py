@@ -7,10 +7,9 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from imprint_sweep.app import USER_ERROR
-from imprint_sweep.config import outputs_folder
 from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, read_header, verify
 from imprint_sweep.errors import InvalidEmbeddingsError
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import command, outputs_folder
 
 COLUMNS = (
     "model",

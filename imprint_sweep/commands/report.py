@@ -19,9 +19,8 @@ from imprint_sweep.analysis.report import artefact_folder, build, write
 from imprint_sweep.analysis.results import Results, load
 from imprint_sweep.analysis.subset import subset
 from imprint_sweep.app import user_errors
-from imprint_sweep.config import outputs_folder
 from imprint_sweep.errors import UnknownOptionError
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.progress import duration
 
 LINE_SECONDS = 10.0

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from imprint_sweep.app import user_errors
-from imprint_sweep.config import outputs_folder
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import SweepError
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.launch import SLURM
 from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.progress import Progress, duration, reports

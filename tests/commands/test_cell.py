@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from imprint_sweep.cell import Cell, Model, Scheme
 from imprint_sweep.commands.cell import main
 from imprint_sweep.commands.overrides_of import cell_of, compose, overrides_of, spelled
-from imprint_sweep.config import GROUPS, Settings
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import StoreError
 from imprint_sweep.invocation import conf_folder
 from imprint_sweep.outcome import FAILED, OK, Outcome
 from imprint_sweep.plan import Plan
+from imprint_sweep.schemas import GROUPS, SweepConfig
+from imprint_sweep.settings import Settings
 from imprint_sweep.store import Provenance, ResultStore
 from imprint_sweep.store.parts import read_parts
-from imprint_sweep.sweep import run_cells
+from imprint_sweep.work import run_cells
 from tests import data
 
 OPTIONS = {group: [path.stem for path in sorted((conf_folder() / group).glob("*.yaml"))] for group in GROUPS}
@@ -44,7 +45,7 @@ PROVENANCE = Provenance("0", None, "host")
 
 
 def settings(outputs: Path) -> Settings:
-    return Settings(outputs=outputs, data=outputs / "data", threads=1)
+    return Settings(outputs=outputs, data=outputs / "data", sweep=SweepConfig(threads=1))
 
 
 def add_row(outputs: Path, cell: Cell, *, n_correct: int | None = 3, fingerprint: str = "f" * 20) -> None:

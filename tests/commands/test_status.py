@@ -14,11 +14,11 @@ import pytest
 
 from imprint_sweep.cell import Cell
 from imprint_sweep.commands.status import SILENT_SECONDS, main
-from imprint_sweep.config import Settings
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.outcome import FAILED, OK, Outcome
 from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.progress import Reporter
+from imprint_sweep.settings import Settings
 from imprint_sweep.store import Provenance, ResultStore
 from imprint_sweep.sweep import ABOUT, PLAN
 from tests import data

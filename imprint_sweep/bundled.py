@@ -1,0 +1,26 @@
+"""Embeddings that nobody has to ask for: of images and by networks that ship inside packages."""
+
+from __future__ import annotations
+
+from imprint_sweep.embeddings import EmbeddingCache, EntryKey
+from imprint_sweep.plan import Plan, look_up
+from imprint_sweep.settings import Settings
+
+MODELS = ("efficientnet_lite0", "pixels")
+DATASETS = ("digits",)
+
+
+def is_bundled(key: EntryKey) -> bool:
+    """Whether an entry can be made from what ships inside packages."""
+    return key.model.name in MODELS and key.dataset in DATASETS
+
+
+def make_bundled_embeddings(plan: Plan, settings: Settings) -> None:
+    """Compute what cells of a plan would read, is missing, and ships inside packages."""
+    cache = EmbeddingCache(settings.embeddings)
+    bundled = [key for key in look_up(plan, cache).missing if is_bundled(key)]
+    if not bundled:
+        return
+    from imprint_sweep.foundation.extraction import Extraction, ensure
+
+    ensure(cache, bundled, Extraction(data_root=settings.data, device=settings.device))

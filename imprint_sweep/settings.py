@@ -1,0 +1,47 @@
+"""How to run: everything that changes no result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imprint_sweep.schemas import SweepConfig
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run: everything that changes no result, hence is outside every identity.
+
+    Args:
+        outputs: folder of all that runs write, absolute.
+        data: folder of the data sets, absolute.
+        device: where embeddings are extracted.
+        force: compute again what is done.
+        sweep: how a sweep runs.
+    """
+
+    outputs: Path
+    data: Path
+    device: str = "cpu"
+    force: bool = False
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+    @property
+    def embeddings(self) -> Path:
+        """Folder of the embedding cache."""
+        return self.outputs / "embeddings"
+
+    @property
+    def proxies(self) -> Path:
+        """Folder of the cache of proxies."""
+        return self.outputs / "cache"
+
+    @property
+    def results(self) -> Path:
+        """Folder of the results table."""
+        return self.outputs / "results"
+
+    @property
+    def sweeps(self) -> Path:
+        """Folder of the plans and logs of sweeps."""
+        return self.outputs / "sweeps"
