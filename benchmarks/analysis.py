@@ -15,34 +15,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import shlex
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the made-up table is part of the tests
-
-from imprint_sweep.analysis.artefacts import ARTEFACTS  # noqa: E402
-from imprint_sweep.resources import available_cores  # noqa: E402
-from tests import plausible  # noqa: E402
+from imprint_sweep.analysis.artefacts import ARTEFACTS
+from imprint_sweep.resources import available_cores
+from measuring import Took, missed, run
+from tests import plausible
 
 ROWS = 500_000
 ARTEFACT_SECONDS, REPORT_SECONDS, GIGABYTES = 5.0, 60.0, 2.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """One command: its wall time, its CPU time (which a busy machine stretches less), and the most memory it had."""
-
-    seconds: float
-    cpu_seconds: float
-    gigabytes: float
 
 
 def main() -> None:
@@ -59,56 +44,44 @@ def main() -> None:
             plausible.write(outputs, plan)
             plausible.write_collapse(outputs, plan)
             print(f"the table was made in {time.perf_counter() - start:.0f} s")
-        missed = artefacts(given.only or list(ARTEFACTS), outputs)
+        n_missed = artefacts(given.only or list(ARTEFACTS), outputs)
         if not given.only:
-            missed += report(outputs)
-    sys.exit(1 if missed else 0)
+            n_missed += report(outputs)
+    sys.exit(1 if n_missed else 0)
 
 
 def artefacts(names: Sequence[str], outputs: Path) -> int:
     """Each artefact as a command; returns the number of bars missed."""
-    runs = {name: run("--only", name, outputs=outputs) for name in names}
+    runs = {name: make(outputs, "--only", name) for name in names}
     for name, took in runs.items():
         print(f"  {name:8} {took.seconds:5.2f} s, {took.cpu_seconds:5.2f} s of CPU, {took.gigabytes:.2f} GB")
     slowest = max(runs, key=lambda name: runs[name].seconds)
-    return _bar(f"slowest artefact ({slowest}), seconds", runs[slowest].seconds, ARTEFACT_SECONDS) + _bar(
+    return missed(f"slowest artefact ({slowest}), seconds", runs[slowest].seconds, ARTEFACT_SECONDS) + missed(
         "memory of an artefact, GB", max(took.gigabytes for took in runs.values()), GIGABYTES
     )
 
 
 def report(outputs: Path) -> int:
     """The whole report; returns the number of bars missed."""
-    took = run(outputs=outputs)
+    took = make(outputs)
     megabytes = (outputs / "report" / "index.html").stat().st_size / 1e6
     print(f"report: {took.cpu_seconds:.1f} s of CPU, a page of {megabytes:.1f} MB")
-    return _bar("report, seconds", took.seconds, REPORT_SECONDS) + _bar("report, GB", took.gigabytes, GIGABYTES)
+    return missed("report, seconds", took.seconds, REPORT_SECONDS) + missed("report, GB", took.gigabytes, GIGABYTES)
 
 
-def run(*arguments: str, outputs: Path) -> Run:
+def make(outputs: Path, *arguments: str) -> Took:
     """Time ``python scripts/report.py``."""
-    command = [sys.executable, str(ROOT / "scripts" / "report.py"), *arguments, "--outputs", str(outputs)]
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)  # of this child alone, unlike getrusage
-    seconds = time.perf_counter() - start
-    if status != 0:
-        raise SystemExit(f"{shlex.join(command)} ended with status {os.waitstatus_to_exitcode(status)}")
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e9)
+    return run(["scripts/report.py", *arguments, "--outputs", str(outputs)])
 
 
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        yield keep
+        yield keep.absolute()  # commands run in the root of the project
         return
     with tempfile.TemporaryDirectory(prefix="imprint-benchmark-") as folder:
         yield Path(folder)
-
-
-def _bar(name: str, value: float, bar: float) -> int:
-    print(f"bar {name}: {value:.1f} against {bar:.1f}: {'reached' if value < bar else 'MISSED'}")
-    return int(value >= bar)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ computation for six cells.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.outcome import Outcome
 from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.store import Provenance, ResultStore, load_results
+from measuring import Took, missed, run
 
 DONE_ROWS = 200_000
 GRID_SECONDS, GRID_GB, SIX_SECONDS = 30.0, 2.0, 5.0
@@ -34,33 +34,29 @@ GRID_SECONDS, GRID_GB, SIX_SECONDS = 30.0, 2.0, 5.0
 def main() -> None:
     """Print the figures; exit code 1 if a bar is missed."""
     with tempfile.TemporaryDirectory(prefix="imprint-benchmark-") as folder:
-        missed = grid(Path(folder)) + six_cells(Path(folder))
-    sys.exit(1 if missed else 0)
+        n_missed = grid(Path(folder)) + six_cells(Path(folder))
+    sys.exit(1 if n_missed else 0)
 
 
 def grid(outputs: Path) -> int:
     """Plan the paper's grid against a table of done rows."""
     make_embeddings(outputs)
     write_rows(saved_plan(outputs), outputs)
-    start = time.perf_counter()
-    done = _command(outputs, "+experiment=paper", "sweep.dry_run=true")
-    seconds = time.perf_counter() - start
-    gigabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
-    print(done.stdout)
-    return _bar("grid, seconds", seconds, GRID_SECONDS) + _bar("grid, GB", gigabytes, GRID_GB)
+    took = sweep(outputs, "+experiment=paper", "sweep.dry_run=true", stdout=None)
+    return missed("grid, seconds", took.seconds, GRID_SECONDS) + missed("grid, GB", took.gigabytes, GRID_GB)
 
 
 def six_cells(outputs: Path) -> int:
     """From pressing Enter to the first computed outcome, with a warm file cache."""
     axes = ["model=resnet18", "task=mnist", "gen=kmeans,mean,cov_max", "agg.metric=euclidean,cosine"]
-    _command(outputs, *axes, "seed=1")
+    sweep(outputs, *axes, "seed=1")
     started = time.time()
-    _command(outputs, *axes, "seed=2")
+    sweep(outputs, *axes, "seed=2")
     rows = load_results(outputs / "results", columns=["seed", "finished_at", "eval_seconds", "gen_seconds"])
     mine = rows[rows["seed"] == 2]
     first: datetime = mine["finished_at"].min().to_pydatetime()
     computing = float((mine["gen_seconds"] + mine["eval_seconds"]).min())
-    return _bar("six cells, seconds to the first computation", first.timestamp() - started - computing, SIX_SECONDS)
+    return missed("six cells, seconds to the first computation", first.timestamp() - started - computing, SIX_SECONDS)
 
 
 def make_embeddings(outputs: Path) -> None:
@@ -76,7 +72,7 @@ def make_embeddings(outputs: Path) -> None:
 
 def saved_plan(outputs: Path) -> Plan:
     """The plan of a sweep that is planned and saved, and not submitted."""
-    _command(outputs, "+experiment=paper", "hydra/launcher=submitit_slurm", "sweep.submit=false")
+    sweep(outputs, "+experiment=paper", "hydra/launcher=submitit_slurm", "sweep.submit=false")
     (path,) = (outputs / "sweeps").glob("*/plan.npz")
     return Plan.load(path)[0]
 
@@ -106,14 +102,9 @@ def write_rows(plan: Plan, outputs: Path) -> None:
             )
 
 
-def _command(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "imprint_sweep", "-m", *arguments, f"paths.outputs={outputs}"]
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE)
-
-
-def _bar(name: str, value: float, bar: float) -> int:
-    print(f"bar {name}: {value:.1f} against {bar:.1f}: {'reached' if value < bar else 'MISSED'}")
-    return int(value >= bar)
+def sweep(outputs: Path, *arguments: str, stdout: int | None = subprocess.DEVNULL) -> Took:
+    """Time ``python -m imprint_sweep -m``."""
+    return run(["-m", "imprint_sweep", "-m", *arguments, f"paths.outputs={outputs}"], stdout=stdout)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ import argparse
 import itertools
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,16 +32,14 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the plain oracle is part of the tests
-
-from imprint_sweep import engine  # noqa: E402
-from imprint_sweep.cell import Cell  # noqa: E402
-from imprint_sweep.embeddings import EmbeddingCache, Embeddings, EntryKey  # noqa: E402
-from imprint_sweep.invocation import outputs_folder  # noqa: E402
-from imprint_sweep.plan import Plan  # noqa: E402
-from imprint_sweep.resources import available_cores  # noqa: E402
-from tests import oracle  # noqa: E402
+from imprint_sweep import engine
+from imprint_sweep.cell import Cell
+from imprint_sweep.embeddings import EmbeddingCache, Embeddings, EntryKey
+from imprint_sweep.invocation import outputs_folder
+from imprint_sweep.plan import Plan
+from imprint_sweep.resources import available_cores
+from measuring import Took, missed, run
+from tests import oracle
 
 MODEL = "model=efficientnet_lite0"
 FASHION = ["task=fashion_mnist", "task.classes=all,even,odd,short"]
@@ -86,17 +83,6 @@ SLICES = [
     Slice("overhead", [MODEL, *DIGITS_AXES, SEEDS], seconds=10.4),
 ]
 MEMORY_GB = 4.0
-MEASURED = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(usage.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-"""Runs a command and prints its own peak memory in KiB. Not RUSAGE_CHILDREN, which is the largest of all children so
-far; and between this process and the command, because Linux counts what a parent held when it started a child as the
-child's: the plain oracle holds gigabytes.
-"""
 HOLDING_OTHERS = ("clustering", "class_means", "solver")
 """Stages whose time is that of others, which are listed themselves."""
 
@@ -115,11 +101,11 @@ def main() -> None:
     _make_embeddings(outputs, fashion=any(one.name != "overhead" for one in chosen))
     peak = gemm_peak()
     print(f"{available_cores()} cores; float32 matrix products reach {peak / 1e9:.0f} GFLOP/s on all of them")
-    missed = 0
+    n_missed = 0
     for one in chosen:
         with tempfile.TemporaryDirectory(prefix="imprint-benchmark-") as folder:
-            missed += run_slice(one, Path(folder), outputs, arguments, peak)
-    sys.exit(1 if missed else 0)
+            n_missed += run_slice(one, Path(folder), outputs, arguments, peak)
+    sys.exit(1 if n_missed else 0)
 
 
 def run_slice(one: Slice, folder: Path, outputs: Path, arguments: argparse.Namespace, peak: float) -> int:
@@ -127,7 +113,7 @@ def run_slice(one: Slice, folder: Path, outputs: Path, arguments: argparse.Names
     (folder / "embeddings").symlink_to(outputs / "embeddings")
     print(f"\n== {one.name}: {' '.join(one.overrides)}")
     ran = _command(["-m", *one.overrides, f"paths.outputs={folder}"])
-    seconds, memory = ran.seconds, ran.peak_gb
+    seconds, memory = ran.seconds, ran.gigabytes
     (sweep,) = (folder / "sweeps").glob("*/sweep.json")
     requested = int(json.loads(sweep.read_text())["requested"])
     plan, _ = Plan.load(sweep.with_name("plan.npz"))
@@ -148,16 +134,11 @@ def run_slice(one: Slice, folder: Path, outputs: Path, arguments: argparse.Names
         _hydra(one, folder, arguments.hydra)
     stages(sweep.parent, how.threads, peak)
 
-    bars = [
-        ("wall time", seconds, one.seconds, seconds < one.seconds),
-        ("memory", memory, MEMORY_GB, memory < MEMORY_GB),
-    ]
+    n_missed = missed("wall time, seconds", seconds, one.seconds) + missed("memory, GB", memory, MEMORY_GB)
     if one.ratio:
         ratio = float(np.mean(plain)) / per_cell
-        bars.append(("times faster than the plain oracle", ratio, one.ratio, ratio >= one.ratio))
-    for name, value, bar, reached in bars:
-        print(f"bar {name}: {value:,.1f} against {bar:,.1f}: {'reached' if reached else 'MISSED'}")
-    return sum(not reached for *_, reached in bars)
+        n_missed += missed("times faster than the plain oracle", ratio, one.ratio, at_least=True)
+    return n_missed
 
 
 def stratified(plan: Plan, n: int, rng: random.Random) -> list[int]:
@@ -270,36 +251,18 @@ def _hydra(one: Slice, folder: Path, n: int) -> None:
     print(f"Hydra's basic sweeper and launcher: {seconds / n:.2f} s a cell for the cheapest cells (mean, 5-shot)")
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a command took: wall seconds, and the most memory that it held, GB."""
-
-    seconds: float
-    peak_gb: float
-
-
-def _command(arguments: Sequence[str], *, embeddings: Path | None = None) -> Ran:
+def _command(arguments: Sequence[str], *, embeddings: Path | None = None) -> Took:
     """Run ``python -m imprint_sweep`` with some arguments."""
     if embeddings is not None:
         outputs = Path(next(a for a in arguments if a.startswith("paths.outputs=")).partition("=")[2])
         outputs.mkdir()
         (outputs / "embeddings").symlink_to(embeddings.resolve())
-    words = [sys.executable, "-c", MEASURED, sys.executable, "-m", "imprint_sweep", *arguments]
-    start = time.perf_counter()
-    measured = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return Ran(time.perf_counter() - start, int(measured.stdout) * 1024 / 1e9)
+    return run(["-m", "imprint_sweep", *arguments])
 
 
 def _make_embeddings(outputs: Path, *, fashion: bool) -> None:
     for task in ["digits", *(["fashion_mnist"] if fashion else [])]:
-        command = [
-            sys.executable,
-            str(ROOT / "scripts" / "embed.py"),
-            MODEL,
-            f"task={task}",
-            f"paths.outputs={outputs}",
-        ]
-        subprocess.run(command, check=True)
+        run(["scripts/embed.py", MODEL, f"task={task}", f"paths.outputs={outputs}"], stdout=None)
 
 
 if __name__ == "__main__":
