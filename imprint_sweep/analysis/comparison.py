@@ -20,6 +20,7 @@ from imprint_sweep.analysis.artefact import Column, Floats, Options, RankDiagram
 from imprint_sweep.analysis.published import Pair, Published
 from imprint_sweep.analysis.ranking import Ranking
 from imprint_sweep.analysis.selection import Matrix
+from imprint_sweep.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +180,7 @@ def diagram(comparison: Comparison, name: str, title: str, colours: Sequence[str
 def verdict(comparison: Comparison, options: Options) -> str:
     """What the tests say and what they cannot say, in sentences."""
     result, names, n = comparison.ranking, comparison.names, len(comparison.matrix.instances)
+    instances = counted(n, "instance")
     if len(names) == 1:
         return f"Nothing to compare {names[0]} with."
     sentences = []
@@ -186,7 +188,7 @@ def verdict(comparison: Comparison, options: Options) -> str:
     if result.friedman is not None:
         rejects = "rejects" if result.tested else "does not reject"
         sentences.append(
-            f"Friedman's test {rejects} that the {len(names)} rank alike (p = {result.friedman:.2g}, {_instances(n)})"
+            f"Friedman's test {rejects} that the {len(names)} rank alike (p = {result.friedman:.2g}, {instances})"
             + ("." if result.tested else ", so there is no diagram and no pair is tested.")
         )
     else:
@@ -194,18 +196,13 @@ def verdict(comparison: Comparison, options: Options) -> str:
     if result.tested and n < (least := ranking.needed(pairs, options.alpha)):
         asked = "a single pair needs" if pairs == 1 else f"{pairs:,} pairs need"
         sentences.append(
-            f"On {_instances(n)} no pair could differ significantly at level {options.alpha:g}: {asked} {least} or "
-            "more."
+            f"On {instances} no pair could differ significantly at level {options.alpha:g}: {asked} {least} or more."
         )
     same: dict[bytes, list[str]] = {}
     for name, counts in zip(names, comparison.matrix.n_correct[:, comparison.kept].T, strict=True):
         same.setdefault(counts.tobytes(), []).append(name)
     groups = [" = ".join(group) for group in same.values() if len(group) > 1]
     if groups:
-        counted = " They count as different (published)." if options.published and result.tested else ""
-        sentences.append(f"Identical on every instance: {'; '.join(groups)}.{counted}")
+        differ = " They count as different (published)." if options.published and result.tested else ""
+        sentences.append(f"Identical on every instance: {'; '.join(groups)}.{differ}")
     return " ".join(sentences)
-
-
-def _instances(n: int) -> str:
-    return f"{n:,} instance{'' if n == 1 else 's'}"

@@ -17,6 +17,7 @@ from imprint_sweep.analysis import names
 from imprint_sweep.analysis.artefact import Floats
 from imprint_sweep.analysis.results import MODEL, SCHEME, TASK
 from imprint_sweep.errors import UnknownOptionError
+from imprint_sweep.wording import counted
 
 Axes = Mapping[str, Sequence[object]]
 """Column of the results frame -> the values that count; None stands for null."""
@@ -194,14 +195,14 @@ def basis(matrix: Matrix, preferred: Sequence[int] = MAIN_SEEDS) -> str:
         few = " (not the paper's)"
     others = matrix.elsewhere
     elsewhere = (
-        f" Not compared here: {len(others):,} instance{'' if len(others) == 1 else 's'} lacking a third of it or more "
+        f" Not compared here: {counted(len(others), 'instance')} lacking a third of it or more "
         f"({', '.join(sorted(others['task'].astype(str).unique()))})."
         if len(others)
         else ""
     )
     return (
-        f"{len(instances):,} instance{'' if len(instances) == 1 else 's'} ({_and(models)} on {_and(tasks)}), "
-        f"{n_c:,} configuration{'' if n_c == 1 else 's'}; {median}{few}.{elsewhere}"
+        f"{counted(len(instances), 'instance')} ({_and(models)} on {_and(tasks)}), "
+        f"{counted(n_c, 'configuration')}; {median}{few}.{elsewhere}"
     )
 
 
@@ -348,7 +349,7 @@ class _LeftOut:
         if interrupted.any():
             lacks = (self._lacks[interrupted] * self.kept_c.sum()).round().astype(int)
             which = [
-                f"{name} (lacks {lack:,} configuration{'' if lack == 1 else 's'})"
+                f"{name} (lacks {counted(int(lack), 'configuration')})"
                 for name, lack in zip(self._names(interrupted), lacks, strict=True)
             ]
             said.append(f"{_of(which, len(self.kept_i), 'instance')} left out: {names.some(which)}.")
@@ -377,4 +378,4 @@ def _and(words: Sequence[str]) -> str:
 
 
 def _of(which: Sequence[str], total: int, noun: str) -> str:
-    return f"{len(which):,} of {total:,} {noun}{'s' if total != 1 else ''}"
+    return f"{len(which):,} of {counted(total, noun)}"

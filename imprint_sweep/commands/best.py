@@ -17,6 +17,7 @@ from imprint_sweep.app import user_errors
 from imprint_sweep.cell import Scheme
 from imprint_sweep.commands.overrides_of import scheme_overrides
 from imprint_sweep.invocation import command, outputs_folder
+from imprint_sweep.wording import counted
 
 ALPHA = 0.05
 
@@ -104,7 +105,7 @@ def _verdict(answer: Best) -> list[str]:
         if which.any():
             said.append(f"At level {ALPHA:g} its lead is {words} the best of {', '.join(rivals['gen'][which])}.")
     if n < (least := ranking.needed(len(rivals), ALPHA)):
-        said.append(f"{n} instance{'' if n == 1 else 's'} cannot tell: {least} or more could.")
+        said.append(f"{counted(n, 'instance')} cannot tell: {least} or more could.")
     return said
 
 
