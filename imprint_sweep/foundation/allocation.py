@@ -22,7 +22,11 @@ _LARGEST = (1 << 31) - 1
 
 
 def share_heap() -> None:
-    """Let threads that start from now on share the main heap: heaps of their own hold no block above 64 MB."""
+    """Let threads that start from now on share the main heap: heaps of their own hold no block above 64 MB.
+
+    This is of the whole process and for good. Threads that allocate many small blocks at once would wait for each
+    other; those of a network, which allocate few and large ones, do not.
+    """
     if _GLIBC:
         _LIBC.mallopt(_ARENA_MAX, 1)
 

