@@ -90,6 +90,15 @@ def did_you_mean(name: str, available: Iterable[str]) -> str:
     return f"{hint} Available: {', '.join(names) or '(none)'}"
 
 
+def one_line(error: object) -> str:
+    """What an error says, on one line; one without a word says what it is.
+
+    >>> one_line(ValueError("first\\n  second")), one_line(TimeoutError())
+    ('first second', 'TimeoutError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def enumerated(classes: Sequence[int]) -> str:
     """Classes for a message: all of them, or the ends of a long list.
 

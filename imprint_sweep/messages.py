@@ -15,7 +15,7 @@ from hydra.errors import (
 )
 from omegaconf.errors import OmegaConfBaseException
 
-from imprint_sweep.errors import ImprintError, UnknownOptionError
+from imprint_sweep.errors import ImprintError, UnknownOptionError, one_line
 from imprint_sweep.schemas import Config, unknown_key
 
 
@@ -41,11 +41,11 @@ def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
             return _composition(str(error), schema) or (explanation(error.__cause__) if error.__cause__ else None)
         case ValueError() if _raised_in(error, "hydra"):
             # Hydra refuses some command lines, such as gen=1, with a plain ValueError.
-            return _one_line(str(error))
+            return one_line(error)
         case Exception() if _raised_in(error, "submitit"):
-            return f"the launcher: {_one_line(str(error))}"
+            return f"the launcher: {one_line(error)}"
         case HydraException() | yaml.YAMLError():
-            return _one_line(str(error))
+            return one_line(error)
         case OmegaConfBaseException():
             return str(error).splitlines()[0]
         case _:
@@ -68,14 +68,10 @@ def _composition(message: str, schema: type[Any]) -> str:
         return f"{override} lists several values: add -m to sweep over them, or write {key}=[{value}] for one list"
     if found := re.match(r"Sweep parameters '(?P<override>.*)' requires --multirun", message):
         return f"{found['override']} stands for several values: add -m to sweep over them"
-    return _one_line(message)
+    return one_line(message)
 
 
 def _raised_in(error: BaseException, package: str) -> bool:
     """Whether a module of this package raised the error, and not one that it called."""
     frames = list(traceback.walk_tb(error.__traceback__))
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith(f"{package}.")
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())

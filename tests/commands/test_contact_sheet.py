@@ -94,7 +94,7 @@ def test_a_folder_of_images_has_the_classes_of_its_folders(tmp_path: Path, draw:
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["task=combi_digits"], "put mnist_m_test.pt into "),
+        (["task=combi_digits"], "put mnist_m_train.pt, mnist_m_test.pt into "),
         (["task=image_folder", "task.name=pets"], "no folder "),
         (["task.classes=[11]"], "digits has no class 11; it has 0, 1, 2"),
         (["task=digts"], "did you mean digits"),

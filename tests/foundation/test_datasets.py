@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from http.client import IncompleteRead
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -22,6 +25,7 @@ from tests import published
 from tests.published import idx
 
 LABELS = (3, 0, 9, 3)
+GZIPPED = "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz"
 PIXELS = np.arange(4 * 28 * 28, dtype=np.int64).reshape(4, 28, 28) % 251
 
 
@@ -107,19 +111,19 @@ def test_mnist_is_not_taken_for_fashion_mnist(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dataset", "words"),
     [
-        ("mnist", ["not known", "MNIST/raw", "ossci-datasets", "train-images-idx3-ubyte, train-labels-idx1-ubyte"]),
+        ("mnist", ["not known", "MNIST/raw", "ossci-datasets", GZIPPED]),
         (
             "fashion_mnist",
             [
                 "not known",
                 "FashionMNIST/raw",
                 "http://fashion-mnist.s3",
-                "train-images-idx3-ubyte, train-labels-idx1-ubyte",
+                GZIPPED,
             ],
         ),
         ("cifar10", ["not known", "cifar-10-batches-py", "data_batch_1, data_batch_2", "kriz/cifar-10-python.tar.gz"]),
-        ("svhn", ["not known", "/svhn", "train_32x32.mat", "stanford.edu/housenumbers"]),
-        ("usps", ["not known", "/usps", "usps.bz2", "libsvmtools/datasets"]),
+        ("svhn", ["not known", "/svhn", "train_32x32.mat, test_32x32.mat", "stanford.edu/housenumbers"]),
+        ("usps", ["not known", "/usps", "usps.bz2, usps.t.bz2", "libsvmtools/datasets"]),
         ("mnist_m", ["is not published", "/mnist_m", "mnist_m_train.pt"]),
     ],
 )
@@ -130,6 +134,21 @@ def test_missing_files_say_which_to_put_where(tmp_path: Path, dataset: str, word
     assert "\n" not in message
     for word in (str(tmp_path), *words):
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(TimeoutError(), "TimeoutError"), (IncompleteRead(b"half"), "IncompleteRead"), (EOFError(), "EOFError")],
+)
+def test_a_connection_may_break_off_in_any_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def download(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torchvision.datasets, "SVHN", download)
+    with pytest.raises(DatasetError, match=rf"cannot be downloaded \({reason}.*put train_32x32\.mat"):
+        read_split("svhn", "train", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -264,6 +283,51 @@ def test_a_truncated_file_is_refused(
     assert str(path) in str(caught.value)
 
 
+WRITERS: dict[str, Callable[[Path, Sequence[int]], None]] = {
+    "mnist": lambda folder, labels: published.write_idx(folder, "test", RGB[:, :28, :28, 0], labels),
+    "cifar10": lambda folder, labels: published.write_cifar10(folder, RGB, labels),
+    "svhn": lambda folder, labels: published.write_svhn(folder, "test", RGB, labels),
+    "usps": lambda folder, labels: published.write_usps(folder, "test", np.zeros((6, 256)), labels),
+    "mnist_m": lambda folder, labels: published.write_mnist_m(folder, "test", RGB[:, :28, :28], labels),
+}
+
+
+@pytest.mark.parametrize("dataset", WRITERS)
+@pytest.mark.parametrize("wrong", [11, 200])
+def test_a_label_of_no_class_is_refused(tmp_path: Path, dataset: str, wrong: int) -> None:
+    """It must not become another class."""
+    WRITERS[dataset](tmp_path / dataset, [3, 1, 0, 9, 1, wrong])
+    with pytest.raises(DatasetError, match=rf"expected labels of ten classes, found another one, {wrong}"):
+        read_split(dataset, "test", tmp_path)
+
+
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "mnist_m").mkdir()
+    images, labels = torch.zeros((3, 28, 28, 3), dtype=torch.uint8), torch.tensor([0, 1.5, 2])
+    torch.save((images, labels), tmp_path / "mnist_m" / "mnist_m_test.pt")
+    with pytest.raises(DatasetError, match=r"another one, 1\.5"):
+        read_split("mnist_m", "test", tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["5 1:", " 256:"])
+def test_usps_needs_256_values_in_their_range(tmp_path: Path, damage: str) -> None:
+    published.write_usps(tmp_path / "usps", "test", np.zeros((2, 256)), [4, 4])
+    path = tmp_path / "usps" / "usps.t.bz2"
+    content = bz2.decompress(path.read_bytes()).decode()
+    changed = content.replace("5 1:0", "5 1:1.01", 1) if damage == "5 1:" else content.replace(" 256:0", "", 1)
+    assert changed != content
+    path.write_bytes(bz2.compress(changed.encode()))
+    with pytest.raises(DatasetError, match=r"256 values in \[-1, 1\]"):
+        read_split("usps", "test", tmp_path)
+
+
+def test_other_objects_than_tensors_are_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "mnist_m").mkdir()
+    torch.save((RGB[:, :28, :28], np.zeros(6)), tmp_path / "mnist_m" / "mnist_m_test.pt")
+    with pytest.raises(DatasetError, match=r"holds other objects than tensors$"):
+        read_split("mnist_m", "test", tmp_path)
+
+
 # Folders of images
 
 
@@ -298,6 +362,34 @@ def test_other_modes_become_grey_or_rgb(tmp_path: Path) -> None:
     assert shapes == [(32, 32), (32, 32), (32, 32, 3), (32, 32, 3), (32, 32, 3)]
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_deep_images_are_scaled(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "scans" / "train" / "cat"
+    folder.mkdir(parents=True)
+    deep = np.array([[0, 257, 300], [128 * 257, 60000, 65535]], np.uint16)
+    Image.fromarray(deep).save(folder / f"a.{suffix}")
+    (image,) = read_split("scans", "train", tmp_path).images
+    assert image.dtype == np.uint8
+    assert image.tolist() == [[0, 1, 1], [128, 233, 255]]
+
+
+def test_images_without_a_scale_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "scans" / "train" / "cat"
+    folder.mkdir(parents=True)
+    Image.fromarray(np.zeros((3, 3), np.float32)).save(folder / "a.tif")
+    with pytest.raises(DatasetError, match=r"a\.tif: .*save it with 8 or 16 bits"):
+        read_split("scans", "train", tmp_path).images[0]
+
+
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    """Some systems put one beside each file."""
+    write_image_folder(tmp_path / "pets")
+    (tmp_path / "pets" / "test" / "cat" / "._d.png").touch()
+    (tmp_path / "pets" / "test" / "cat" / ".thumbnails").mkdir()
+    Image.fromarray(RGB[0]).save(tmp_path / "pets" / "test" / "cat" / ".thumbnails" / "d.png")
+    assert len(read_split("pets", "test", tmp_path).images) == 1
+
+
 def test_a_class_that_training_lacks_is_refused(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "pets")
     (tmp_path / "pets" / "test" / "dog").mkdir()
@@ -310,6 +402,16 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "pets" / "test" / "cat" / "d.png"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DatasetError, match=r"cannot read the image .*d\.png"):
+        read_split("pets", "test", tmp_path).images[0]
+    path.write_bytes(b"no image")
+    with pytest.raises(DatasetError, match=r"cannot read the image .*d\.png: it is none that Pillow knows"):
+        read_split("pets", "test", tmp_path).images[0]
+
+
+def test_an_image_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image_folder(tmp_path / "pets")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DatasetError, match=r"cannot read the image .*d\.png: .*exceeds limit"):
         read_split("pets", "test", tmp_path).images[0]
 
 

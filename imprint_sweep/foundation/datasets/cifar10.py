@@ -10,7 +10,7 @@ import numpy as np
 
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.foundation.datasets.files import find_or_download
-from imprint_sweep.foundation.datasets.split import Split
+from imprint_sweep.foundation.datasets.split import Split, digits_of
 
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 _BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
@@ -35,7 +35,8 @@ def read(split: str, data_root: Path) -> Split:
     folders = ("cifar-10-batches-py", "cifar10/cifar-10-batches-py", "cifar10", ".")
     found = find_or_download("CIFAR-10", data_root, folders, _BATCHES[split], download, SOURCE)
     images, labels = zip(*map(_read_batch, found), strict=True)
-    return Split(np.concatenate(images), np.concatenate(labels), str(found[0].parent))
+    source = str(found[0].parent)
+    return Split(np.concatenate(images), digits_of(np.concatenate(labels), source), source)
 
 
 def _read_batch(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.int64]]]:

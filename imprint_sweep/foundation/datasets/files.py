@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from imprint_sweep.errors import DatasetError
+from imprint_sweep.errors import DatasetError, one_line
 
 
 def find(folders: Iterable[Path], names: Sequence[str]) -> list[Path] | None:
@@ -25,6 +25,7 @@ def find_or_download(
     download: Callable[[], object] | None = None,
     source: str | None = None,
     shared: Sequence[Path] = (),
+    published: Sequence[str] = (),
 ) -> list[Path]:
     """The files of a dataset.
 
@@ -36,6 +37,7 @@ def find_or_download(
         download: puts them into one of the folders; None if they are not published as files.
         source: the address that it fetches, for the message.
         shared: where to look besides.
+        published: the files of both splits as they are published, for the message; `names` by default.
 
     Raises:
         DatasetError: the files are nowhere and cannot be downloaded; the message says which to fetch and where to put
@@ -47,11 +49,13 @@ def find_or_download(
     if found is None and download is not None:
         try:
             download()
-        except (OSError, RuntimeError) as error:
-            reason = f"cannot be downloaded ({str(error).splitlines()[-1]})"
+        except Exception as error:  # a connection that breaks off can raise anything
+            reason = f"cannot be downloaded ({one_line(error)})"
         found = find(places, names)
     if found is None:
         of = "" if source is None else f" of {source}"
         where = (data_root / folders[0]).resolve()
-        raise DatasetError(f"{dataset} is not under {data_root} and {reason}; put {', '.join(names)}{of} into {where}")
+        raise DatasetError(
+            f"{dataset} is not under {data_root} and {reason}; put {', '.join(published or names)}{of} into {where}"
+        )
     return found

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from imprint_sweep.errors import DatasetError
+from imprint_sweep.errors import DatasetError, one_line
 
-_GREY = ("1", "L", "I;16", "I", "F")
+_GREY = ("1", "L")
+_DEEP = ("I;16", "I;16L", "I;16B")
+_UNBOUNDED = ("I", "F")
 
 
 class ImageFile(NamedTuple):
@@ -52,7 +54,16 @@ class ImageFiles(Sequence[NDArray[np.uint8]]):
                 opened.seek(file.offset)
                 content = opened.read(file.size)
             with Image.open(io.BytesIO(content)) as image:
-                return np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+                return _decoded(image)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             where = f"{file.path} ({file.name})" if file.name else file.path
-            raise DatasetError(f"cannot read the image {where}: {error}") from error
+            reason = "it is none that Pillow knows" if isinstance(error, UnidentifiedImageError) else one_line(error)
+            raise DatasetError(f"cannot read the image {where}: {reason}") from error
+
+
+def _decoded(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode in _DEEP:  # Pillow would cut off at 255 instead of scaling
+        return np.round(np.asarray(image) / 257).astype(np.uint8)
+    if image.mode in _UNBOUNDED:
+        raise ValueError("nothing says which of its values are black and white; save it with 8 or 16 bits a pixel")
+    return np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))

@@ -16,7 +16,7 @@ def read(name: str, split: str, data_root: Path) -> Split:
     """Read one split of a folder.
 
     Labels are 0, 1, 2, ... in the alphabetical order of the class folders of the training split; within a class, images
-    come in the order of their paths.
+    come in the order of their paths. Hidden files and folders are no part of it.
 
     Args:
         name: the folder.
@@ -35,6 +35,7 @@ def read(name: str, split: str, data_root: Path) -> Split:
         for label, folder in enumerate(classes)
         for path in sorted((root / split / folder).rglob("*"))
         if path.suffix.lower() in Image.registered_extensions()
+        and not any(part.startswith(".") for part in path.relative_to(root / split).parts)
     ]
     if not found:
         raise DatasetError(f"{root / split} has no images in its class folders")

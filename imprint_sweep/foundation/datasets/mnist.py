@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.foundation.datasets.files import find_or_download
 from imprint_sweep.foundation.datasets.idx import read_idx
-from imprint_sweep.foundation.datasets.split import Split
+from imprint_sweep.foundation.datasets.split import Split, digits_of
 
 _PREFIX = {"train": "train", "test": "t10k"}
+_KINDS = ("images-idx3", "labels-idx1")
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,10 @@ class IdxDataset:
 
             getattr(torchvision.datasets, self.torchvision_name)(data_root, download=True)
 
-        names = [f"{_PREFIX[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+        names = [f"{_PREFIX[split]}-{kind}-ubyte" for kind in _KINDS]
         name = self.torchvision_name
-        found = find_or_download(name, data_root, self.folders, names, download, self.source, self.shared)
+        published = [f"{prefix}-{kind}-ubyte.gz" for prefix in _PREFIX.values() for kind in _KINDS]
+        found = find_or_download(name, data_root, self.folders, names, download, self.source, self.shared, published)
         images, labels = map(read_idx, found)
         if images.ndim != 3 or labels.ndim != 1:
             shapes = f"{images.shape} and {labels.shape}"
@@ -60,7 +60,8 @@ class IdxDataset:
         for other in (MNIST, FASHION_MNIST):
             if other is not self and tuple(labels[:10].tolist()) == other.first_labels[split]:
                 raise DatasetError(f"{found[1]} is {other.torchvision_name}'s, not {self.torchvision_name}'s")
-        return Split(images, labels.astype(np.int64), ", ".join(map(str, found)))
+        source = ", ".join(map(str, found))
+        return Split(images, digits_of(labels, source), source)
 
 
 MNIST = IdxDataset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,3 +35,18 @@ class Split:
     def __post_init__(self) -> None:
         if len(self.images) == 0 or self.labels.shape != (len(self.images),):
             raise DatasetError(f"{self.source}: {len(self.images)} images and labels of shape {self.labels.shape}")
+
+
+def digits_of(labels: NDArray[Any], source: str) -> NDArray[np.int64]:
+    """Labels of a dataset of ten classes, checked: a damaged file must not become another class.
+
+    Args:
+        labels: (n,) numbers of any kind.
+        source: where they were read, for the message.
+
+    Raises:
+        DatasetError: one is not among 0, 1, ... 9.
+    """
+    if wrong := sorted(set(labels[~np.isin(labels, np.arange(10))].tolist())):
+        raise DatasetError(f"{source}: expected labels of ten classes, found another one, {wrong[0]}")
+    return labels.astype(np.int64)

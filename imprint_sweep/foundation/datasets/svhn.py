@@ -8,9 +8,10 @@ import numpy as np
 
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.foundation.datasets.files import find_or_download
-from imprint_sweep.foundation.datasets.split import Split
+from imprint_sweep.foundation.datasets.split import Split, digits_of
 
 SOURCE = "http://ufldl.stanford.edu/housenumbers/"
+_NAMES = ("train_32x32.mat", "test_32x32.mat")
 
 
 def read(split: str, data_root: Path) -> Split:
@@ -33,12 +34,13 @@ def read(split: str, data_root: Path) -> Split:
         torchvision.datasets.SVHN(data_root / "svhn", split=split, download=True)
 
     folders = ("svhn", "SVHN", ".")
-    (path,) = find_or_download("SVHN", data_root, folders, [f"{split}_32x32.mat"], download, SOURCE)
+    (path,) = find_or_download("SVHN", data_root, folders, [f"{split}_32x32.mat"], download, SOURCE, published=_NAMES)
     try:
         content = loadmat(path)
-        images, labels = content["X"].transpose(3, 0, 1, 2), content["y"].reshape(-1).astype(np.int64)
+        images, labels = content["X"].transpose(3, 0, 1, 2), content["y"].reshape(-1)
         if images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
             raise ValueError(f"its X is {content['X'].shape} of {content['X'].dtype}, expected (32, 32, 3, n) of uint8")
     except Exception as error:  # a damaged file can raise anything
         raise DatasetError(f"cannot read {path}: {type(error).__name__}: {error}; fetch the file again") from error
-    return Split(np.ascontiguousarray(images), labels % 10, str(path))
+    labels = np.where(labels == 10, 0, labels)
+    return Split(np.ascontiguousarray(images), digits_of(labels, str(path)), str(path))

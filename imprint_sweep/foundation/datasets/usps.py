@@ -8,7 +8,7 @@ import numpy as np
 
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.foundation.datasets.files import find_or_download
-from imprint_sweep.foundation.datasets.split import Split
+from imprint_sweep.foundation.datasets.split import Split, digits_of
 
 SOURCE = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
 _NAMES = {"train": "usps.bz2", "test": "usps.t.bz2"}
@@ -33,10 +33,14 @@ def read(split: str, data_root: Path) -> Split:
 
         torchvision.datasets.USPS(data_root / "usps", train=split == "train", download=True)
 
-    (path,) = find_or_download("USPS", data_root, ("usps", "USPS", "."), [_NAMES[split]], download, SOURCE)
+    (path,) = find_or_download(
+        "USPS", data_root, ("usps", "USPS", "."), [_NAMES[split]], download, SOURCE, published=tuple(_NAMES.values())
+    )
     try:
         values, labels = load_svmlight_file(str(path), n_features=256, dtype=np.float32, zero_based=False)
     except Exception as error:  # a damaged file can raise anything
         raise DatasetError(f"cannot read {path}: {type(error).__name__}: {error}; fetch the file again") from error
+    if (np.diff(values.indptr) != 256).any() or not (np.abs(values.data) <= 1).all():
+        raise DatasetError(f"{path}: expected 256 values in [-1, 1] for each image; fetch the file again")
     grey = ((values.toarray().astype(np.float32) + 1) / 2 * 255).astype(np.uint8)
-    return Split(grey.reshape(-1, 16, 16), labels.astype(np.int64) - 1, str(path))
+    return Split(grey.reshape(-1, 16, 16), digits_of(labels - 1, str(path)), str(path))
