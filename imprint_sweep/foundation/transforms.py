@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch.nn import functional
 
 
@@ -39,6 +41,10 @@ class Transform:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    def __post_init__(self) -> None:
+        if self.crop > self.resize:
+            raise ValueError(f"a square of {self.crop} pixels cannot be cut from {self.resize}")
+
     def __str__(self) -> str:
         mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
         return (
@@ -67,6 +73,31 @@ class Transform:
         batch = batch[..., top : top + self.crop, left : left + self.crop]
         mean, std = (255 * torch.tensor(values).reshape(1, 3, 1, 1) for values in (self.mean, self.std))
         return ((batch - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """A transform of another library, for one image at a time.
+
+    Args:
+        transform: from an RGB image of Pillow to (3, h, w) float32.
+    """
+
+    transform: Callable[[Image.Image], torch.Tensor]
+
+    def __str__(self) -> str:
+        return " ".join(str(self.transform).split())
+
+    def __call__(self, images: NDArray[np.uint8]) -> torch.Tensor:
+        """Transform images of one size.
+
+        Args:
+            images: (b, h, w) or (b, h, w, 3) uint8.
+
+        Returns:
+            (b, 3, h', w') float32.
+        """
+        return torch.stack([self.transform(Image.fromarray(image).convert("RGB")) for image in images])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import nn
 
 from imprint_sweep.cell import Model
 from imprint_sweep.errors import ConfigError, UnknownOptionError
-from imprint_sweep.foundation.models import load_model
+from imprint_sweep.foundation.models import load_model, timm_models
 from imprint_sweep.foundation.models.foundation_model import load_weights
 from imprint_sweep.foundation.models.torchvision_models import HEADS
 from imprint_sweep.foundation.torchvision_operators import torchvision
@@ -104,7 +104,7 @@ def test_weights_may_be_safetensors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"hello world", b"junk\n", None])
 def test_a_damaged_or_missing_weights_file_is_refused(tmp_path: Path, content: bytes | None, suffix: str) -> None:
     path = tmp_path / f"weights.{suffix}"
     if content is not None:
@@ -120,6 +120,29 @@ def test_a_truncated_weights_file_is_refused(tmp_path: Path, kept: float) -> Non
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(ConfigError, match=r"cannot read the weights in .*weights\.pth"):
         load_weights(nn.Linear(30, 20), path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_flipped_bit_is_refused_or_harmless(tmp_path: Path, zipped: bool) -> None:
+    """Never a traceback: torch's readers raise errors of many kinds."""
+    path = tmp_path / "weights.pth"
+    torch.save(nn.Linear(3, 2).state_dict(), path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    refused: list[str] = []
+    for position in range(0, len(whole), 7):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
+        try:
+            load_weights(nn.Linear(3, 2), path)
+        except ConfigError as error:
+            refused.append(str(error))
+    assert len(refused) > 5
+    assert not any("\n" in message for message in refused)
+
+
+def test_a_whole_network_is_refused_with_advice(tmp_path: Path) -> None:
+    torch.save(nn.Linear(3, 2), tmp_path / "network.pth")
+    with pytest.raises(ConfigError, match=r"whole network\? save its state_dict\(\)\)$"):
+        load_weights(nn.Linear(3, 2), tmp_path / "network.pth")
 
 
 def test_a_file_that_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
@@ -228,12 +251,18 @@ def test_offline_the_file_to_fetch_is_named(tmp_path: Path, monkeypatch: pytest.
         (Model("resnet18", "IMAGENET1K_V3"), "IMAGENET1K_V1"),
         (Model("efficientnet_lite0", "IMAGENET1k"), "IMAGENET1K"),
         (Model("timm/resnet18", "pretraned"), "pretrained"),
+        (Model("pixels", "row"), "raw"),
     ],
 )
 def test_unknown_weights_are_refused(model: Model, near: str) -> None:
     """The name is part of the identity of the embeddings."""
     with pytest.raises(ConfigError, match=rf"did you mean {near}.*\? Available: .*; model\.weights_path"):
         load_model(model)
+
+
+def test_a_second_name_for_the_same_weights_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no weights 'DEFAULT' .*Available: IMAGENET1K_V1, IMAGENET1K_V2;"):
+        load_model(Model("resnet50", "DEFAULT"))
 
 
 def test_files_older_than_the_counter_of_batches_are_loaded(tmp_path: Path) -> None:
@@ -259,6 +288,60 @@ def test_timm_models_embed_what_their_head_is_given(name: str, size: int, tmp_pa
     with torch.inference_mode():
         network(images)
         torch.testing.assert_close(loaded.module(images), given[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "image_size"),
+    [
+        ("resnet18.a1_in1k", None),  # centre crop of a resized image
+        ("resnet18.a1_in1k", 96),
+        ("convnext_tiny.fb_in22k_ft_in1k_384", None),  # squashed to a square
+        ("volo_d4_448.sail_in1k", None),  # a crop larger than the resized image
+        ("vit_base_patch16_sapiens2.fb", None),  # not square
+        ("deepseek_vit_412m.deepseek_v4_flash_vision_exp", None),  # with a border
+    ],
+)
+@pytest.mark.parametrize("shape", [(300, 500, 3), (500, 300, 3), (40, 50)])
+def test_the_transform_is_that_of_timm(name: str, image_size: int | None, shape: tuple[int, ...]) -> None:
+    timm = pytest.importorskip("timm")
+    published = timm.get_pretrained_cfg(name)
+    if published is None:
+        pytest.skip(f"this version of timm has no {name}")
+    data = timm.data.resolve_data_config(pretrained_cfg=published.to_dict())
+    if image_size is not None:
+        data["input_size"] = (3, image_size, image_size)
+    image = np.kron(np.random.default_rng(0).integers(0, 256, (5, 5)), np.ones((100, 100))).astype(np.uint8)
+    image = image[: shape[0], : shape[1]] if len(shape) == 2 else np.stack([image[: shape[0], : shape[1]]] * 3, axis=2)
+    expected = timm.data.create_transform(**data, is_training=False)(Image.fromarray(image).convert("RGB"))
+    found = timm_models.transform_of(timm, data)(image[None])
+    assert found.shape == (1, *expected.shape)
+    # Up to one grey level, where the resizing is ours.
+    assert (found[0] - expected).abs().max() <= 1.01 / 255 / min(data["std"])
+
+
+def test_timm_adapts_weights_for_another_size_of_images(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    network = timm.create_model("vit_tiny_patch16_224").eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    loaded = load_model(Model("timm/vit_tiny_patch16_224", "own", 160), tmp_path / "weights.pth")
+    network.set_input_size(img_size=160)
+    images = loaded.transform(np.random.default_rng(0).integers(0, 256, (2, 40, 50), np.uint8))
+    with torch.inference_mode():
+        expected = network.forward_head(network.forward_features(images), pre_logits=True)
+        torch.testing.assert_close(loaded.module(images), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_that_timm_cannot_adapt_are_refused_with_the_mismatch(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(ConfigError, match=r"does not fit the model in \d+ places: .*it "):
+        load_model(Model("timm/vit_tiny_patch16_224", "own"), tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_networks_of_timm_are_called_so(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"model.name=timm/{name}"):
+        load_model(Model(name, "pretrained"))
 
 
 def test_an_unknown_timm_model_is_refused() -> None:

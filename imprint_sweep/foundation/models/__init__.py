@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imprint_sweep.cell import Model
-from imprint_sweep.errors import UnknownOptionError
+from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.foundation.models import efficientnet_lite, pixels, timm_models, torchvision_models
 
 if TYPE_CHECKING:
@@ -39,9 +39,11 @@ def load_model(model: Model, weights_path: Path | None = None) -> FoundationMode
 
     Raises:
         UnknownOptionError: there is no such model.
-        ConfigError: its weights cannot be loaded.
+        ConfigError: its weights cannot be loaded; it is one of timm's and not called so.
     """
     name = model.name.partition("/")[0]
+    if model.weights == timm_models.PRETRAINED and name != "timm":
+        raise ConfigError(f"networks of timm are called timm/<their name there>: model.name=timm/{model.name}")
     if name not in MODELS:
         raise UnknownOptionError("model that computes embeddings", model.name, MODELS)
     return MODELS[name](model, weights_path)

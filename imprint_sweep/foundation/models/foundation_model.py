@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from imprint_sweep.cell import Model
-from imprint_sweep.errors import ConfigError, did_you_mean
+from imprint_sweep.errors import ConfigError, did_you_mean, one_line
 from imprint_sweep.foundation.transforms import BatchTransform
 
 
@@ -51,14 +50,18 @@ def check_weights(model: Model, available: Iterable[str]) -> None:
 
 
 def load_weights(module: torch.nn.Module, path: Path) -> None:
-    """Load a state dict into a module that it fits exactly.
+    """Load a file of weights into a module that it fits exactly. Errors: see the two steps that this is."""
+    fit_weights(module, read_weights(path), path)
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """The state dict in a file.
 
     Args:
-        module: the whole network, its head included.
         path: a file of torch's, or a ``.safetensors`` file.
 
     Raises:
-        ConfigError: the file is missing or damaged, or belongs to another architecture (mismatches are named).
+        ConfigError: the file is missing or damaged, or holds something else.
     """
     try:
         state: Any
@@ -66,19 +69,36 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else _first_line(error)
-        raise ConfigError(f"cannot read the weights in {path}: {reason}") from error
+    except Exception as error:  # a damaged file can raise anything
+        raise ConfigError(f"cannot read the weights in {path}: {_reason(error)}") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} holds a {type(state).__name__}, expected a state dict")
+    return state
+
+
+def fit_weights(module: torch.nn.Module, state: dict[str, Any], path: Path) -> None:
+    """Load a state dict into a module that it fits exactly.
+
+    Args:
+        module: the whole network, its head included.
+        state: the weights.
+        path: where they were read, for the message.
+
+    Raises:
+        ConfigError: they belong to another architecture; mismatches are named.
+    """
     if mismatches := _mismatches(module.state_dict(), state):
         shown = "; ".join(mismatches[:3])
         raise ConfigError(f"{path} does not fit the model in {len(mismatches)} places: {shown}")
     module.load_state_dict(state, strict=False)
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, pickle.UnpicklingError):  # torch gives a page of advice
+        return "it is damaged, or holds other objects than tensors (a whole network? save its state_dict())"
+    return one_line(error)
 
 
 def _mismatches(expected: dict[str, torch.Tensor], state: dict[str, Any]) -> list[str]:

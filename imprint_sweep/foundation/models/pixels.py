@@ -17,10 +17,14 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
     Args:
         model: ``image_size`` None means the images' own size.
         weights_path: not used.
+
+    Raises:
+        ConfigError: weights of another name: there are none.
     """
     import torch
 
-    from imprint_sweep.foundation.models.foundation_model import FoundationModel
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel, check_weights
     from imprint_sweep.foundation.transforms import Pixels
 
+    check_weights(model, ["raw"])
     return FoundationModel(torch.nn.Flatten(), Pixels(model.image_size), None, "none", ("torch",))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import difflib
 import math
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imprint_sweep.cell import Model
-from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.errors import ConfigError, UnknownOptionError, one_line
 
 if TYPE_CHECKING:
     from imprint_sweep.foundation.models.foundation_model import FoundationModel
+    from imprint_sweep.foundation.transforms import BatchTransform
+
+PRETRAINED = "pretrained"
+"""The ``weights`` of a network with what timm has for its name."""
 
 
 def build(model: Model, weights_path: Path | None) -> FoundationModel:
@@ -26,8 +31,7 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
         ConfigError: timm is not installed, has no such model, or its weights cannot be loaded.
     """
     import imprint_sweep.foundation.torchvision_operators  # noqa: F401  # timm imports torchvision
-    from imprint_sweep.foundation.models.foundation_model import FoundationModel, check_weights, load_weights
-    from imprint_sweep.foundation.transforms import Transform
+    from imprint_sweep.foundation.models.foundation_model import FoundationModel, check_weights
 
     try:
         timm: Any = import_module("timm")
@@ -36,7 +40,7 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
     name = model.name.partition("/")[2]
     published = _published(timm, name)
     if weights_path is None:
-        check_weights(model, ["pretrained"])
+        check_weights(model, [PRETRAINED])
     # Networks with position embeddings must be built for their input, the others take any.
     fixed = model.image_size is not None and published is not None and published.fixed_input_size
     sized = {"img_size": model.image_size} if fixed else {}
@@ -44,30 +48,63 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
         module = timm.create_model(name, pretrained=weights_path is None, **sized)
     except Exception as error:  # the hub that serves the weights has many exceptions
         if weights_path is not None:
-            raise ConfigError(f"timm cannot make {name!r}: {_one_line(error)}") from error
+            raise ConfigError(f"timm cannot make {name!r}: {one_line(error)}") from error
         hub = getattr(published, "hf_hub_id", None)
         where = f"fetch https://huggingface.co/{hub}/resolve/main/model.safetensors and " if hub else ""
         raise ConfigError(
-            f"the weights of timm's {name} are not in its cache and cannot be downloaded ({_one_line(error)}); "
+            f"the weights of timm's {name} are not in its cache and cannot be downloaded ({one_line(error)}); "
             f"{where}name the file with model.weights_path"
         ) from error
     if weights_path is not None:
-        load_weights(module, weights_path)
+        module = _with_weights(timm, name, sized, module, weights_path)
     module.reset_classifier(0)
     data = timm.data.resolve_model_data_config(module)
-    size = model.image_size or data["input_size"][-1]
+    if model.image_size is not None:
+        data["input_size"] = (3, model.image_size, model.image_size)
     return FoundationModel(
         module=module.eval(),
-        transform=Transform(
-            resize=math.floor(size / data["crop_pct"]),
-            crop=size,
-            interpolation=data["interpolation"],
-            mean=data["mean"],
-            std=data["std"],
-        ),
+        transform=transform_of(timm, data),
         dim=None,
         source=str(weights_path or f"timm {name}"),
         packages=("torch", "timm"),
+    )
+
+
+def _with_weights(timm: Any, name: str, sized: dict[str, Any], module: Any, path: Path) -> Any:
+    """A network with the weights of a file.
+
+    Weights that do not fit as they are may be as their publishers left them, or for images of another size: timm knows
+    how to adapt those.
+
+    Raises:
+        ConfigError: the file cannot be read, or does not fit either way.
+    """
+    from imprint_sweep.foundation.models.foundation_model import fit_weights, read_weights
+
+    state = read_weights(path)
+    try:
+        fit_weights(module, state, path)
+    except ConfigError:
+        with suppress(Exception):  # what does not fit can raise anything; the mismatch is the better message
+            return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **sized)
+        raise
+    return module
+
+
+def transform_of(timm: Any, data: dict[str, Any]) -> BatchTransform:
+    """The transform of a data configuration of timm: ours where it is the same, else timm's own, image by image."""
+    from imprint_sweep.foundation.transforms import OneByOne, Transform
+
+    _, height, width = data["input_size"]
+    plain = data["crop_mode"] == "center" and height == width and data["crop_pct"] <= 1
+    if not plain or data["interpolation"] not in ("bilinear", "bicubic"):
+        return OneByOne(timm.data.create_transform(**data, is_training=False))
+    return Transform(
+        resize=math.floor(height / data["crop_pct"]),
+        crop=height,
+        interpolation=data["interpolation"],
+        mean=data["mean"],
+        std=data["std"],
     )
 
 
@@ -87,7 +124,3 @@ def _published(timm: Any, name: str) -> Any:
     if tag and tag not in weights:
         raise UnknownOptionError(f"weights of timm's {network}", tag, weights)
     return timm.get_pretrained_cfg(name)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

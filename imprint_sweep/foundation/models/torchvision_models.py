@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imprint_sweep.cell import Model
-from imprint_sweep.errors import ConfigError
+from imprint_sweep.errors import ConfigError, one_line
 
 if TYPE_CHECKING:
     from imprint_sweep.foundation.models.foundation_model import FoundationModel
@@ -36,7 +36,8 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
 
     known: Any = torchvision.models.get_model_weights(model.name)
     if weights_path is None:
-        check_weights(model, known.__members__)
+        # Without DEFAULT, a second name for one of them that may mean others in the next version of torchvision.
+        check_weights(model, [one.name for one in known])
     weights = known.__members__.get(model.weights, known.IMAGENET1K_V1)
     preset = weights.transforms()
     (native,), (resize,) = preset.crop_size, preset.resize_size
@@ -72,9 +73,9 @@ def _download(name: str, url: str) -> Path:
     if not path.is_file():
         try:
             torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # a connection that breaks off can raise anything
             raise ConfigError(
-                f"the weights of {name} are not in {path.parent} and cannot be downloaded ({error}); "
+                f"the weights of {name} are not in {path.parent} and cannot be downloaded ({one_line(error)}); "
                 f"fetch {url} there, or name the file with model.weights_path"
             ) from error
     return path
