@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imprint_sweep.embeddings import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings import EntryKey
 from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.settings import Settings
 
@@ -17,7 +17,7 @@ def is_bundled(key: EntryKey) -> bool:
 
 def make_bundled_embeddings(plan: Plan, settings: Settings) -> None:
     """Compute what cells of a plan would read, is missing, and ships inside packages."""
-    cache = EmbeddingCache(settings.embeddings)
+    cache = settings.cache
     bundled = [key for key in look_up(plan, cache).missing if is_bundled(key)]
     if not bundled:
         return

@@ -217,7 +217,7 @@ def cell_from_config(cfg: DictConfig | Config) -> Cell:
         weight_decay=config.model.weight_decay,
     )
     model = model_from(config.model)
-    cache = EmbeddingCache(settings_from(config).embeddings)
+    cache = settings_from(config).cache
     return Cell(model, task_from(config.task, limit=config.limit, model=model, cache=cache), scheme)
 
 

@@ -9,12 +9,13 @@ processes of a machine share one copy in memory.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import shlex
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -161,10 +162,11 @@ class EmbeddingCache:
 
     Args:
         root: the folder; it need not exist before the first write.
+        data: the folder of the data sets, for the commands in messages; None means the default.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path, data: Path | None = None) -> None:
+        self.root, self._data = Path(root), data
 
     def path(self, key: EntryKey) -> Path:
         """Where an entry is: ``<model>/<weights>-<size>/<dataset>-<split>[-limit<n>].safetensors``.
@@ -219,6 +221,37 @@ class EmbeddingCache:
             raise EmbeddingsError(f"cannot write {path}: {error}; nothing was stored") from error
         return path
 
+    @contextlib.contextmanager
+    def making(self, key: EntryKey, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Be the only one who makes an entry: others that want to make the same one wait here until this is done.
+
+        Where the file system cannot lock nobody waits. Entries are replaced whole, so only work is done twice then.
+
+        Args:
+            key: the entry; its folder exists.
+            waiting: called if another is making it.
+        """
+        path = self.path(key)
+        lock = path.with_name(f".{path.name}.lock")
+        try:
+            file = lock.open("ab")
+        except OSError:
+            yield
+            return
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                with contextlib.suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError:
+                pass
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+
     def check_writable(self, key: EntryKey) -> None:
         """Find out before the work is done whether an entry can be stored.
 
@@ -264,7 +297,26 @@ class EmbeddingCache:
 
     def remedy(self, key: EntryKey, *, force: bool = False) -> str:
         """The command that makes an entry of this cache, with ``force`` also where a damaged one is in its place."""
-        return remedy(key, force=force, outputs=self.root.parent)
+        return remedy(key, force=force, outputs=self.root.parent, data=self._data)
+
+    def verify(self, path: Path) -> EntryHeader:
+        """Hash the content of an entry, also if that was done before.
+
+        Args:
+            path: its file, below the root.
+
+        Raises:
+            InvalidEmbeddingsError: damaged, not what was written, or in the place of another entry; the message says
+                how to mend it, with the command if the file still tells which entry it is.
+        """
+        key = read_header(path).key
+        mend = self.remedy(key, force=True)
+        entry = open_entry(path, mend)
+        with _explained(path, mend):
+            _verify(entry)
+        if self.path(key) != path:
+            raise InvalidEmbeddingsError(f"{path} holds {key}, whose place is {self.path(key)}; delete or move it")
+        return entry.header
 
     def paths(self) -> list[Path]:
         """The files of all entries, damaged ones included, sorted."""
@@ -346,7 +398,12 @@ def limited_indices(n: int, limit: int | None) -> NDArray[np.int64]:
 
 
 def remedy(
-    key: EntryKey, *, classes: Sequence[int] | None = None, force: bool = False, outputs: Path | None = None
+    key: EntryKey,
+    *,
+    classes: Sequence[int] | None = None,
+    force: bool = False,
+    outputs: Path | None = None,
+    data: Path | None = None,
 ) -> str:
     """The command that makes an entry.
 
@@ -356,6 +413,7 @@ def remedy(
             more than :data:`MOST_LISTED` the command makes all that the dataset has.
         force: also where a damaged one is in its place.
         outputs: the folder in whose ``embeddings`` it is to be; None means the default.
+        data: the folder of the data sets; None means the default.
     """
     model = key.model
     elsewhere = None if outputs is None or outputs.absolute() == default_outputs() else outputs.absolute()
@@ -375,6 +433,7 @@ def remedy(
         words += [f"task.labels={listed}", "task.sample=null"]
     words += [] if key.limit is None else [f"limit={key.limit}"]
     words += [] if elsewhere is None else [f"paths.outputs={elsewhere}"]
+    words += [] if data is None else [f"paths.data={data}"]
     words += ["force=true"] if force else []
     return " ".join([command("embed"), *map(shlex.quote, words)])
 
@@ -418,18 +477,6 @@ def open_entry(path: Path, mend: str = "delete it and make it again") -> Embeddi
 
 _verified: set[tuple[str, int, int, int, int]] = set()
 """Files whose content this process has hashed, each as (path, inode, size, mtime, ctime)."""
-
-
-def verify(path: Path) -> Embeddings:
-    """Map an entry and hash its content, also if that was done before.
-
-    Raises:
-        InvalidEmbeddingsError: damaged, or the content is not what was written.
-    """
-    entry = open_entry(path)
-    with _explained(path, "delete it and make it again"):
-        _verify(entry)
-    return entry
 
 
 def _verify(entry: Embeddings) -> None:

@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from imprint_sweep.composition import Tree
 from imprint_sweep.config import settings_from
-from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.experiments import blocks
 from imprint_sweep.overrides import read_command_line
 from imprint_sweep.request import Request, build
@@ -95,7 +94,7 @@ def requested(arguments: Sequence[str], params: DictConfig, application: Applica
     request = build(
         blocks(command_line, block_params, tree),
         tree,
-        EmbeddingCache(settings_from(config).embeddings),
+        settings_from(config).cache,
         warn=lambda message: print(f"warning: {message}", file=sys.stderr),
     )
     return request, command_line.settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.schemas import SweepConfig
 
 
@@ -27,9 +28,10 @@ class Settings:
     sweep: SweepConfig = field(default_factory=SweepConfig)
 
     @property
-    def embeddings(self) -> Path:
-        """Folder of the embedding cache."""
-        return self.outputs / "embeddings"
+    def cache(self) -> EmbeddingCache:
+        """The embedding cache."""
+        data = None if self.data == self.outputs / "data" else self.data
+        return EmbeddingCache(self.outputs / "embeddings", data)
 
     @property
     def proxies(self) -> Path:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from imprint_sweep import engine
 from imprint_sweep.bundled import is_bundled, make_bundled_embeddings
 from imprint_sweep.cell import Cell
-from imprint_sweep.embeddings import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings import EntryKey
 from imprint_sweep.errors import MissingEmbeddingsError, SweepError
 from imprint_sweep.interruption import ending_once, jobs_first, workers_first
 from imprint_sweep.invocation import command, default_outputs
@@ -74,7 +74,7 @@ def run_single(cell: Cell, settings: Settings) -> None:
         print("\n".join(["done before (force=true computes it again):", *outcome_lines(row, settings.results)]))
         return
     for key in plan.entry_keys(0):
-        EmbeddingCache(settings.embeddings).open(key)  # verified now: a damaged entry is no result
+        settings.cache.open(key)  # verified now: a damaged entry is no result
     outcomes: list[Outcome] = []
     run_cells(plan, settings, since=since, report=outcomes.append)
     (outcome,) = outcomes

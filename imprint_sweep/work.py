@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from imprint_sweep import engine
 from imprint_sweep.cell import METHOD_VERSION
 from imprint_sweep.cost import Estimate, estimate
-from imprint_sweep.embeddings import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings import EntryKey
 from imprint_sweep.interruption import ending_once
 from imprint_sweep.outcome import Outcome
 from imprint_sweep.plan import Plan, Sources, look_up
@@ -77,7 +77,7 @@ def find_work(plan: Plan, settings: Settings, *, since: datetime | None = None) 
         settings: where table and cache are, and whether failed cells are tried again.
         since: rows older than this do not count.
     """
-    sources = look_up(plan, EmbeddingCache(settings.embeddings))
+    sources = look_up(plan, settings.cache)
     rows = ResultStore(settings.results).look_up(
         plan.cell_id, sources.fingerprint, method_version=METHOD_VERSION, since=since
     )
@@ -126,7 +126,7 @@ def run_cells(
     )
     cells = work.remaining.cells(np.arange(len(work.remaining)))
     with ending_once(), store.writer(provenance) as writer:
-        for outcome in engine.run(cells, EmbeddingCache(settings.embeddings), how, ledger=ledger):
+        for outcome in engine.run(cells, settings.cache, how, ledger=ledger):
             writer.add(outcome)
             report(outcome)
             if before is not None:
@@ -135,7 +135,7 @@ def run_cells(
 
 def missing_message(missing: Sequence[EntryKey], settings: Settings) -> str:
     """One line that says which embeddings are missing and which commands make them."""
-    cache = EmbeddingCache(settings.embeddings)
+    cache = settings.cache
     commands = list(dict.fromkeys(cache.remedy(key) for key in missing))
     shown = "; ".join(commands[:3]) + (f"; and {len(commands) - 3} more" if len(commands) > 3 else "")
     return f"there are no embeddings of {missing[0]}; make them with: {shown}"

@@ -6,7 +6,11 @@ import errno
 import json
 import mmap
 import os
+import re
+import shutil
 import struct
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,6 @@ from imprint_sweep.embeddings import (
     limited_indices,
     open_entry,
     remedy,
-    verify,
 )
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, MissingEmbeddingsError
 
@@ -234,7 +237,7 @@ def test_content_is_verified_once_per_version_of_the_file(
     write(cache)  # hashes too
     cache.open(KEY)
     assert len(hashed) == 3
-    verify(cache.path(KEY))
+    cache.verify(cache.path(KEY))
     assert len(hashed) == 4
 
 
@@ -457,6 +460,61 @@ def test_the_remedy_makes_exactly_this_entry(tmp_path: Path) -> None:
     assert words(KEY, outputs=tmp_path).endswith(f"task.name=data paths.outputs={tmp_path}")
     imported = EntryKey(Model("my net", "imported"), "data", "train")
     assert words(imported, force=True) == "--model 'my net' --dataset data --train FILE --test FILE --force"
+
+
+def test_the_remedy_names_the_folder_of_the_data_sets(tmp_path: Path) -> None:
+    words = EmbeddingCache(tmp_path / "embeddings", tmp_path / "my data").remedy(KEY).split("paths.data=")
+    assert words[1] == f"{tmp_path}/my data'"
+
+
+def test_one_at_a_time_makes_an_entry(cache: EmbeddingCache) -> None:
+    """In another process or thread alike: whoever comes later waits."""
+    cache.check_writable(KEY)
+    order: list[str] = []
+    inside = threading.Event()
+
+    def waiting() -> None:
+        order.append("second waits")
+        inside.set()
+
+    def second() -> None:
+        with cache.making(KEY, waiting):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with cache.making(KEY):
+        thread.start()
+        assert inside.wait(60)
+        order.append("first")
+    thread.join(60)
+    assert order == ["second waits", "first", "second"]
+    assert list(cache.path(KEY).parent.iterdir()) == []
+
+
+def test_another_entry_is_made_meanwhile(cache: EmbeddingCache) -> None:
+    cache.check_writable(KEY)
+    with cache.making(KEY), cache.making(replace(KEY, split="test"), pytest.fail):
+        pass
+
+
+def test_where_files_cannot_be_locked_nobody_waits(cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    cache.check_writable(KEY)
+    with cache.making(KEY, pytest.fail), cache.making(KEY, pytest.fail):
+        pass
+
+
+def test_an_entry_in_the_place_of_another_is_no_verified_one(cache: EmbeddingCache) -> None:
+    other = replace(KEY, model=replace(KEY.model, name="other"))
+    path = write(cache)
+    cache.path(other).parent.mkdir(parents=True)
+    copy = Path(shutil.copy(path, cache.path(other)))
+    assert cache.verify(path).key == KEY
+    with pytest.raises(InvalidEmbeddingsError, match=rf"holds {re.escape(str(KEY))}, whose place is {path}"):
+        cache.verify(copy)
 
 
 def test_a_missing_entry_is_an_error_with_the_remedy(cache: EmbeddingCache) -> None:

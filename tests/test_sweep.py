@@ -13,7 +13,6 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from imprint_sweep.cell import Cell, Model
-from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import MissingEmbeddingsError
 from imprint_sweep.request import Request
 from imprint_sweep.schemas import SweepConfig
@@ -83,7 +82,7 @@ def test_a_cell_shows_the_result_of_its_present_embeddings(
     """Embeddings a, then b, then a again: what was computed from b is newer, and is not a's result."""
     a, b = (data.blobs(train_sizes={0: 20, 1: 20, 2: 20}, spread=spread) for spread in (3.0, 0.1))
     cell = data.cell(data.task(a), gen="mean")
-    cache = EmbeddingCache(settings.embeddings)
+    cache = settings.cache
     said = []
     for embeddings in (a, b, a):
         data.write(cache, embeddings)
@@ -104,7 +103,7 @@ AWAY = data.blobs("away", train_sizes=dict.fromkeys(range(3), 20), seed=1)
 @pytest.fixture
 def with_one(settings: Settings) -> Settings:
     """Outputs with the embeddings of one of two datasets."""
-    data.write(EmbeddingCache(settings.embeddings), HERE)
+    data.write(settings.cache, HERE)
     return settings
 
 

@@ -16,7 +16,6 @@ from imprint_sweep.app import user_errors
 from imprint_sweep.bundled import make_bundled_embeddings
 from imprint_sweep.cell import Cell
 from imprint_sweep.commands.overrides_of import command_line, compose
-from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import SweepError
 from imprint_sweep.invocation import outputs_folder
 from imprint_sweep.plan import Plan, look_up
@@ -74,7 +73,7 @@ def _demo(settings: Settings) -> None:
     plan = Plan.of_cells([cell for of_method in cells for cell in of_method])
     model, task = plan.models[0], plan.tasks[0]
     print(f"The five methods of Figure 2 on {task.name} with {model.name} ({model.weights}, {model.image_size} px).")
-    if look_up(plan, EmbeddingCache(settings.embeddings)).missing:
+    if look_up(plan, settings.cache).missing:
         print("Embeddings come first; they are kept.", flush=True)
     make_bundled_embeddings(plan, settings)
     run_cells(plan, settings)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from imprint_sweep.app import launch, user_errors
 from imprint_sweep.config import classes_from, data_folder, model_from, settings_from, typed
-from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey
+from imprint_sweep.embeddings import SPLITS, EntryKey
 from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
 from imprint_sweep.schemas import EmbedConfig
 
@@ -57,10 +57,12 @@ def _embed(cfg: DictConfig) -> None:
         data_root=data_folder(settings, config.paths),
         device=settings.device,
         batch_size=config.batch_size,
-        weights_path=None if config.model.weights_path is None else Path(config.model.weights_path).expanduser(),
+        weights_path=None
+        if config.model.weights_path is None
+        else Path(config.model.weights_path).expanduser().absolute(),
         dim=config.model.dim,
     )
-    cache = EmbeddingCache(settings.embeddings)
+    cache = settings.cache
     for embedded in embed(keys, cache, extraction, classes=classes, force=settings.force):
         header, rate = embedded.header, embedded.images_per_second
         how = "exists (force=true makes it anew)" if rate is None else f"{rate:,.{1 if rate < 10 else 0}f} images/s"

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from imprint_sweep.app import USER_ERROR
-from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, read_header, verify
+from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, read_header
 from imprint_sweep.errors import InvalidEmbeddingsError
 from imprint_sweep.invocation import command, outputs_folder
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, damaged = [], []
     for path in cache.paths():
         try:
-            rows.append(_row(verify(path).header if given.verify else read_header(path)))
+            rows.append(_row(cache.verify(path) if given.verify else read_header(path)))
         except InvalidEmbeddingsError as error:
             damaged.append(str(error))
     print(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -38,7 +39,7 @@ MOST_AT_ONCE = 8
 
 GPU_BATCH = 256
 
-SEVERAL_SIZES = "images of several sizes, or grey and in colour, need a model.image_size"
+SEVERAL_SIZES = "images of several sizes, or grey and in colour, need a model.image_size, such as model.image_size=32"
 
 Images = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 Output = NDArray[np.float32]
@@ -101,23 +102,19 @@ def embed(
         DatasetError: images cannot be read.
         EmbeddingsError: an entry exists and is damaged, is one that only an import can make, or cannot be written.
     """
-    loaded: dict[Model, FoundationModel] = {}
+    load = lru_cache(maxsize=1)(partial(_load, extraction=extraction))
     for key in keys:
-        existing = _existing(key, cache, force)
-        if existing is not None and existing.covers(classes) and not force:
-            yield Embedded(existing, None)
-            continue
-        if key.model.weights == IMPORTED:
-            raise EmbeddingsError(f"{key}: imported embeddings cannot be computed; bring them: {cache.remedy(key)}")
-        device = checked_device(extraction.device)
-        cache.check_writable(key)
-        if existing is not None and not force:
-            print(f"note: {key} has not all classes that are wanted; it is made anew with them", file=sys.stderr)
-        wanted = _united(existing, classes)
-        split = read_split(key.dataset, key.split, extraction.data_root, wanted)
-        if key.model not in loaded:
-            loaded = {key.model: _load(key.model, extraction)}
-        yield _embed_split(key, split, wanted, loaded[key.model], cache, device, extraction.batch_size)
+        embedded = _found(key, cache, extraction, classes, force)
+        if embedded is None:
+            if key.model.weights == IMPORTED:
+                raise EmbeddingsError(f"{key}: imported embeddings cannot be computed; bring them: {cache.remedy(key)}")
+            device = checked_device(extraction.device)
+            cache.check_writable(key)
+            with cache.making(key, partial(_note, f"waiting for another process, which makes {key}")):
+                embedded = _found(key, cache, extraction, classes, force)
+                if embedded is None:
+                    embedded = _make(key, cache, extraction, classes, force, device, load)
+        yield embedded
 
 
 def ensure(cache: EmbeddingCache, keys: Iterable[EntryKey], extraction: Extraction) -> list[EntryHeader]:
@@ -217,6 +214,34 @@ def checked_device(name: str) -> torch.device:
     return device
 
 
+def _found(
+    key: EntryKey, cache: EmbeddingCache, extraction: Extraction, classes: frozenset[int] | None, force: bool
+) -> Embedded | None:
+    """An entry that exists and holds the classes; None if it is to be made."""
+    existing = _existing(key, cache, force)
+    if existing is None or force or not existing.covers(classes):
+        return None
+    _check_source(existing, extraction.weights_path)
+    return Embedded(existing, None)
+
+
+def _make(
+    key: EntryKey,
+    cache: EmbeddingCache,
+    extraction: Extraction,
+    classes: frozenset[int] | None,
+    force: bool,
+    device: torch.device,
+    load: Callable[[Model], FoundationModel],
+) -> Embedded:
+    existing = _existing(key, cache, force)
+    if existing is not None and not force:
+        _note(f"{key} has not all classes that are wanted; it is made anew with them")
+    wanted = _united(existing, classes)
+    split = read_split(key.dataset, key.split, extraction.data_root, wanted)
+    return _embed_split(key, split, wanted, load(key.model), cache, device, extraction.batch_size)
+
+
 def _existing(key: EntryKey, cache: EmbeddingCache, force: bool) -> EntryHeader | None:
     """What is in the place of an entry; a damaged one is nothing where a new one is forced."""
     try:
@@ -225,6 +250,20 @@ def _existing(key: EntryKey, cache: EmbeddingCache, force: bool) -> EntryHeader 
         if not force:
             raise
         return None
+
+
+def _check_source(header: EntryHeader, weights_path: Path | None) -> None:
+    """Say so if an entry that exists was made from other weights than those that were named now."""
+    source = header.metadata.get("source", "").rpartition("weights: ")[2]
+    if weights_path is not None and Path(source).name != weights_path.name:
+        _note(
+            f"{header.key} was made from {source}, not from {weights_path}: give other weights another name in "
+            "model.weights, or make it anew with force=true"
+        )
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def _united(existing: EntryHeader | None, classes: frozenset[int] | None) -> frozenset[int] | None:

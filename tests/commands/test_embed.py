@@ -89,7 +89,7 @@ def test_what_exists_is_skipped_and_a_joined_task_embeds_its_parts(embedded: Pat
         (["task=image_folder"], "set it with task.name="),
         (["task=image_folder", "task.name=flowers"], "no folder "),
         (["task=image_folder", "task.name=cifar11"], "did you mean cifar10"),
-        (["task=mnist_m"], "put mnist_m_train.pt into "),
+        (["task=mnist_m"], "put mnist_m_train.pt, mnist_m_test.pt into "),
         (["task=imagenet"], "put ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar and "),
         (["paths.data=/no/such/folder"], "paths.data: there is no folder /no/such/folder"),
         (["task=usps,svhn"], "add -m to sweep over them"),

@@ -39,7 +39,7 @@ class Sweep:
     def outcome(self, position: int, n_correct: int | None) -> Outcome:
         """What the engine would say of one of the cells."""
         cell = self.plan.cell(position)
-        cache = EmbeddingCache(Settings(self.outputs, self.outputs).embeddings)
+        cache = Settings(self.outputs, self.outputs).cache
         fingerprint = look_up(Plan.of_cells([cell]), cache).fingerprint[0].decode()
         if n_correct is None:
             return Outcome(cell, "c", fingerprint, status=FAILED, error="StageError: no")

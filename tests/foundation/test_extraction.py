@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +196,32 @@ def test_what_exists_is_kept_and_force_makes_it_anew(cache: EmbeddingCache, load
     assert len(loaded) == 2
     assert all(new.header.path.stat().st_mtime_ns > old for new, old in zip(again, written, strict=True))
     assert [new.header.fingerprint for new in again] == [old.header.fingerprint for old in made]
+
+
+def test_what_two_want_at_once_is_made_once(cache: EmbeddingCache, loaded: list[str]) -> None:
+    """Two jobs of a launcher, say, of tasks that share a data set."""
+    key = EntryKey(TINY, "noise", "train")
+    cache.check_writable(key)
+    with ThreadPoolExecutor(2) as executor:
+        with cache.making(key):
+            both = [executor.submit(lambda: list(embed([key], cache, SETTINGS))) for _ in range(2)]
+            time.sleep(0.2)
+            assert not any(one.done() for one in both)
+        (one,), (other,) = (future.result(60) for future in both)
+    assert len(loaded) == 1
+    assert [one.images_per_second, other.images_per_second].count(None) == 1
+
+
+@pytest.mark.usefixtures("loaded")
+def test_other_weights_under_the_name_of_an_entry_are_noticed(
+    cache: EmbeddingCache, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    key = EntryKey(TINY, "noise", "train")
+    ensure(cache, [key], SETTINGS)
+    ensure(cache, [key], replace(SETTINGS, weights_path=tmp_path / "random numbers"))
+    assert "note" not in capsys.readouterr().err
+    ensure(cache, [key], replace(SETTINGS, weights_path=tmp_path / "other.pth"))
+    assert "was made from random numbers, not from " in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("loaded")
