@@ -7,8 +7,10 @@ Run from a checkout, on an otherwise idle machine, about five minutes::
 
 The extraction reads 32 x 32 colour images, resizes, normalises, embeds and collects; the bare loop calls the network.
 It is run in the ways that are open to it (batch after batch on all threads, or batches side by side; batches as small
-as ours, or large ones), with memory allocated as glibc does it by default. All take turns in one process; in each round
-the fastest loop counts, and of the rounds the median, so that the ratio holds on a noisy machine. The bar is 90 %.
+as ours, or large ones), without the memory that our extraction keeps between layers. All take turns in one process; in
+each round the fastest loop counts, and of the rounds the median, so that the ratio holds on a noisy machine. The bar is
+90 %.
+
 What decoding costs is shown for files of 500 x 375, with no bar: on a CPU that is busy with the network it hides behind
 nothing.
 """

@@ -53,13 +53,12 @@ def _embed(cfg: DictConfig) -> None:
     # Torch takes seconds to load, a mistyped option should not.
     from imprint_sweep.foundation.extraction import Extraction, embed
 
+    weights = config.model.weights_path
     extraction = Extraction(
         data_root=data_folder(settings, config.paths),
         device=settings.device,
         batch_size=config.batch_size,
-        weights_path=None
-        if config.model.weights_path is None
-        else Path(config.model.weights_path).expanduser().absolute(),
+        weights_path=None if weights is None else Path(weights).expanduser().absolute(),
         dim=config.model.dim,
     )
     cache = settings.cache

@@ -344,6 +344,13 @@ def test_networks_of_timm_are_called_so(name: str) -> None:
         load_model(Model(name, "pretrained"))
 
 
+def test_weights_of_ones_own_may_be_called_as_those_of_timm(tmp_path: Path) -> None:
+    torch.save(published_network("resnet18").state_dict(), tmp_path / "weights.pth")
+    assert load_model(Model("resnet18", "pretrained"), tmp_path / "weights.pth").dim == 512
+    with pytest.raises(ConfigError, match=r"model\.name=timm/vit_tiny_patch16_224"):
+        load_model(Model("vit_tiny_patch16_224", "pretrained"), tmp_path / "weights.pth")
+
+
 def test_an_unknown_timm_model_is_refused() -> None:
     pytest.importorskip("timm")
     with pytest.raises(ConfigError, match=r"timm has no network 'resnet19'; did you mean resnet18 or .*list_models"):

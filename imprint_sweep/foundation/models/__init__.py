@@ -42,7 +42,8 @@ def load_model(model: Model, weights_path: Path | None = None) -> FoundationMode
         ConfigError: its weights cannot be loaded; it is one of timm's and not called so.
     """
     name = model.name.partition("/")[0]
-    if model.weights == timm_models.PRETRAINED and name != "timm":
+    meant_timm = model.weights == timm_models.PRETRAINED and name != "timm"
+    if meant_timm and (weights_path is None or name not in MODELS):
         raise ConfigError(f"networks of timm are called timm/<their name there>: model.name=timm/{model.name}")
     if name not in MODELS:
         raise UnknownOptionError("model that computes embeddings", model.name, MODELS)
