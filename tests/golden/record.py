@@ -1,4 +1,4 @@
-"""Records golden ids and golden results: what cells were called and what they gave when the files beside this were made.
+"""Records golden ids and results: what cells were called and what they gave when the files beside this were made.
 
     python -m tests.golden.record ids             # new random cells with their ids
     python -m tests.golden.record results         # new random cells of the embedded default with their results
