@@ -191,6 +191,7 @@ class Artefact:
         missing: what is missing or was set aside, a sentence each; empty if nothing is.
         command: the command that computes what is missing, None if nothing is or nothing can.
         tables, figures: what it consists of. Empty only where nothing of it can be shown; then `missing` says why.
+        finding: what a comparison says, in sentences (the note of its first table says the same); empty elsewhere.
     """
 
     name: str
@@ -202,3 +203,4 @@ class Artefact:
     command: str | None = None
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = field(default=())
+    finding: str = ""

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from imprint_sweep.analysis import ranking
 from imprint_sweep.analysis.artefact import Column, Floats, Options, RankDiagram, Table
+from imprint_sweep.analysis.names import some
 from imprint_sweep.analysis.published import Pair, Published
 from imprint_sweep.analysis.ranking import Ranking
+from imprint_sweep.analysis.rendering import text_of
 from imprint_sweep.analysis.selection import Matrix
 from imprint_sweep.wording import counted
 
@@ -206,3 +208,53 @@ def verdict(comparison: Comparison, options: Options) -> str:
         differ = " They count as different (published)." if options.published and result.tested else ""
         sentences.append(f"Identical on every instance: {'; '.join(groups)}.{differ}")
     return " ".join(sentences)
+
+
+def finding(comparison: Comparison, options: Options) -> str:
+    """What the comparison says, in sentences: what is first, what the tests say, and which pairs differ."""
+    said, ranks = verdict(comparison, options), comparison.ranking.ranks
+    if len(comparison.names) == 1:
+        return said
+    first = [name for name, rank in zip(comparison.names, ranks, strict=True) if rank == ranks.min()]
+    accuracy = f", with a mean accuracy of {text_of(float(comparison.accuracy[:, 0].mean()), 'percent')} %"
+    best = f"First by average rank ({text_of(float(ranks.min()), 'rank')}): {'; '.join(first)}"
+    said = f"{best}{accuracy if len(first) == 1 else ''}. {said}"
+    return said if _too_few(comparison, options) else f"{said} {significance(comparison)}".strip()
+
+
+def significance(comparison: Comparison) -> str:
+    """Which pairs differ significantly, a sentence; empty if no pair was tested."""
+    result, names = comparison.ranking, comparison.names
+    if not result.tested:
+        return ""
+    pairs = list(zip(*np.triu_indices(len(names), 1), strict=True))
+    alike = [f"{names[a]} and {names[b]}" for a, b in pairs if not result.differ[a, b]]
+    if len(pairs) == 1:
+        return f"The two {'do not differ' if alike else 'differ'} significantly."
+    if not alike:
+        return f"All {len(pairs):,} pairs differ significantly."
+    if len(alike) == len(pairs):
+        return f"None of the {len(pairs):,} pairs differs significantly."
+    return f"{len(pairs) - len(alike):,} of {len(pairs):,} pairs differ significantly; not {some(alike, 10)}."
+
+
+def noise(comparison: Comparison, options: Options) -> str:
+    """A comparison beside the paper's sentence that such differences lie well within statistical noise.
+
+    Empty where there is nothing to compare.
+    """
+    if len(comparison.names) == 1:
+        return ""
+    spread = text_of(float(np.ptp(comparison.accuracy.mean(axis=0))), "percent")
+    said = f'The paper calls such differences "well within statistical noise". Here mean accuracies differ by {spread} '
+    if comparison.ranking.differ.any():
+        return f"{said}percentage points, and significantly."
+    if _too_few(comparison, options):
+        return f"{said}percentage points, on too few instances to tell."
+    return f"{said}percentage points, and no pair significantly."
+
+
+def _too_few(comparison: Comparison, options: Options) -> bool:
+    """Whether there are so few instances that no pair could differ significantly."""
+    k = len(comparison.names)
+    return len(comparison.matrix.instances) < ranking.needed(k * (k - 1) // 2, options.alpha)

@@ -33,6 +33,15 @@ def gen(name: str, k: int | None = None) -> str:
     return shown if k is None else f"{shown}, k = {k}"
 
 
+def metric(name: str) -> str:
+    """A metric as a sentence names it: the three of a person or a place with a capital.
+
+    >>> metric("inner_product"), metric("manhattan")
+    ('inner product', 'Manhattan')
+    """
+    return name.replace("_", " ") if name in ("cosine", "inner_product") else name.capitalize()
+
+
 def norm(pre: str, post: str, inf: str) -> str:
     """The three normalisations in the paper's order.
 

@@ -36,11 +36,13 @@ class Published:
 
 
 def comparison(name: str) -> Published:
-    """The numbers of a comparison.
+    """The numbers of a comparison; none where the paper states none.
 
     Args:
         name: of its artefact, for example ``"fig5"``.
     """
+    if not (FOLDER / f"{name}.yaml").exists():
+        return Published({}, {}, {}, {})
     data = numbers(name)
     methods = data["methods"]
 

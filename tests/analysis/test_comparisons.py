@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,89 @@ def test_rows_of_other_questions_are_left_alone() -> None:
     assert both.basis == one.basis
     assert both.missing == one.missing == ()
     assert both.tables[0].frame.equals(one.tables[0].frame)
+
+
+# --- metrics, weightings, oracles -------------------------------------------------------------------------------------
+
+METRICS = ("inner_product", "euclidean", "cosine", "manhattan", "mahalanobis")
+
+
+def votes(n_correct: Any, metrics: Sequence[str] = METRICS, instances: int = 16) -> Results:
+    """Every aggregation of agg_focus on all embeddings, l2/l2/l2."""
+    aggs: list[dict[str, Any]] = [{"agg": "max", "metric": metric} for metric in metrics]
+    aggs += [
+        {"agg": "mnn", "metric": metric, "m": m, "weighting": weighting}
+        for metric in metrics
+        if metric != "inner_product"
+        for m in (1, 3, 5)
+        for weighting in ("uniform", "inverse_distance")
+    ]
+    classes = [str(number) for number in range(instances)]
+    axes = {"configuration": aggs, "seed": MAIN_SEEDS, "n_test": [1000]}
+    return results(product(n_correct, gen=["all"], classes=classes, **axes))
+
+
+def test_metrics_are_ranked_each_with_its_best_votes() -> None:
+    def n_correct(**row: Any) -> int:
+        agg = row["configuration"]
+        most = agg.get("m") == 5 and agg["weighting"] == "uniform"
+        return 600 - 20 * METRICS.index(agg["metric"]) + 10 * most + int(row["classes"])
+
+    artefact = make("metricsAll", votes(n_correct), Options())
+    table = artefact.tables[0].frame
+    assert table["name"].tolist() == ["inner product", "Euclidean", "cosine", "Manhattan", "Mahalanobis"]
+    assert table["configuration"].tolist()[:2] == ["l2/l2/l2, max", "l2/l2/l2, 5-nn, uniform"]
+    assert table["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert "paper_accuracy" not in [column.name for column in artefact.tables[0].columns]
+    assert "All 10 pairs differ significantly." in artefact.finding
+    assert artefact.finding.endswith(
+        'The paper calls such differences "well within statistical noise". Here mean accuracies differ by 7.00 '
+        "percentage points, and significantly."
+    )
+    assert (artefact.missing, artefact.command) == ((), None)
+
+
+def test_weightings_are_compared_where_there_is_something_to_weigh() -> None:
+    def n_correct(**row: Any) -> int:
+        agg = row["configuration"]
+        return 600 + int(row["classes"]) + (100 if agg.get("m") in (None, 1) else 5 * (agg["weighting"] == "uniform"))
+
+    artefact = make("weightingsAll", votes(n_correct), Options())
+    table = artefact.tables[0].frame
+    assert table["name"].tolist() == ["uniform", "inverse distance"]
+    assert table["accuracy"].tolist() == pytest.approx([0.6125, 0.6075])
+    assert "The two differ significantly." in artefact.finding
+
+
+@pytest.mark.parametrize(
+    ("instances", "said"), [(16, "0.00 percentage points, and no pair"), (4, "0.00 percentage points, on too few")]
+)
+def test_noise_is_called_noise_where_there_are_instances_enough(instances: int, said: str) -> None:
+    found = votes(lambda **row: 500 + int(row["classes"]), instances=instances)
+    for name in ("metricsAll", "weightingsAll"):
+        assert said in make(name, found, Options()).finding
+
+
+def test_a_metric_that_was_not_run_is_missed() -> None:
+    artefact = make("metricsAll", votes(lambda **row: 500, METRICS[:2]), Options())
+    assert artefact.missing == ("Not in the results: cosine, Manhattan, Mahalanobis.",)
+    assert artefact.command == "python -m imprint_sweep -m +experiment=agg_focus gen=all model=net task=digits"
+    alone = make("metricsAll", votes(lambda **row: 500, METRICS[1:2]), Options())
+    assert alone.finding == "Nothing to compare Euclidean with."
+
+
+@pytest.mark.parametrize("one", [{"gen": ["least_squares"]}, {"gen": ["k_least_squares"], "k": [1]}])
+def test_the_oracle_of_20_stands_beside_that_of_one(one: dict[str, Any]) -> None:
+    none = {f"norm_{part}": ["none"] for part in ("pre", "post", "inf")}
+    rest: dict[str, Any] = {**none, "classes": ["all", "even"], "seed": MAIN_SEEDS, "n_test": [1000]}
+    rows = product(lambda **row: 900, **one, **rest)
+    rows += product(lambda **row: 800, gen=["k_least_squares"], k=[20], **rest)
+    artefact = make("oracles", results(rows), Options())
+    table = artefact.tables[0].frame
+    assert table["name"].tolist() == ["least squares", "k-least-squares, k = 20"]
+    assert table["accuracy"].tolist() == [0.9, 0.8]
+    assert table["paper_accuracy"].tolist() == pytest.approx([0.9454, np.nan], nan_ok=True)
+    assert (artefact.missing, artefact.command) == ((), None)
 
 
 # --- options ----------------------------------------------------------------------------------------------------------

@@ -170,11 +170,31 @@ def test_what_is_missing_is_said_with_the_command_that_fills_it(
     also = replace(handmade.empty(), name="fig11b", command=handmade.COMMAND)
     made([*handmade.artefacts(), also])
     page = written(results)
-    summary = "Of the paper's 4 tables and figures 1 stand on complete results, 1 on a part of what they need, 2 on"
+    summary = "Of 4 tables and figures 1 stand on complete results, 1 on a part of what they need, 2 on"
     assert any(text.startswith(summary) for text in page.texts("p"))
     assert page.texts("code").count(handmade.COMMAND) == 3  # once for both, and once at each
     assert "For Fig. 6, Fig. 11b:" in page.texts("p")
     assert "There is no result on ImageNet." in page.texts("li")
+
+
+def test_the_answer_comes_before_what_was_run(results: Results, made: Callable[[list[Artefact]], None]) -> None:
+    said = "All 10 pairs differ."
+    found = replace(handmade.complete(), finding=said)
+    table = replace(found.tables[0], note=said)
+    made([replace(found, tables=(table,)), handmade.partial()])
+    page = written(results)
+    assert [found["id"] for tag, found, _ in page.elements if tag == "section"] == [
+        *("headline", "run", "gaps", "gen", "samples", "results")
+    ]
+    links = [link for link in page.values("a", "href") if link.startswith("#")]
+    assert links.index("#headline") < links.index("#fig2") < links.index("#run") < links.index("#gen")
+    marks = {"drawing", "finding", "basis"}
+    order = [str(found.get("class")) if found.get("class") in marks else tag for tag, found, _ in page.elements]
+    assert [kind for kind in order if kind in marks | {"h2", "table"}][:6] == [
+        *("h2", "drawing", "finding", "basis", "table", "h2")
+    ]
+    assert page.texts("p", class_="finding") == [said]
+    assert said not in page.texts("p", class_="note")  # once is enough
 
 
 def test_a_report_with_everything_says_so(results: Results, made: Callable[[list[Artefact]], None]) -> None:

@@ -1,4 +1,4 @@
-"""Comparisons of methods, GENs, NORMs and AGGs: Figs 2, 5, 7, 8, 9, A.1, A.2, A.3 and Table 1.
+"""Comparisons of methods, GENs, NORMs and AGGs: Figs 2, 5, 7, 8, 9, A.1 to A.3, Table 1; metrics, weightings, oracles.
 
 A :class:`Focus` says which slice of the table is looked at and what is compared in it; everything else is one way.
 """
@@ -24,6 +24,7 @@ from imprint_sweep.analysis.selection import (
     under_one_name,
     universe,
 )
+from imprint_sweep.cell import METRICS, WEIGHTINGS
 
 Names = Callable[[pd.DataFrame], list[str]]
 """From configurations (:data:`~imprint_sweep.analysis.results.SCHEME`) to the name of each."""
@@ -68,6 +69,8 @@ class Focus:
         best: what a value's best configuration is called; None if a value has but one.
         equal: use one name for what is equal by construction.
         colour: what a value is coloured as, from the row of its configuration; None for all in ink.
+        values: the values that belong to the comparison; empty for those of which the paper states an accuracy.
+        noise: whether the paper says of it that differences lie within statistical noise.
     """
 
     name: str
@@ -81,6 +84,8 @@ class Focus:
     best: Names | None = None
     equal: bool = False
     colour: Names | None = None
+    values: Sequence[str] = ()
+    noise: bool = False
 
 
 def norms(frame: pd.DataFrame) -> list[str]:
@@ -96,6 +101,28 @@ def ks_and_norms(frame: pd.DataFrame) -> list[str]:
 def gens(frame: pd.DataFrame) -> list[str]:
     """GEN without its k."""
     return [names.gen(gen) for gen in frame["gen"]]
+
+
+def gens_and_ks(frame: pd.DataFrame) -> list[str]:
+    """GEN with its k, where there is one."""
+    return [names.gen(gen, None if pd.isna(k) else k) for gen, k in zip(frame["gen"], frame["k"], strict=True)]
+
+
+def metrics(frame: pd.DataFrame) -> list[str]:
+    """The metric of AGG."""
+    return [names.metric(metric) for metric in frame["metric"]]
+
+
+def weightings(frame: pd.DataFrame) -> list[str]:
+    """The weighting of the votes of AGG."""
+    return [str(weighting).replace("_", " ") for weighting in frame["weighting"]]
+
+
+def norms_and_aggs(frame: pd.DataFrame) -> list[str]:
+    """NORM, and AGG with its metric and weighting."""
+    columns = (frame["agg"], frame["metric"], frame["m"], frame["weighting"])
+    shown = [names.agg(agg, metric, None if pd.isna(m) else m, of) for agg, metric, m, of in zip(*columns, strict=True)]
+    return [f"{norm}, {agg}" for norm, agg in zip(norms(frame), shown, strict=True)]
 
 
 def aggs(frame: pd.DataFrame) -> list[str]:
@@ -159,6 +186,50 @@ def _aggs(name: str, title: str, proxies: str, gen: Axes, request: str) -> Focus
         equal=True,
     )
 
+
+def _metrics(name: str, proxies: str, gen: Axes, request: str) -> Focus:
+    mnn: Axes = {"agg": ["mnn"], "metric": METRICS[1:]}
+    return Focus(
+        name=f"metrics{name}",
+        title=f"Metrics, {proxies}",
+        section="agg",
+        caption=f"Each metric with its best NORM (pre/post/inf), number of voters and weighting; {proxies}. An inner "
+        "product is no distance: it votes under max alone.",
+        blocks=[{**gen, **norm, **agg} for norm in NORMS for agg in ({"agg": ["max"]}, mnn)],
+        component=metrics,
+        head="metric",
+        request=f"+experiment=agg_focus {request}",
+        best=norms_and_aggs,
+        equal=True,
+        values=[names.metric(metric) for metric in METRICS],
+        noise=True,
+    )
+
+
+def _weightings(name: str, proxies: str, gen: Axes, request: str) -> Focus:
+    mnn: Axes = {"agg": ["mnn"], "metric": METRICS[1:], "m": [3, 5, 20, 50]}
+    return Focus(
+        name=f"weightings{name}",
+        title=f"Weightings of votes, {proxies}",
+        section="agg",
+        caption="Votes that count alike (uniform) and votes that count by inverse distance, each with its best NORM "
+        f"(pre/post/inf), metric and number of voters, three or more; {proxies}. A single vote needs no weight.",
+        blocks=[{**gen, **norm, **mnn} for norm in NORMS],
+        component=weightings,
+        head="weighting",
+        request=f"+experiment=agg_focus {request}",
+        best=norms_and_aggs,
+        values=[weighting.replace("_", " ") for weighting in WEIGHTINGS],
+        noise=True,
+    )
+
+
+_PROXIES: tuple[tuple[str, str, Axes, str], ...] = (
+    ("All", "every embedding a proxy", {"gen": ["all"]}, "gen=all"),
+    ("20", "k-means with k = 20", {"gen": ["kmeans"], "k": [20]}, "gen=kmeans k=20"),
+    ("5", "k-means with k = 5", {"gen": ["kmeans"], "k": [5]}, "gen=kmeans k=5"),
+)
+"""Name, words, axes and request of the proxies whose votes are compared."""
 
 FOCI = (
     Focus(
@@ -227,6 +298,25 @@ FOCI = (
         {"gen": ["kmeans"], "k": [20]},
         "gen=kmeans k=20",
     ),
+    *(_metrics(*proxies) for proxies in _PROXIES),
+    *(_weightings(*proxies) for proxies in _PROXIES),
+    Focus(
+        name="oracles",
+        title="The oracle with one and with 20 weight vectors a class (appendix A.5)",
+        section="gen",
+        caption="Least squares, and least squares on the 20 clusters of each class (k-least-squares), on whole tasks; "
+        "none/none/none under max. Least squares is k-least-squares with k = 1.",
+        blocks=[
+            {"gen": ["least_squares"], **NONE, **MAX},
+            {"gen": ["k_least_squares"], "k": [20], **NONE, **MAX},
+        ],
+        component=gens_and_ks,
+        head="GEN",
+        request="+experiment=oracle k=1,20",
+        equal=True,
+        colour=lambda frame: [f"gen:{gen}" for gen in frame["gen"]],
+        values=[names.gen("least_squares"), names.gen("k_least_squares", 20)],
+    ),
 )
 
 
@@ -246,11 +336,14 @@ def artefact(focus: Focus, results: Results, options: Options) -> Artefact:
 
     found = comparison.compare(slice_, focus.component(slice_.configurations), options)
     numbers = published.comparison(focus.name)
-    absent = [name for name in numbers.accuracy if name not in found.names]
+    absent = [name for name in focus.values or numbers.accuracy if name not in found.names]
     missing = [*slice_.missing, *([f"Not in the results: {', '.join(absent)}."] if absent else [])]
     best = None if focus.best is None else focus.best(slice_.configurations)
     table = comparison.results_table(found, focus.name, focus.title, focus.head, numbers, best)
-    table = replace(table, note=comparison.verdict(found, options))
+    finding = comparison.finding(found, options)
+    if focus.noise:
+        finding = f"{finding} {comparison.noise(found, options)}".strip()
+    table = replace(table, note=finding)
     pairs = comparison.pairs_table(found, f"{focus.name}-pairs", f"{focus.title}: pairs", numbers)
     colours = None if focus.colour is None else focus.colour(slice_.configurations.iloc[found.kept])
     diagram = comparison.diagram(found, focus.name, focus.title, colours)
@@ -261,6 +354,7 @@ def artefact(focus: Focus, results: Results, options: Options) -> Artefact:
         command=command if absent or not slice_.complete else None,
         tables=(table,) if pairs is None else (table, pairs),
         figures=() if diagram is None else (diagram,),
+        finding=finding,
     )
 
 

@@ -25,6 +25,9 @@ from imprint_sweep.wording import counted
 
 State = Literal["complete", "partial", "empty"]
 
+HEADLINE = "headline"
+"""The section that the page begins with: the answer comes before what was run."""
+
 STATIC_ROWS = 25
 """Rows of the results that are in the page without its script."""
 
@@ -53,7 +56,7 @@ class Entry:
         title: its heading.
         short: what links to it say.
         state: whether it is all there.
-        caption, basis, missing, command: those of the artefact.
+        finding, caption, basis, missing, command: those of the artefact.
         pictures, tables, files: what it consists of.
     """
 
@@ -62,6 +65,7 @@ class Entry:
     title: str
     short: str
     state: State
+    finding: str
     caption: str
     basis: str
     missing: Sequence[str]
@@ -121,7 +125,8 @@ def page(
         overview=overview,
         tables=[grid(table) for table in overview.tables],
         notes=notes,
-        sections=shown,
+        headline=[section for section in shown if section.key == HEADLINE],
+        sections=[section for section in shown if section.key != HEADLINE],
         summary=_summary(entries),
         gaps=_gaps(entries),
         samples=samples,
@@ -149,12 +154,13 @@ def entry(artefact: Artefact, files: Sequence[Path], root: Path) -> Entry:
         title=artefact.title,
         short=short(artefact.name),
         state="empty" if empty else "partial" if partial else "complete",
+        finding=artefact.finding,
         caption=artefact.caption,
         basis=artefact.basis,
         missing=artefact.missing,
         command=artefact.command,
         pictures=[picture(figure, svgs[figure.name]) for figure in artefact.figures],
-        tables=[_under(artefact.title, grid(table), first=i == 0) for i, table in enumerate(artefact.tables)],
+        tables=[_under(artefact, grid(table), first=i == 0) for i, table in enumerate(artefact.tables)],
         files=links(files, root),
     )
 
@@ -167,9 +173,11 @@ def links(files: Sequence[Path], root: Path) -> list[Link]:
 def short(name: str) -> str:
     """An artefact's name as it is cited.
 
-    >>> short("fig11a"), short("figA6b"), short("tableA2"), short("table1")
-    ('Fig. 11a', 'Fig. A.6b', 'Table A.2', 'Table 1')
+    >>> short("fig11a"), short("figA6b"), short("tableA2"), short("table1"), short("metricsAll"), short("oracles")
+    ('Fig. 11a', 'Fig. A.6b', 'Table A.2', 'Table 1', 'Metrics, all', 'Oracles')
     """
+    if found := re.fullmatch(r"(oracles|metrics|weightings)(All|\d*)", name):
+        return found[1].capitalize() + {"": "", "All": ", all"}.get(found[2], f", k = {found[2]}")
     found = re.fullmatch(r"(fig|table)(A?)(\d+\w*)", name)
     if found is None:
         return name
@@ -177,11 +185,12 @@ def short(name: str) -> str:
     return f"{kind} {'A.' if found[2] else ''}{found[3]}"
 
 
-def _under(heading: str, table: Grid, *, first: bool) -> Grid:
-    """A table as it stands below a heading: without what that says already; folded if it is long."""
-    said = _below(heading, table.title)
+def _under(artefact: Artefact, table: Grid, *, first: bool) -> Grid:
+    """A table as it stands below heading and finding: without what those say already; folded if it is long."""
+    said = _below(artefact.title, table.title)
     folded = len(table.rows) > (LONG_TABLE if first else LONG_SECOND_TABLE)
-    return replace(table, head=said or ("Table" if folded else ""), folded=folded)
+    note = "" if table.note == artefact.finding else table.note
+    return replace(table, head=said or ("Table" if folded else ""), note=note, folded=folded)
 
 
 def _below(heading: str, title: str) -> str:
@@ -204,7 +213,7 @@ def _summary(entries: Sequence[Entry]) -> str:
     if count["complete"] == len(entries):
         return f"Nothing: all {len(entries)} tables and figures stand on complete results."
     return (
-        f"Of the paper's {len(entries)} tables and figures {count['complete']} stand on complete results, "
+        f"Of {len(entries)} tables and figures {count['complete']} stand on complete results, "
         f"{count['partial']} on a part of what they need, {count['empty']} on nothing yet."
     )
 
