@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from imprint_sweep.embeddings import EntryKey
 from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.settings import Settings
@@ -17,10 +19,14 @@ def is_bundled(key: EntryKey) -> bool:
 
 def make_bundled_embeddings(plan: Plan, settings: Settings) -> None:
     """Compute what cells of a plan would read, is missing, and ships inside packages."""
-    cache = settings.cache
-    bundled = [key for key in look_up(plan, cache).missing if is_bundled(key)]
+    make_bundled_entries(look_up(plan, settings.cache).missing, settings)
+
+
+def make_bundled_entries(missing: Iterable[EntryKey], settings: Settings) -> None:
+    """Compute those of the missing entries that ship inside packages."""
+    bundled = [key for key in missing if is_bundled(key)]
     if not bundled:
         return
     from imprint_sweep.foundation.extraction import Extraction, ensure
 
-    ensure(cache, bundled, Extraction(data_root=settings.data, device=settings.device))
+    ensure(settings.cache, bundled, Extraction(data_root=settings.data, device=settings.device))

@@ -38,6 +38,7 @@ from imprint_sweep.schemas import (
     NormConfig,
     NumbersConfig,
     PathsConfig,
+    ProjectionConfig,
     RunConfig,
     ShardConfig,
     TaskConfig,
@@ -60,6 +61,7 @@ Node = TypeVar(
     ShardConfig,
     EmbedConfig,
     ContactSheetConfig,
+    ProjectionConfig,
     Config,
 )
 

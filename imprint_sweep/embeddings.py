@@ -175,8 +175,8 @@ class EmbeddingCache:
         """
         size = "native" if key.model.image_size is None else f"{key.model.image_size}px"
         limit = "" if key.limit is None else f"-limit{key.limit}"
-        folder = self.root / _file_name(key.model.name) / f"{_file_name(key.model.weights)}-{size}"
-        return folder / f"{_file_name(key.dataset)}-{key.split}{limit}{SUFFIX}"
+        folder = self.root / file_name(key.model.name) / f"{file_name(key.model.weights)}-{size}"
+        return folder / f"{file_name(key.dataset)}-{key.split}{limit}{SUFFIX}"
 
     def write(
         self, key: EntryKey, features: NDArray[np.float32], labels: NDArray[np.int64], *, metadata: Mapping[str, str]
@@ -624,7 +624,7 @@ def _header(entry: Entry) -> EntryHeader:
     return entry.header if isinstance(entry, Embeddings) else entry
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """One folder or file name for any name: percent-encoded, and never one that starts with a dot."""
     encoded = quote(name, safe=" +=@,")
     return f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded

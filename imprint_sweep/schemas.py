@@ -163,7 +163,35 @@ class ContactSheetConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 
-SCHEMAS: dict[str, type[Any]] = {"config": Config, "embed": EmbedConfig, "contact_sheet": ContactSheetConfig}
+@dataclass
+class PreConfig:
+    """NORM of the training embeddings alone."""
+
+    pre: str = "l2"
+
+
+@dataclass
+class ProjectionConfig:
+    """The configuration of the command that draws embeddings; the fields of ``conf/projection.yaml``."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    norm: PreConfig = field(default_factory=PreConfig)
+    k: int = 5
+    samples: int = 200
+    seed: int = 0
+    limit: int | None = None
+    device: str = "cpu"
+    file: str | None = None
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+SCHEMAS: dict[str, type[Any]] = {
+    "config": Config,
+    "embed": EmbedConfig,
+    "contact_sheet": ContactSheetConfig,
+    "projection": ProjectionConfig,
+}
 """The schema of each primary configuration, by the name of its file."""
 
 

@@ -174,7 +174,32 @@ class Chart:
     share_y: Literal["all", "row"] = "all"
 
 
-Figure = RankDiagram | Chart
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Embeddings in two dimensions: samples, the mean of each label, and its proxies.
+
+    Args:
+        name: file stem.
+        title: one line.
+        labels: (C,) names of the labels.
+        samples: of each label (n_c, 2) float64.
+        means: (C, 2) float64.
+        proxies: of each label (k_c, 2) float64.
+        proxies_name: what the proxies are, for the legend.
+        shares: of the variance of the samples that the two axes hold.
+    """
+
+    name: str
+    title: str
+    labels: tuple[str, ...]
+    samples: tuple[Floats, ...]
+    means: Floats
+    proxies: tuple[Floats, ...]
+    proxies_name: str
+    shares: tuple[float, float]
+
+
+Figure = RankDiagram | Chart | Projection
 
 
 @dataclass(frozen=True, eq=False)

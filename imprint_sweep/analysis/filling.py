@@ -27,26 +27,31 @@ def command(request: str, frame: pd.DataFrame) -> str:
         One line for a shell. Where embeddings of networks and imported ones are in one table, it is about those that
         have more instances: one sweep reads either.
     """
-    words = ["python", "-m", "imprint_sweep", "-m", *request.split()]
+    return shlex.join(["python", "-m", "imprint_sweep", "-m", *request.split(), *options(frame)])
+
+
+def options(frame: pd.DataFrame) -> list[str]:
+    """The overrides that choose the models and tasks of a results table, see :func:`command`."""
+    words: list[str] = []
     instances = frame[[*MODEL, *TASK]].drop_duplicates()
     if instances.empty:
-        return shlex.join(words)
+        return words
     imported = (instances["weights"] == IMPORTED).to_numpy(np.bool_)
     mostly_imported = imported.sum() > len(imported) / 2
     instances = instances[imported == mostly_imported]
     models, tasks = sorted(instances["model"].unique()), sorted(instances["task"].unique())
     if mostly_imported:
         words += [f"model={IMPORTED}", f"model.name={_values(models)}"]
-        return shlex.join([*words, f"task={IMPORTED}", f"task.name={_values(tasks)}"])
+        return [*words, f"task={IMPORTED}", f"task.name={_values(tasks)}"]
     # All models of a library such as timm are one option, which takes their names.
-    options = sorted({name.partition("/")[0] for name in models})
-    words.append(f"model={_values(options)}")
-    if len(options) == 1 and "/" in models[0]:
+    libraries = sorted({name.partition("/")[0] for name in models})
+    words.append(f"model={_values(libraries)}")
+    if len(libraries) == 1 and "/" in models[0]:
         words.append(f"model.name={_values(models)}")
     sizes = instances["image_size"].unique().tolist()
     if len(sizes) == 1 and not pd.isna(sizes[0]):
         words.append(f"model.image_size={sizes[0]}")
-    return shlex.join([*words, f"task={_values(tasks)}"])
+    return [*words, f"task={_values(tasks)}"]
 
 
 def _values(values: Iterable[str]) -> str:

@@ -221,7 +221,8 @@ def test_metrics_are_ranked_each_with_its_best_votes() -> None:
 def test_weightings_are_compared_where_there_is_something_to_weigh() -> None:
     def n_correct(**row: Any) -> int:
         agg = row["configuration"]
-        return 600 + int(row["classes"]) + (100 if agg.get("m") in (None, 1) else 5 * (agg["weighting"] == "uniform"))
+        more = 5 * int(agg.get("weighting") == "uniform")
+        return 600 + int(row["classes"]) + (100 if agg.get("m") in (None, 1) else more)
 
     artefact = make("weightingsAll", votes(n_correct), Options())
     table = artefact.tables[0].frame

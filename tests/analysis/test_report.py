@@ -26,7 +26,7 @@ from imprint_sweep.analysis.report.elements import described
 from imprint_sweep.analysis.report.listing import COLUMNS, Listing, listing
 from imprint_sweep.analysis.report.overview import listed, overview
 from imprint_sweep.analysis.report.page import data, short
-from imprint_sweep.analysis.report.samples import samples
+from imprint_sweep.analysis.report.samples import projections, samples
 from imprint_sweep.analysis.results import Results, load
 from imprint_sweep.errors import StoreError
 from imprint_sweep.plan import Plan
@@ -184,7 +184,7 @@ def test_the_answer_comes_before_what_was_run(results: Results, made: Callable[[
     made([replace(found, tables=(table,)), handmade.partial()])
     page = written(results)
     assert [found["id"] for tag, found, _ in page.elements if tag == "section"] == [
-        *("headline", "run", "gaps", "gen", "samples", "results")
+        *("headline", "run", "gaps", "gen", "projections", "samples", "results")
     ]
     links = [link for link in page.values("a", "href") if link.startswith("#")]
     assert links.index("#headline") < links.index("#fig2") < links.index("#run") < links.index("#gen")
@@ -248,7 +248,7 @@ def test_without_a_contact_sheet_the_page_says_how_to_draw_one(
 ) -> None:
     made([handmade.complete()])
     page = written(results)
-    assert page.texts("code")[:-1] == [
+    assert page.texts("code")[-3:-1] == [
         "python scripts/contact_sheet.py task=combi_digits task.classes=[6]",
         "python scripts/contact_sheet.py task=fashion_mnist",
     ]
@@ -275,6 +275,29 @@ def test_contact_sheets_are_within_the_page(results: Results, made: Callable[[li
     ]
     assert "Left out, as they are no PNG pictures: contact_sheet-broken.png." in page.texts("p")
     assert not [text for text in page.texts("code") if "contact_sheet" in text]
+
+
+def test_projections_are_within_the_page_and_turn_dark_with_it(
+    results: Results, made: Callable[[list[Artefact]], None]
+) -> None:
+    made([handmade.complete()])
+    assert "python scripts/projection.py model=resnet18 task=fashion_mnist" in written(results).texts("code")
+    content = sheet(results, "projection-resnet18-mnist-all.png", f"resnet18 on mnist {handmade.HOSTILE}")
+    sheet(results, "contact_sheet-mnist-6.png")
+    page = written(results)
+    assert page.texts("figcaption") == [f"resnet18 on mnist {handmade.HOSTILE}", "mnist-6"]
+    assert page.values("img", "src")[0] == f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    assert page.values("img", "class") == ["drawing"]
+    assert not [text for text in page.texts("code") if "projection" in text]
+
+
+def test_only_whole_embeddings_are_proposed_for_a_projection(results: Results) -> None:
+    frame, root = results.frame, results.outputs / "report"
+    assert projections(frame.assign(limit=100), root).commands == []
+    imported = frame.assign(weights="imported", task="mydata")
+    assert projections(imported, root).commands == [
+        "python scripts/projection.py model=imported model.name=resnet18 task=imported task.name=mydata"
+    ]
 
 
 def test_only_tasks_that_have_images_are_proposed_for_a_contact_sheet(results: Results) -> None:

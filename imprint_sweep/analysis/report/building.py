@@ -14,7 +14,7 @@ from imprint_sweep.analysis.report import files
 from imprint_sweep.analysis.report.listing import COLUMNS, listing
 from imprint_sweep.analysis.report.overview import overview
 from imprint_sweep.analysis.report.page import Entry, entry, links, page
-from imprint_sweep.analysis.report.samples import samples
+from imprint_sweep.analysis.report.samples import projections, samples
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.errors import StoreError
 
@@ -80,6 +80,7 @@ def build(
             listing=rows,
             listing_files=links(listing_files, root),
             samples=samples(results.frame, root),
+            projections=projections(results.frame, root),
             notes=results.notes,
             command=command,
             made=datetime.now().astimezone(),

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from imprint_sweep.analysis import rendering
-from imprint_sweep.analysis.artefact import Chart, Column, Figure, Table
+from imprint_sweep.analysis.artefact import Chart, Column, Figure, Projection, Table
 
 PIXELS_PER_POINT = 1.7
 """A figure is made for paper; a screen is read from farther away."""
@@ -82,6 +82,10 @@ def described(figure: Figure) -> str:
             labels = ", ".join(dict.fromkeys(series.label for series in panel.series if series.label))
             parts.append(": ".join(filter(None, (panel.title, labels))))
         return " ".join(filter(None, (*parts, figure.note)))
+    if isinstance(figure, Projection):
+        return (
+            f"{figure.title}. Samples, means and {figure.proxies_name} of {', '.join(figure.labels)} in two dimensions."
+        )
     order = np.argsort(figure.ranks, kind="stable")
     ranks = ", ".join(f"{figure.labels[i]} {figure.ranks[i]:.2f}" for i in order)
     bars = "; ".join(", ".join(figure.labels[i] for i in clique) for clique in figure.cliques)

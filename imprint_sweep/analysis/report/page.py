@@ -20,7 +20,7 @@ from imprint_sweep.analysis.artefact import Artefact, Column, Table
 from imprint_sweep.analysis.report.elements import Grid, Picture, grid, head, picture
 from imprint_sweep.analysis.report.listing import Listing
 from imprint_sweep.analysis.report.overview import Overview
-from imprint_sweep.analysis.report.samples import Samples
+from imprint_sweep.analysis.report.samples import Drawn
 from imprint_sweep.wording import counted
 
 State = Literal["complete", "partial", "empty"]
@@ -91,7 +91,8 @@ def page(
     overview: Overview,
     listing: Listing,
     listing_files: Sequence[Link],
-    samples: Samples,
+    samples: Drawn,
+    projections: Drawn,
     notes: Sequence[str],
     command: str,
     made: datetime,
@@ -105,6 +106,7 @@ def page(
         listing: all results.
         listing_files: files that hold all of them.
         samples: contact sheets.
+        projections: embeddings in two dimensions.
         notes: sentences on the results as a whole.
         command: what the user typed.
         made: when; aware.
@@ -130,6 +132,7 @@ def page(
         summary=_summary(entries),
         gaps=_gaps(entries),
         samples=samples,
+        projections=projections,
         listing=_listing(listing, listing_files),
         command=command,
         version=__version__,

@@ -1,7 +1,11 @@
-"""Contact sheets of sample images (Fig. A.5) for the page, and the commands that draw them where there is none."""
+"""Pictures that other commands have drawn, for the page: contact sheets (Fig. A.5) and projections (Fig. 3).
+
+Where there are none, the commands that draw them.
+"""
 
 from __future__ import annotations
 
+import shlex
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +14,27 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from imprint_sweep.analysis import filling
+from imprint_sweep.analysis.results import MODEL
 from imprint_sweep.embeddings import IMPORTED
 from imprint_sweep.invocation import command, conf_folder
 
 SHEETS = "figures/contact_sheet-*.png"
 """The sheets that the command ``contact_sheet`` has drawn, under the folder of the report."""
 
-_PREFIX = "contact_sheet-"
+PROJECTIONS = "figures/projection-*.png"
+"""The same of the command ``projection``."""
+
 _PAPERS_TASK, _PAPERS_CLASSES = "combi_digits", "[6]"
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A contact sheet as the page shows it.
+class Drawing:
+    """A picture as the page shows it.
 
     Args:
         file: its path.
-        caption: the task, the split and the seed, as the picture says them itself; else its file's name without prefix.
+        caption: what it shows, as the picture says itself; else its file's name without prefix.
         source: the picture as a data URI.
         width, height: pixels.
     """
@@ -39,43 +47,62 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Samples:
-    """The section on samples.
+class Drawn:
+    """The pictures of one kind.
 
     Args:
-        sheets: every sheet there is, by file name.
+        pictures: every one there is, by file name.
         unreadable: names of files that are no pictures.
-        commands: what draws sheets: the paper's, and one of a task of the results.
+        commands: what draws some.
     """
 
-    sheets: Sequence[Sheet]
+    pictures: Sequence[Drawing]
     unreadable: Sequence[str]
     commands: Sequence[str]
 
 
-def samples(frame: pd.DataFrame, root: Path) -> Samples:
+def samples(frame: pd.DataFrame, root: Path) -> Drawn:
     """Collect the contact sheets under the folder of a report.
 
     Args:
         frame: a results frame, for a task to draw.
         root: the folder of the page.
     """
-    sheets, unreadable = [], []
-    for path in sorted(root.glob(SHEETS)):
+    return Drawn(*_pictures(root, SHEETS), _commands(frame))
+
+
+def projections(frame: pd.DataFrame, root: Path) -> Drawn:
+    """Collect the projections under the folder of a report.
+
+    Args:
+        frame: a results frame, for a model and a task to draw.
+        root: the folder of the page.
+    """
+    whole = frame[frame["limit"].isna()]
+    sizes = whole.groupby([*MODEL, "task"], observed=True, dropna=False).ngroup()
+    most = whole[sizes == sizes.mode().min()]  # the model and the dataset with the most rows
+    draw = [] if most.empty else [f"{command('projection')} {shlex.join(filling.options(most))}"]
+    return Drawn(*_pictures(root, PROJECTIONS), draw)
+
+
+def _pictures(root: Path, pattern: str) -> tuple[list[Drawing], list[str]]:
+    """The pictures whose paths fit, and the names of files that are none."""
+    found, unreadable = [], []
+    for path in sorted(root.glob(pattern)):
         try:
-            sheets.append(_sheet(path))
+            found.append(_picture(path))
         except (OSError, SyntaxError):  # SyntaxError: what Pillow raises at a broken PNG
             unreadable.append(path.name)
-    return Samples(sheets, unreadable, _commands(frame))
+    return found, unreadable
 
 
-def _sheet(path: Path) -> Sheet:
+def _picture(path: Path) -> Drawing:
     with Image.open(path, formats=["PNG"]) as image:
         image.load()
         width, height = image.size
-        caption = image.info.get("Title", path.stem.removeprefix(_PREFIX))
+        caption = image.info.get("Title", path.stem.partition("-")[2])
     source = f"data:image/png;base64,{b64encode(path.read_bytes()).decode('ascii')}"
-    return Sheet(path, str(caption), source, width, height)
+    return Drawing(path, str(caption), source, width, height)
 
 
 def _commands(frame: pd.DataFrame) -> list[str]:
