@@ -23,6 +23,7 @@ from imprint_sweep.errors import ConfigError
 from imprint_sweep.invocation import conf_folder
 from imprint_sweep.messages import explanation
 from imprint_sweep.schemas import SCHEMAS, Config, ShardConfig
+from imprint_sweep.wording import visible
 
 USER_ERROR = 2
 SIGNALLED = 128
@@ -89,7 +90,7 @@ def user_errors(schema: type[Any] = Config) -> Iterator[None]:
         message = explanation(error, schema)
         if message is None:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {visible(message)}", file=sys.stderr)
         raise SystemExit(USER_ERROR) from None
 
 

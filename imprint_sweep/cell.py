@@ -22,6 +22,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError
+from imprint_sweep.wording import visible
 
 METHOD_VERSION = 1
 """Version of what a cell computes. Raised when any number may change: older rows then no longer count as done."""
@@ -81,6 +82,27 @@ METRICS = ("inner_product", "euclidean", "cosine", "manhattan", "mahalanobis")
 WEIGHTINGS = ("inverse_distance", "uniform")
 FULL_PRECISION, *HALF_PRECISIONS = PRECISIONS = ("float32", "bfloat16", "float16")
 """In which a network may compute embeddings; they are kept as float32."""
+
+
+def check_name(kind: str, name: str) -> None:
+    """Check that a name of a model, of weights, a task or a dataset can be shown wherever results are.
+
+    To be called where names come in; what is in an old table or cache keeps the name that it has.
+
+    Args:
+        kind: what the name is of, as the user gave it, for example ``"model.name"``.
+        name: which.
+
+    Raises:
+        InvalidCellError: the name is empty, or holds control characters or others that have no shape.
+    """
+    if not name.strip():
+        raise InvalidCellError(f"{kind}: expected a name, got {name!r}")
+    unshown = dict.fromkeys(character for character in name if character == "\n" or visible(character) != character)
+    if unshown:
+        listed = ", ".join(repr(character)[1:-1] for character in unshown)
+        them = "it" if len(unshown) == 1 else "them"
+        raise InvalidCellError(f"{kind}: {name!r} holds {listed}, which cannot be shown; choose a name without {them}")
 
 
 @dataclass(frozen=True)

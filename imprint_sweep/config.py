@@ -24,7 +24,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from imprint_sweep.cell import Cell, Model, Scheme, Task, meaningless
+from imprint_sweep.cell import Cell, Model, Scheme, Task, check_name, meaningless
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError
 from imprint_sweep.invocation import outputs_folder
@@ -117,6 +117,8 @@ def model_from(model: DictConfig | ModelConfig) -> Model:
         ConfigError: see :func:`typed`; an image size below 1.
     """
     model = typed(ModelConfig, model, "model")
+    check_name("model.name", model.name)
+    check_name("model.weights", model.weights)
     if model.image_size is not None and model.image_size < 1:
         raise InvalidCellError(f"model.image_size must be at least 1, got {model.image_size}")
     return Model(model.name, model.weights, model.image_size)
@@ -286,6 +288,9 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
 
 def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:
     task = typed(TaskConfig, task, "task")
+    check_name("task.name", task.name)
+    for dataset in task.datasets:
+        check_name("task.datasets", dataset)
     if not task.datasets:
         raise ConfigError("task.datasets is empty: expected a list of names like [mnist,usps]")
     if len(set(task.datasets)) < len(task.datasets):

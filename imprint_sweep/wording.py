@@ -1,6 +1,13 @@
-"""How numbers of things are written in sentences."""
+"""How numbers of things are written in sentences, and text that came from elsewhere."""
 
 from __future__ import annotations
+
+import unicodedata
+
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of what has no shape of its own: controls, formats, half pairs, separators of lines."""
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+"""Formats without which words of some scripts cannot be written."""
 
 
 def counted(number: int, thing: str) -> str:
@@ -10,3 +17,28 @@ def counted(number: int, thing: str) -> str:
     ('1 cell', '2,000 cells')
     """
     return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def visible(text: str) -> str:
+    """Text in which every character can be seen: what cannot be shown is escaped, but for line breaks.
+
+    A terminal obeys control characters, XML holds none of them, and marks of direction make a name look like another.
+
+    >>> visible("a\\x1b[31mb"), visible("naïve\\u202e"), visible("one\\ntwo")
+    ('a\\\\x1b[31mb', 'naïve\\\\u202e', 'one\\ntwo')
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if _is_visible(character) else _escaped(character) for character in text)
+
+
+def _is_visible(character: str) -> bool:
+    if character.isprintable() or character in ("\n", *_JOINERS):
+        return True
+    code = ord(character)
+    is_no_character = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    return unicodedata.category(character) not in _INVISIBLE and not is_no_character
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -15,11 +15,17 @@ from numpy.typing import NDArray
 
 from imprint_sweep.analysis import tex
 from imprint_sweep.analysis.artefact import Column, Kind, Table
+from imprint_sweep.wording import visible
 
 DASH = "–"
 """Stands for a missing value."""
 
 _MINUS = "−"
+
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
+"""How a cell begins that a spreadsheet computes."""
+_NUMBERS = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?(,[+-]?\d+)*")
+"""A number, or a list of classes."""
 
 
 def text_of(value: object, kind: Kind) -> str:
@@ -42,7 +48,7 @@ def text_of(value: object, kind: Kind) -> str:
         return DASH
     if kind == "text":
         whole = isinstance(value, float | np.floating) and math.isfinite(value) and value == int(value)
-        return str(int(value)) if whole else " ".join(str(value).split())  # type: ignore[call-overload]
+        return str(int(value)) if whole else " ".join(visible(str(value)).split())  # type: ignore[call-overload]
     number = float(value)  # type: ignore[arg-type]
     if math.isinf(number):
         return "∞" if number > 0 else f"{_MINUS}∞"
@@ -88,7 +94,25 @@ def is_number(column: Column) -> bool:
 
 def csv(table: Table) -> str:
     """A table for programs: the shown columns under their names in the frame, full precision, nothing for missing."""
-    return table.frame[[column.name for column in table.columns]].to_csv(index=False, lineterminator="\n")
+    return csv_of(table.frame[[column.name for column in table.columns]])
+
+
+def csv_of(frame: pd.DataFrame) -> str:
+    """A frame as CSV in full precision. Texts that a spreadsheet would take for formulas begin with an apostrophe."""
+    texts = {
+        str(name): pd.Series([_no_formula(value) for value in column], frame.index, dtype=object)
+        for name, column in frame.items()
+        if not pd.api.types.is_numeric_dtype(column.dtype)
+    }
+    return frame.assign(**texts).to_csv(index=False, lineterminator="\n")
+
+
+def _no_formula(value: object) -> object:
+    """A text without what cannot be shown, that no spreadsheet computes; numbers, also written out, as they are."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBERS.fullmatch(text) else text
 
 
 def markdown(table: Table) -> str:
@@ -187,7 +211,7 @@ def _power(number: float) -> str:
 
 def _markdown(text: str) -> str:
     """Escaped where it would mean something in a cell. Underscores within words mean nothing, nor does ``k < 5``."""
-    text = re.sub(r"([\\`*\[\]|]|<(?=[A-Za-z/!?]))", r"\\\1", text)
+    text = re.sub(r"([\\`*\[\]|~]|<(?=[A-Za-z/!?])|&(?=#?\w+;))", r"\\\1", visible(text))
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from imprint_sweep.wording import visible
+
 _SYMBOLS = (
     *("α alpha", "β beta", "γ gamma", "δ delta", "ε epsilon", "ζ zeta", "η eta", "θ theta", "κ kappa", "λ lambda"),
     *("μ mu", "ν nu", "ξ xi", "π pi", "ρ rho", "σ sigma", "τ tau", "φ phi", "χ chi", "ψ psi", "ω omega", "Γ Gamma"),
@@ -41,7 +43,7 @@ def escaped(text: str) -> str:
     'cov\\_max \\& 50 \\%, k $\\leq$ 20'
     """
     # Two hyphens would become a dash.
-    return "".join(_ESCAPED.get(character, character) for character in text).replace("--", "-{}-")
+    return "".join(_ESCAPED.get(character, character) for character in visible(text)).replace("--", "-{}-")
 
 
 def number(text: str) -> str:

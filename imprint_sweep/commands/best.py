@@ -17,7 +17,7 @@ from imprint_sweep.app import user_errors
 from imprint_sweep.cell import Scheme
 from imprint_sweep.commands.overrides_of import scheme_overrides
 from imprint_sweep.invocation import command, outputs_folder
-from imprint_sweep.wording import counted
+from imprint_sweep.wording import counted, visible
 
 ALPHA = 0.05
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.where:
             found = subset(found, given.where)
         answer = best(found, given.task, max_proxies=given.max_proxies, n_shot=given.n_shot, oracles=given.oracles)
-        print("\n".join(lines(answer, given.n_shot)))
+        print(visible("\n".join(lines(answer, given.n_shot))))
 
 
 def lines(answer: Best, n_shot: int | None = None) -> list[str]:

@@ -22,6 +22,7 @@ from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.resources import available_cores
 from imprint_sweep.store import SCHEMA
 from imprint_sweep.store.parts import read_parts
+from imprint_sweep.wording import visible
 
 Row = dict[str, Any]
 DIGITS = 20
@@ -49,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Stable: the newest of what the present embeddings gave come first, hence the row that --check compares.
         rows.sort(key=lambda row: _comparable(row, present), reverse=True)
         for row in rows if given.all else rows[:1]:
-            print("\n".join([*_lines(row), ""]))
+            print(visible("\n".join([*_lines(row), ""])))
         if present and rows[0]["status"] == OK and not _comparable(rows[0], present):
             print("note: a row of other embeddings, or of another version of the method, than the present ones")
         try:
-            print(f"reproduce it with:\n{command_line(overrides_of(cell, outputs))}")
+            print(f"reproduce it with:\n{visible(command_line(overrides_of(cell, outputs)))}")
         except ImprintError as error:
-            print(f"note: {error}")
+            print(f"note: {visible(str(error))}")
         if given.check:
             _check(cell, rows, outputs)
 

@@ -12,6 +12,7 @@ from imprint_sweep.analysis import collapse_table, results
 from imprint_sweep.analysis.results import MODEL, TASK
 from imprint_sweep.app import user_errors
 from imprint_sweep.invocation import command, outputs_folder
+from imprint_sweep.wording import visible
 
 INCOMPLETE = 1
 
@@ -27,10 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     with user_errors():
         found = results.load(outputs_folder(given.outputs))
-        problems = collapse_table.update(found, tell=lambda line: print(line, flush=True))
-        print("\n".join(["", *table(collapse_table.read(found))]))
+        problems = collapse_table.update(found, tell=lambda line: print(visible(line), flush=True))
+        print(visible("\n".join(["", *table(collapse_table.read(found))])))
         for problem in problems:
-            print(f"error: {problem}", file=sys.stderr)
+            print(f"error: {visible(problem)}", file=sys.stderr)
     if problems:
         raise SystemExit(INCOMPLETE)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imprint_sweep.app import user_errors
-from imprint_sweep.cell import Model
+from imprint_sweep.cell import Model, check_name
 from imprint_sweep.embeddings import IMPORTED, SPLITS, EmbeddingCache, EntryKey, validate
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError
 from imprint_sweep.foundation.importing import read_embeddings
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _import(given: Namespace) -> None:
+    for option in ("model", "dataset", "weights"):
+        check_name(f"--{option}", getattr(given, option))
     cache = EmbeddingCache(outputs_folder(given.outputs) / "embeddings")
     model = Model(given.model, given.weights)
     keys = {split: EntryKey(model, given.dataset, split) for split in SPLITS}

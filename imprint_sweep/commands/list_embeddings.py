@@ -10,6 +10,7 @@ from imprint_sweep.app import USER_ERROR
 from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, read_header
 from imprint_sweep.errors import InvalidEmbeddingsError
 from imprint_sweep.invocation import command, outputs_folder
+from imprint_sweep.wording import visible
 
 COLUMNS = (
     "model",
@@ -47,14 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except InvalidEmbeddingsError as error:
             damaged.append(str(error))
     print(
-        "\n".join(_table(rows))
+        visible("\n".join(_table(rows)))
         if rows
         else f"there are no embeddings under {cache.root}; {command('embed')} makes them"
     )
     if given.verify and rows:
         print(f"{len(rows)} verified")
     for message in damaged:
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {visible(message)}", file=sys.stderr)
     if damaged:
         raise SystemExit(USER_ERROR)
 

@@ -22,6 +22,7 @@ from imprint_sweep.app import user_errors
 from imprint_sweep.errors import UnknownOptionError
 from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.progress import duration
+from imprint_sweep.wording import visible
 
 LINE_SECONDS = 10.0
 
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _some(names: Sequence[str], results: Results, options: Options) -> None:
     """Write some artefacts and print them as Markdown."""
     for note in results.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {visible(note)}", file=sys.stderr)
     for name in dict.fromkeys(names):
         artefact = make(name, results, options)
         print("\n\n".join(markdown(artefact)), end="\n\n", flush=True)
@@ -79,13 +80,13 @@ def _some(names: Sequence[str], results: Results, options: Options) -> None:
 def markdown(artefact: Artefact) -> Iterator[str]:
     """An artefact for the terminal, in blocks: what a page says of it, without its figures."""
     yield f"## {artefact.title}"
-    yield from filter(None, (artefact.caption, artefact.basis))
+    yield from map(visible, filter(None, (artefact.caption, artefact.basis)))
     for table in artefact.tables:
         yield rendering.markdown(table).strip()
     if artefact.missing:
-        yield "\n".join(["Missing or set aside:", *(f"- {sentence}" for sentence in artefact.missing)])
+        yield visible("\n".join(["Missing or set aside:", *(f"- {sentence}" for sentence in artefact.missing)]))
     if artefact.command:
-        yield f"    {artefact.command}"
+        yield visible(f"    {artefact.command}")
 
 
 @contextmanager

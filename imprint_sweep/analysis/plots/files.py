@@ -16,7 +16,9 @@ from imprint_sweep.analysis.plots.data import frame
 from imprint_sweep.analysis.plots.drawing import draw
 from imprint_sweep.analysis.plots.style import PAPER, applied
 from imprint_sweep.analysis.plots.svg import tidied
+from imprint_sweep.analysis.rendering import csv_of
 from imprint_sweep.errors import UnknownOptionError
+from imprint_sweep.wording import visible
 
 FORMATS = ("pdf", "svg", "png")
 """PDF for papers, SVG for pages, PNG (220 dpi) for everything else."""
@@ -45,7 +47,7 @@ def write(figure: Figure, folder: Path, formats: Sequence[str] = FORMATS) -> lis
             raise UnknownOptionError("figure format", wanted, FORMATS)
     drawn = draw(figure)
     contents = {f"{figure.name}.{wanted}": _encoded(drawn, figure, wanted) for wanted in formats}
-    contents[f"{figure.name}-data.csv"] = frame(figure).to_csv(index=False, lineterminator="\n").encode()
+    contents[f"{figure.name}-data.csv"] = csv_of(frame(figure)).encode()
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         _write(folder / name, content)
@@ -59,10 +61,11 @@ def svg(figure: Figure) -> str:
 
 def _encoded(drawn: matplotlib.figure.Figure, figure: Figure, wanted: str) -> bytes:
     """A drawn figure in one of :data:`FORMATS`."""
+    title = visible(figure.title)
     metadata = {
-        "pdf": {"Title": figure.title, "CreationDate": None},
-        "svg": {"Title": figure.title, "Date": None},
-        "png": {"Title": figure.title},
+        "pdf": {"Title": title, "CreationDate": None},
+        "svg": {"Title": title, "Date": None},
+        "png": {"Title": title},
     }
     sink = io.BytesIO()
     with applied(), matplotlib.rc_context({"svg.hashsalt": f"salt of {figure.name}"}):

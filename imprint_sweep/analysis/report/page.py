@@ -21,7 +21,7 @@ from imprint_sweep.analysis.report.elements import Grid, Picture, grid, head, pi
 from imprint_sweep.analysis.report.listing import Listing
 from imprint_sweep.analysis.report.overview import Overview
 from imprint_sweep.analysis.report.samples import Drawn
-from imprint_sweep.wording import counted
+from imprint_sweep.wording import counted, visible
 
 State = Literal["complete", "partial", "empty"]
 
@@ -114,7 +114,12 @@ def page(
     every = [Section(key, heading, [e for e in entries if e.section == key]) for key, heading in sections.items()]
     shown = [section for section in every if section.entries]
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     facts = dict(overview.facts)
@@ -271,7 +276,7 @@ def data(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Any]:
             rows.append([None if value != value else value for value in (100 * series).round(2).tolist()])
         else:
             code, values = pd.factorize(series, sort=True)
-            head["values"] = values.tolist()
+            head["values"] = [visible(value) if isinstance(value, str) else value for value in values.tolist()]
             if (code < 0).any():
                 code = np.where(code < 0, len(values), code)
                 head["values"].append(None)

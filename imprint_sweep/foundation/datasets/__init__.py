@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from imprint_sweep.cell import check_name
 from imprint_sweep.errors import DatasetError, did_you_mean
 from imprint_sweep.foundation.datasets import cifar10, digits, image_folder, imagenet, mnist, mnist_m, svhn, usps
 from imprint_sweep.foundation.datasets.split import Split
@@ -40,8 +41,10 @@ def read_split(dataset: str, split: str, data_root: Path, classes: Collection[in
         classes: those that are wanted. Where reading others costs much they are left out, elsewhere they come along.
 
     Raises:
+        InvalidCellError: the name cannot be shown.
         DatasetError: there is no such dataset, its files are missing and cannot be downloaded, or they are damaged.
     """
+    check_name("dataset", dataset)
     if dataset in DATASETS:
         return DATASETS[dataset](split, data_root)
     if dataset == IMAGENET:
