@@ -16,15 +16,17 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from imprint_sweep.config import cell_from_config, notices, settings_from, typed
-from imprint_sweep.errors import ConfigError
+from imprint_sweep.errors import CellFailedError, ConfigError
 from imprint_sweep.invocation import conf_folder
 from imprint_sweep.messages import explanation
 from imprint_sweep.schemas import SCHEMAS, Config, ShardConfig
 from imprint_sweep.wording import visible
 
+FAILED = 1
 USER_ERROR = 2
 SIGNALLED = 128
 """Exit codes above it say which signal ended the process."""
@@ -72,8 +74,8 @@ def user_errors(schema: type[Any] = Config) -> Iterator[None]:
         schema: the configuration whose keys are named where one is unknown.
 
     Raises:
-        SystemExit: code 2 after an error that the user can mend, 130 after an interruption, 141 if the reader of
-            the output has gone.
+        SystemExit: code 2 after an error that the user can mend, 1 if the one cell failed, 130 after an interruption,
+            141 if the reader of the output has gone.
     """
     try:
         with _plain_warnings():
@@ -91,7 +93,7 @@ def user_errors(schema: type[Any] = Config) -> Iterator[None]:
         if message is None:
             raise
         print(f"error: {visible(message)}", file=sys.stderr)
-        raise SystemExit(USER_ERROR) from None
+        raise SystemExit(FAILED if isinstance(error, CellFailedError) else USER_ERROR) from None
 
 
 @contextlib.contextmanager
@@ -113,20 +115,32 @@ def _plain_warnings() -> Iterator[None]:
         warnings.formatwarning = usual
 
 
-def run(cfg: DictConfig) -> Any:
-    """The task function: the shard that a launched job is given, else the cell that the configuration describes."""
+def run(cfg: DictConfig) -> float | None:
+    """The task function: the shard that a launched job is given, else the cell that the configuration describes.
+
+    Returns:
+        The accuracy of the cell, which a sweeper of another package (Optuna's) can maximise; None after a shard.
+
+    Raises:
+        ImprintError: the cell has no result, and another sweeper asked for it.
+        SystemExit: see :func:`user_errors`.
+    """
     shard = typed(ShardConfig, cfg.shard, "shard")
     if shard.plan is not None and shard.index is not None:
         # The sweeper reports the errors of shards.
         from imprint_sweep.sweep import run_shard
 
-        return run_shard(Path(shard.plan), shard.index, settings_from(cfg))
+        run_shard(Path(shard.plan), shard.index, settings_from(cfg))
+        return None
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        # A job of another sweeper, which is told of errors and decides what becomes of the other jobs.
+        return _run_single(cfg)
     # Hydra would announce an error as that of a job; here there is only one.
     with user_errors():
         return _run_single(cfg)
 
 
-def _run_single(cfg: DictConfig) -> Any:
+def _run_single(cfg: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     if hydra_config.runtime.choices.get("experiment") or "experiment" in cfg:
         raise ConfigError("an experiment is a sweep: run it with -m")

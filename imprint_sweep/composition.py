@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import ConfigDefault, GroupDefault, InputDefault
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import env_override
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from imprint_sweep.errors import ConfigError
@@ -34,6 +38,15 @@ Used = Mapping[str, Sequence[str]]
 
 CHECK_SECONDS = 2.0
 """Time given to comparisons with Hydra's own composition."""
+
+_BLIND = ("oc.env", "now", "python_version", "imprint_outputs")
+"""Resolvers that are known to read nothing of a configuration but their arguments."""
+
+_MAY_READ_ANYTHING = re.compile(
+    rf"\$\{{ (?! \s* (?: [^{{}}:]* \}} | (?:{'|'.join(map(re.escape, _BLIND))}) \s* : )) (?P<resolver> [^{{}}:]* : )?",
+    re.VERBOSE,
+)
+"""An interpolation that is neither a plain path, which fails where nothing is, nor a resolver of :data:`_BLIND`."""
 
 
 class CoupledError(Exception):
@@ -53,7 +66,7 @@ class Tree:
         self._loader, self._master, self._settings = loader, master, list(settings)
         # Nothing public gives files of hydra.searchpath; pyproject.toml bounds the version.
         self._repository = cast(ConfigLoaderImpl, loader)._parse_overrides_and_create_caching_repo(
-            self.primary, list(master.hydra.overrides.hydra)
+            self.primary, cast(list[str], OmegaConf.to_container(master.hydra.overrides.hydra))
         )[1]
         self._options: dict[str, list[str]] = {}
 
@@ -82,6 +95,11 @@ class Tree:
         """The composition of the cell in which no axis is set."""
         return self.compose({})
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that Hydra sets in each job (``hydra.job.env_set``), interpolations unresolved."""
+        return cast(dict[str, str], OmegaConf.to_container(self.base.hydra.job.env_set))
+
     @cached_property
     def _choices(self) -> dict[str, str]:
         return {group: str(self.base.hydra.runtime.choices[group]) for group in GROUPS}
@@ -89,6 +107,63 @@ class Tree:
     def option(self, group: str, axes: Assignment) -> str:
         """The option of a group in one cell."""
         return str(axes[group].value) if group in axes else self._choices[group]
+
+
+@contextmanager
+def as_job(cfg: DictConfig, number: int) -> Iterator[DictConfig]:
+    """Give a composition the form in which a job sees it: without Hydra's node, which ``${hydra:...}`` reads.
+
+    The variables of ``hydra.job.env_set`` are set while the block runs.
+
+    Args:
+        cfg: what Hydra composed; the number is written into it.
+        number: of the job, from 0, as Hydra's own sweeper counts.
+    """
+    with open_dict(cfg.hydra):
+        cfg.hydra.job.id = cfg.hydra.job.num = number
+    hydra = HydraConfig.instance()
+    outside = hydra.cfg
+    hydra.set_config(cfg)
+    try:
+        # The whole is copied, as Hydra does it: what resolvers remember stays known.
+        job = copy.deepcopy(cfg)
+        with open_dict(job):
+            del job["hydra"]
+        with env_override(cfg.hydra.job.env_set):
+            yield job
+    finally:
+        hydra.cfg = outside
+
+
+def alone(key: str, value: Any, settings: Mapping[str, Any]) -> DictConfig:
+    """A configuration that holds one value and the settings of a sweep, and in which the value can be resolved.
+
+    Args:
+        key: the name that the value gets.
+        value: plain Python objects, interpolations unresolved.
+        settings: what is the same in all cells.
+
+    Raises:
+        CoupledError: the value refers, or may refer, to something that other axes change.
+    """
+    if "${" not in str(value):
+        return OmegaConf.create({key: value})
+    # A path to what is absent is an error, but a resolver may have a default for it.
+    reachable = [value, *(other for name, other in settings.items() if name != "hydra")]
+    if found := _MAY_READ_ANYTHING.search(str(reachable)):
+        raise CoupledError(f"{key} is resolved by ${{{found['resolver'] or ''}...}}, which may read other axes")
+    root = OmegaConf.create({**settings, key: value})
+    try:
+        if OmegaConf.is_config(node := root[key]):
+            OmegaConf.to_container(node, resolve=True)
+    except OmegaConfBaseException as error:
+        raise CoupledError(f"{key} refers to something outside of it: {str(error).splitlines()[0]}") from error
+    return root
+
+
+def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that is the same in all cells of a sweep."""
+    return {name: value for name, value in values.items() if name not in (*GROUPS, *NUMBERS)}
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -113,6 +188,7 @@ class Parts:
         self.conflict: str | None = None
         self._tree = tree
         self._base = plain(tree.base)
+        self._settings = settings_of(self._base)
         self._nodes: dict[tuple[str, str], Any] = {
             (group, tree.option(group, {})): self._base[group] for group in GROUPS
         }
@@ -155,18 +231,19 @@ class Parts:
             CoupledError: it refers to something that other axes may change.
             ConfigError: an axis that the chosen option does not list.
         """
-        node = self._alone(group, self._node(group, axes))[group]
+        node = alone(group, self._node(group, axes), self._settings)[group]
         assert isinstance(node, DictConfig)
         return node
 
-    def number(self, number: str, axes: Assignment) -> Any:
-        """The value of a number.
+    def number(self, number: str, axes: Assignment) -> int | DictConfig:
+        """A number, or a configuration that holds it and can be resolved as it is.
 
         Raises:
             CoupledError: see :meth:`group`.
         """
         value = axes[number].value if number in axes else self._base.get(number)
-        return self._alone(number, value)[number] if isinstance(value, str) else value
+        # Most values of most sweeps are whole numbers already.
+        return value if type(value) is int else alone(number, value, self._settings)
 
     def _node(self, group: str, axes: Assignment) -> Any:
         name = self.option(group, axes)
@@ -177,37 +254,36 @@ class Parts:
                 _set(node, key, value, where=f"{group}={name}")
         return node
 
-    def _alone(self, key: str, value: Any) -> DictConfig:
-        """A configuration that holds one value and the settings, where the value can be resolved."""
-        if "${" not in str(value):
-            return OmegaConf.create({key: value})
-        settings = {name: other for name, other in self._base.items() if name not in (*GROUPS, *NUMBERS)}
-        root = OmegaConf.create({**settings, key: value})
-        try:
-            if OmegaConf.is_config(found := root[key]):
-                OmegaConf.to_container(found, resolve=True)
-        except OmegaConfBaseException as error:
-            raise CoupledError(f"{key} refers to something outside of it: {str(error).splitlines()[0]}") from error
-        return root
-
 
 def obstacle(tree: Tree, used: Used) -> str | None:
     """Why options cannot be composed each alone, read from the files; None if they can.
 
     An option that is the only one of its group may do as it likes: what it does is the same in every cell.
     """
-    primary = tree.file(tree.primary)
-    for entry in primary.defaults_list if primary is not None and primary.defaults_list else []:
-        if isinstance(entry, GroupDefault) and entry.group in GROUPS and entry.package is not None:
-            return f"{tree.primary} puts {entry.group} elsewhere with @{entry.package}"
-        if _interpolated(entry):
-            return f"the defaults list of {tree.primary} depends on other choices"
+    if "${" in str(tree.environment):
+        return "hydra.job.env_set depends on other choices"
+    for path in _primaries(tree, tree.primary):
+        file = tree.file(path)
+        for entry in file.defaults_list if file is not None and file.defaults_list else []:
+            if isinstance(entry, GroupDefault) and entry.group in GROUPS and entry.package is not None:
+                return f"{path} puts {entry.group} elsewhere with @{entry.package}"
+            if _interpolated(entry):
+                return f"the defaults list of {path} depends on other choices"
     for group, names in used.items():
         for name in names:
             for path, reason in _reaching_out(tree, group, f"{group}/{name}"):
                 if reason == _INTERPOLATED or len(names) > 1:
                     return f"{path} {reason}"
     return None
+
+
+def _primaries(tree: Tree, path: str) -> Iterator[str]:
+    """A primary configuration and those that it builds on."""
+    yield path
+    file = tree.file(path)
+    for entry in file.defaults_list if file is not None and file.defaults_list else []:
+        if isinstance(entry, ConfigDefault) and not entry.is_self():
+            yield from _primaries(tree, _target(entry).removeprefix("/"))
 
 
 _INTERPOLATED = "has a defaults list that depends on other choices"

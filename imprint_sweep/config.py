@@ -14,6 +14,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -68,7 +69,22 @@ Node = TypeVar(
 
 def register_resolvers() -> None:
     """Teach OmegaConf the interpolation that ``conf/config.yaml`` uses; safe to call again."""
-    OmegaConf.register_new_resolver("imprint_outputs", lambda configured: str(outputs_folder(configured)), replace=True)
+    OmegaConf.register_new_resolver(
+        "imprint_outputs", lambda configured: str(outputs_folder(configured, start_folder())), replace=True
+    )
+
+
+def start_folder() -> Path:
+    """The folder that the command was started in, which relative paths of a configuration start from.
+
+    ``hydra.job.chdir`` takes a cell, but not the planning of a sweep, to another folder.
+    """
+    return Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
+
+
+def absolute(path: str) -> Path:
+    """A path of the configuration, from :func:`start_folder`; ``~`` is the user's home."""
+    return start_folder() / Path(path).expanduser()
 
 
 def typed(schema: type[Node], node: DictConfig | Node, key: str = "", *, only: Iterable[str] | None = None) -> Node:
@@ -93,6 +109,7 @@ def typed(schema: type[Node], node: DictConfig | Node, key: str = "", *, only: I
     try:
         # Interpolations may point out of the node, so they are resolved where it stands.
         values = {name: _resolved(node[name]) for name in names}
+        _check_resolved(values, key)
         _check_nesting(schema, values)
         value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
@@ -239,8 +256,8 @@ def settings_from(cfg: DictConfig | RunConfig) -> Settings:
             raise ConfigError(f"{key} must be at least 1, got {value}")
     if not (run.sweep.memory_gb > 0 and math.isfinite(run.sweep.memory_gb)):
         raise ConfigError(f"sweep.memory_gb must be positive, got {run.sweep.memory_gb}")
-    outputs = outputs_folder(run.paths.outputs)
-    data = outputs / "data" if run.paths.data is None else Path(run.paths.data).expanduser().absolute()
+    outputs = outputs_folder(run.paths.outputs, start_folder())
+    data = outputs / "data" if run.paths.data is None else absolute(run.paths.data)
     return Settings(
         outputs=outputs,
         data=data,
@@ -338,6 +355,17 @@ def _integers(key: str, value: Any, alternatives: str) -> list[int]:
 
 def _resolved(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _check_resolved(value: Any, key: str) -> None:
+    """Refuse text that refers to other values again, from an environment variable, say: OmegaConf would resolve it."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_resolved(item, f"{key}.{name}" if key else str(name))
+    elif "${" in str(value):
+        raise ConfigError(
+            f"{key}: expected a value, got {_shown(value)}, which holds an interpolation after resolution"
+        )
 
 
 def _check_nesting(schema: type[Any], values: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ traceback and exits with code 2. Anything else is a bug and keeps its traceback.
     ├── DatasetError             a dataset's files are missing or damaged
     ├── StoreError               the results table cannot be written or read
     ├── StageError               a stage cannot be computed on this data (it becomes a row with status "failed")
+    ├── CellFailedError          the one cell that was to run became such a row: exit code 1
     └── SweepError               a sweep cannot be planned, submitted or finished
 """
 
@@ -45,6 +46,10 @@ class UnknownOptionError(ConfigError):
         self.kind, self.name, self.available = kind, name, sorted(available)
         super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, self.available)}")
 
+    def __reduce__(self) -> tuple[type[UnknownOptionError], tuple[str, str, list[str]]]:
+        # Launchers bring errors from other processes; by default they would be made from the message alone.
+        return type(self), (self.kind, self.name, self.available)
+
 
 class InvalidCellError(ConfigError):
     """A combination of valid values that means nothing."""
@@ -72,6 +77,10 @@ class StoreError(ImprintError):
 
 class StageError(ImprintError):
     """A stage cannot be computed on this data."""
+
+
+class CellFailedError(ImprintError):
+    """The one cell that was to run failed; the table holds its row."""
 
 
 class SweepError(ImprintError):

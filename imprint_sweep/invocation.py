@@ -16,14 +16,19 @@ def checkout_root() -> Path | None:
     return root if (root / "scripts").is_dir() and (root / "pyproject.toml").is_file() else None
 
 
-def default_outputs() -> Path:
-    """Where runs write unless told otherwise: ``outputs`` of the checkout, else of the present folder."""
-    return (checkout_root() or Path.cwd()) / "outputs"
+def default_outputs(start: Path | None = None) -> Path:
+    """Where runs write unless told otherwise: ``outputs`` of the checkout, else of `start` (the present folder)."""
+    return (checkout_root() or start or Path.cwd()) / "outputs"
 
 
-def outputs_folder(configured: str | None) -> Path:
-    """Where runs write: the folder that was configured, absolute, else :func:`default_outputs`."""
-    return default_outputs() if configured is None else Path(configured).expanduser().absolute()
+def outputs_folder(configured: str | None, start: Path | None = None) -> Path:
+    """Where runs write: the folder that was configured, absolute, else :func:`default_outputs`.
+
+    Args:
+        configured: relative paths are those from `start`.
+        start: a folder, the present one if None.
+    """
+    return default_outputs(start) if configured is None else (start or Path.cwd()) / Path(configured).expanduser()
 
 
 def conf_folder() -> Path:

@@ -155,18 +155,25 @@ def failures(launch: Callable[[], Sequence[JobReturn]]) -> list[str]:
 
 
 def write_batch_script(
-    path: Path, launcher: Mapping[str, Any], *, shards: int, overrides: Sequence[str], threads: int
+    path: Path,
+    launcher: Mapping[str, Any],
+    *,
+    shards: int,
+    overrides: Sequence[str],
+    threads: int,
+    logs: Path | None = None,
 ) -> None:
     """Write the sbatch script that runs every shard of a plan as one array, with the launcher's own parameters.
 
     Args:
-        path: the script; SLURM's logs go beside it.
+        path: the script.
         launcher: the node ``hydra.launcher`` of ``submitit_slurm``, as a plain mapping.
         shards: number of tasks.
         overrides: what each task is started with, the index of its shard excepted.
         threads: cores per task.
+        logs: folder of SLURM's logs; by default one beside the script.
     """
-    folder = path.parent / LOGS
+    folder = logs or path.parent / LOGS
     folder.mkdir(parents=True, exist_ok=True)
     # The same names as in Hydra's launcher, so that a partition, a constraint or a setup line means the same here.
     own = ("_target_", "submitit_folder", "max_num_timeout")
@@ -282,13 +289,13 @@ def _task_states(array: str) -> dict[int, str]:
     return {int(index): state for index, state in tasks}
 
 
-def array_failures(array: str, states: Mapping[int, str], script: Path) -> list[str]:
-    """What went wrong in the tasks of a SLURM array, with the logs that say more."""
+def array_failures(array: str, states: Mapping[int, str], script: Path, logs: Path | None = None) -> list[str]:
+    """What went wrong in the tasks of a SLURM array, with the logs that say more; `logs` as the script was written."""
     problems = []
     for index, state in sorted(states.items()):
         if state == "COMPLETED":
             continue
-        log = script.parent / LOGS / f"{array}_{index}_0_log.err"
+        log = (logs or script.parent / LOGS) / f"{array}_{index}_0_log.err"
         # Of a shard that ended by itself the last line is its error; of others, SLURM's remarks on the end.
         lines = log.read_text(errors="replace").splitlines() if state == "FAILED" and log.is_file() else []
         own = [line for line in lines if line.strip() and not line.startswith(("srun:", "slurmstepd"))]

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, QuotedString, Transformer
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString, Transformer
 from hydra.errors import HydraException
 
 from imprint_sweep.errors import ConfigError, UnknownOptionError
@@ -119,6 +119,11 @@ def read_axis(key: str, given: Any, options: Options) -> tuple[Value, ...]:
             try:
                 override = OverridesParser.create().parse_override(f"{key}={item}")
             except HydraException as error:
+                if item.startswith("${") and item.endswith("}"):
+                    # A command line needs quotes around it. Escaped ones inside would be too much for Hydra.
+                    quote = Quote.double if "'" in item else Quote.single
+                    values.append(Value.of(QuotedString(text=item, quote=quote)))
+                    continue
                 raise ConfigError(f"cannot read {key}={item}: expected values as on a command line") from error
             values += _values(override, options)
         else:

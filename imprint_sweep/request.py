@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from hydra.core.utils import env_override
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from imprint_sweep.cell import GENERATORS, Model, Scheme, Task
-from imprint_sweep.composition import Assignment, CoupledError, Parts, Tree, disagreement, obstacle, pairwise
+from imprint_sweep.composition import Assignment, CoupledError, Parts, Tree, as_job, disagreement, obstacle, pairwise
 from imprint_sweep.config import cell_from_config, config_from, model_from, scheme_from, task_from, typed
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError
@@ -92,17 +93,16 @@ def build(
             )
     rows = _Rows(cache)
     reason, parts, unchecked = _factored(blocks, tree)
-    if parts is None:
-        compose: Callable[[Assignment], DictConfig] = tree.compose
-        _one_by_one(blocks, tree, rows, compose, f"Hydra has to compose them: {reason}", warn)
-    else:
+    if parts is not None:
         try:
-            states = _States(parts)
-            for block in blocks:
-                rows.add_product(block, states)
+            with env_override(tree.environment):
+                states = _States(parts)
+                for block in blocks:
+                    rows.add_product(block, states)
         except CoupledError as error:
-            rows = _Rows(cache)
-            _one_by_one(blocks, tree, rows, lambda axes: OmegaConf.create(parts.cell(axes)), str(error), warn)
+            reason, rows, unchecked = str(error), _Rows(cache), 0
+    if reason is not None:
+        _one_by_one(blocks, tree, rows, reason, warn)
     return rows.request(tuple(_swept(blocks)), unchecked)
 
 
@@ -224,9 +224,8 @@ class _States:
 
     def _number(self, number: str, axes: Assignment) -> _State:
         value = self._parts.number(number, axes)
-        # Most values of most sweeps are whole numbers already.
-        if type(value) is not int:
-            value = getattr(typed(NumbersConfig, OmegaConf.create({number: value})), number)
+        if isinstance(value, DictConfig):
+            value = getattr(typed(NumbersConfig, value, only=[number]), number)
         return _State(value, {number: value})
 
 
@@ -380,39 +379,36 @@ class _Rows:
         return self.schemes.column(np.ravel_multi_index(codes, sizes), make)
 
 
-def _one_by_one(
-    blocks: Sequence[Block],
-    tree: Tree,
-    rows: _Rows,
-    compose: Callable[[Assignment], DictConfig],
-    reason: str,
-    warn: Callable[[str], None],
-) -> None:
-    """Add the rows of blocks combination by combination, each composed for itself."""
+def _one_by_one(blocks: Sequence[Block], tree: Tree, rows: _Rows, reason: str, warn: Callable[[str], None]) -> None:
+    """Add the rows of blocks combination by combination, each composed by Hydra as a job of its own."""
     total, started = sum(_size(block) for block in blocks), time.monotonic()
     combinations = (
         (block, dict(zip(block.axes, values, strict=True)))
         for block in blocks
         for values in itertools.product(*block.axes.values())
     )
-    for done, (block, axes) in enumerate(combinations):
-        if done == 1 and total > 1:
-            seconds = (time.monotonic() - started) * total
-            warn(f"{total:,} configurations are composed one by one, about {seconds:,.0f} s. {reason}")
-        cfg = compose(axes)
-        if block.exclude and any(condition.holds(_seen(cfg, axes, tree)) for condition in block.exclude):
-            rows.excluded += 1
-        else:
-            rows.add(cfg)
+    for number, (block, axes) in enumerate(combinations):
+        if number == 1:
+            seconds = math.ceil((time.monotonic() - started) * total)
+            warn(
+                f"{total:,} configurations are composed one by one, about {seconds:,} s. "
+                f"Hydra has to compose them: {reason}"
+            )
+        composed = tree.compose(axes)
+        # What Hydra chose, where it was asked: an option may have overridden another group.
+        options = {group: composed.hydra.runtime.choices.get(group) or tree.option(group, axes) for group in GROUPS}
+        with as_job(composed, number) as cfg:
+            if block.exclude and any(condition.holds(_seen(cfg, options)) for condition in block.exclude):
+                rows.excluded += 1
+            else:
+                rows.add(cfg)
 
 
-def _seen(cfg: DictConfig, axes: Assignment, tree: Tree) -> dict[str, Any]:
+def _seen(cfg: DictConfig, options: Mapping[str, str]) -> dict[str, Any]:
     """The values of all axes of one configuration, as conditions see them."""
     config = config_from(cfg)
-    # What Hydra chose, where it was asked: an option may have overridden another group.
-    chosen = cfg.hydra.runtime.choices if "hydra" in cfg else {}
     seen: dict[str, Any] = {number: getattr(config, number) for number in NUMBERS}
     for group in GROUPS:
-        seen[group] = chosen.get(group) or tree.option(group, axes)
+        seen[group] = options[group]
         seen.update({f"{group}.{key}": value for key, value in vars(getattr(config, group)).items()})
     return seen

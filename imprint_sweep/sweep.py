@@ -23,7 +23,7 @@ from imprint_sweep import engine
 from imprint_sweep.bundled import is_bundled, make_bundled_embeddings
 from imprint_sweep.cell import Cell
 from imprint_sweep.embeddings import EntryKey
-from imprint_sweep.errors import MissingEmbeddingsError, SweepError
+from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, SweepError
 from imprint_sweep.interruption import ending_once, jobs_first, workers_first
 from imprint_sweep.invocation import command, default_outputs
 from imprint_sweep.launch import (
@@ -54,12 +54,15 @@ REASONS = 3
 """How many reasons are shown where cells failed."""
 
 
-def run_single(cell: Cell, settings: Settings) -> None:
+def run_single(cell: Cell, settings: Settings) -> float:
     """Run one cell, unless it is done, and print what it computed.
+
+    Returns:
+        Its accuracy, from 0 to 1.
 
     Raises:
         ImprintError: its embeddings are missing or damaged, or the table cannot be written.
-        SystemExit: code 1 if the cell failed.
+        CellFailedError: the cell failed.
     """
     since = datetime.now(UTC) if settings.force else None
     ResultStore(settings.results).check_writable()
@@ -72,17 +75,17 @@ def run_single(cell: Cell, settings: Settings) -> None:
     row = good_row(settings.results, cell.cell_id, work.sources.fingerprint[0].decode()) if work.rows.done[0] else None
     if row is not None:
         print("\n".join(["done before (force=true computes it again):", *outcome_lines(row, settings.results)]))
-        return
+        return float(row["accuracy"])
     for key in plan.entry_keys(0):
         settings.cache.open(key)  # verified now: a damaged entry is no result
     outcomes: list[Outcome] = []
     run_cells(plan, settings, since=since, report=outcomes.append)
     (outcome,) = outcomes
     if outcome.status != OK:
-        print(f"error: the cell failed: {outcome.error}", file=sys.stderr)
-        raise SystemExit(1)
+        raise CellFailedError(f"the cell failed: {outcome.error}")
     row = {"cell_id": cell.cell_id, **{name: getattr(outcome, name) for name in OUTCOME_FIELDS}}
     print("\n".join(outcome_lines(row, settings.results)))
+    return float(row["accuracy"])
 
 
 class Hydra(Protocol):
@@ -92,6 +95,8 @@ class Hydra(Protocol):
     """The node ``hydra.launcher``, resolved."""
     overrides: Sequence[str]
     """Overrides that every job gets: settings, no axes."""
+    folder: Path | None
+    """Where the user wants the files of launchers and jobs (``hydra.sweep.dir``); None: beside the plan."""
 
     def launch(self, jobs: Sequence[Sequence[str]], *, workers: int | None, folder: Path) -> Sequence[JobReturn]:
         """Run jobs through the launcher, at most `workers` at once, its files in `folder`, and wait for them."""
@@ -227,6 +232,11 @@ def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
         SweepError: the files cannot be written.
     """
     plan, resources, folder = sweep.work.plan, sweep.resources, sweep.folder
+    if hydra.folder is not None:
+        try:
+            hydra.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SweepError(f"hydra.sweep.dir={hydra.folder} cannot be made: {error.strerror or error}") from error
     sweep.cells.save(folder / PLAN, shard=sweep.shard)
     about = {
         "id": folder.name,
@@ -250,8 +260,6 @@ def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
         f"shard.plan={quoted(folder / PLAN)}",
         f"paths.outputs={quoted(settings.outputs)}",
         f"sweep.threads={resources.threads}",
-        f"hydra.sweep.dir={quoted(folder)}",
-        "hydra.sweep.subdir=.",
     ]
 
 
@@ -263,7 +271,9 @@ def _through_slurm(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Se
     """
     script = sweep.folder / "sweep.sbatch"
     threads = sweep.resources.threads
-    write_batch_script(script, hydra.launcher, shards=sweep.n_shards, overrides=overrides, threads=threads)
+    write_batch_script(
+        script, hydra.launcher, shards=sweep.n_shards, overrides=overrides, threads=threads, logs=hydra.folder
+    )
     if not settings.sweep.submit:
         print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
         return None
@@ -273,7 +283,7 @@ def _through_slurm(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Se
         return None
     try:
         with watching(sweep.folder, len(sweep.cells)):
-            return array_failures(array, wait_for(array), script)
+            return array_failures(array, wait_for(array), script, hydra.folder)
     except KeyboardInterrupt:
         print(f"SLURM job {array} goes on; cancel it with: scancel {array}", file=sys.stderr)
         raise
@@ -285,9 +295,10 @@ def _on_this_machine(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: 
     # Processes of their own would be killed with what they know, or outlive this one.
     first = {JOBLIB: workers_first, LOCAL: jobs_first}.get(sweep.resources.kind)
     gently = nullcontext() if first is None else ending_once(first(sweep.folder))
+    folder = hydra.folder or sweep.folder
     try:
         with watching(sweep.folder, len(sweep.cells)), gently:
-            return failures(lambda: hydra.launch(jobs, workers=sweep.resources.workers, folder=sweep.folder))
+            return failures(lambda: hydra.launch(jobs, workers=sweep.resources.workers, folder=folder))
     except KeyboardInterrupt:
         print(f"what was finished is in {settings.results}; the same command does the rest", file=sys.stderr)
         raise

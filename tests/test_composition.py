@@ -150,7 +150,8 @@ def test_what_the_scan_overlooks_the_comparison_with_hydra_finds(
     assert "Hydra composes" in warnings[0]
 
 
-def test_a_defaults_list_that_depends_on_other_choices_is_left_to_hydra(tmp_path: Path) -> None:
+@pytest.mark.parametrize("primary", ["mine", "on_top"])
+def test_a_defaults_list_that_depends_on_other_choices_is_left_to_hydra(primary: str, tmp_path: Path) -> None:
     (tmp_path / "agg").mkdir()
     (tmp_path / "agg" / "for_kmeans.yaml").write_text("defaults: [mnn, _self_]\nm: 3\n")
     (tmp_path / "agg" / "for_mean.yaml").write_text("defaults: [max, _self_]\n")
@@ -159,7 +160,8 @@ def test_a_defaults_list_that_depends_on_other_choices_is_left_to_hydra(tmp_path
         "k: 20\nn_shot: null\nseed: 0\nlimit: null\n"
         "device: cpu\nforce: false\npaths: {outputs: null, data: null}\n"
     )
-    tree = tree_of(config_dir=tmp_path, primary="mine")
+    (tmp_path / "on_top.yaml").write_text("defaults: [mine, _self_]\nk: 3\n")
+    tree = tree_of(config_dir=tmp_path, primary=primary)
     warnings: list[str] = []
     request = requested(tree, "gen=kmeans,mean", warnings=warnings)
     assert [cell.scheme.agg for cell in cells(request)] == ["mnn", "max"]

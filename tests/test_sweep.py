@@ -36,6 +36,7 @@ class Loop:
     """A launcher that starts a shard after the other in this process."""
 
     overrides: Sequence[str] = ()
+    folder: Path | None = None
 
     def __init__(self, settings: Settings, target: str = "somewhere.BasicLauncher", **options: object) -> None:
         self.launcher: Mapping[str, Any] = {"_target_": target, **options}

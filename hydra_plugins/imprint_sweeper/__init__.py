@@ -29,11 +29,12 @@ class ImprintSweeper(Sweeper):
     """Plans all cells of a sweep first, then launches shards of what is new.
 
     Args:
-        params: see :class:`ImprintSweeperConf`.
+        params: see :class:`ImprintSweeperConf`. Hydra resolved them before there is a cell, so the sweep reads those of
+            the configuration instead.
     """
 
     def __init__(self, params: DictConfig) -> None:
-        self.params = params
+        """Take what Hydra passes on."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what the sweep will need; see :class:`hydra.plugins.sweeper.Sweeper`."""
@@ -45,4 +46,4 @@ class ImprintSweeper(Sweeper):
 
         assert self.hydra_context is not None
         assert self.config is not None
-        multirun(arguments, self.params, Application(self.hydra_context, self.task_function, self.config))
+        multirun(arguments, Application(self.hydra_context, self.task_function, self.config))

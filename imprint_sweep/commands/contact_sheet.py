@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from imprint_sweep.app import launch, user_errors
 from imprint_sweep.cell import Part, Task, stage_seed
-from imprint_sweep.config import classes_from, data_folder, settings_from, task_from, typed
+from imprint_sweep.config import absolute, classes_from, data_folder, settings_from, task_from, typed
 from imprint_sweep.embeddings import SPLITS
 from imprint_sweep.errors import ConfigError, DatasetError, UnknownOptionError
 from imprint_sweep.foundation.contact_sheet import contact_sheet
@@ -66,7 +66,7 @@ def _task(option: TaskConfig, splits: dict[str, Split]) -> Task:
 
 def _path(config: ContactSheetConfig, task: Task, settings: Settings) -> Path:
     if config.file is not None:
-        return Path(config.file).expanduser().absolute()
+        return absolute(config.file)
     merged = "" if task.merge is None else f"-{task.merge}in1-{task.remap}"
     name = f"contact_sheet-{task.name}-{task.classes.replace(',', '-')}{merged}.png"
     return settings.outputs / "report" / "figures" / name

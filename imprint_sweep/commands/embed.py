@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from imprint_sweep.app import launch, user_errors
-from imprint_sweep.config import classes_from, data_folder, model_from, settings_from, typed
+from imprint_sweep.config import absolute, classes_from, data_folder, model_from, settings_from, typed
 from imprint_sweep.embeddings import SPLITS, EntryKey
 from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
 from imprint_sweep.schemas import EmbedConfig
@@ -58,7 +57,7 @@ def _embed(cfg: DictConfig) -> None:
         data_root=data_folder(settings, config.paths),
         device=settings.device,
         batch_size=config.batch_size,
-        weights_path=None if weights is None else Path(weights).expanduser().absolute(),
+        weights_path=None if weights is None else absolute(weights),
         dim=config.model.dim,
     )
     cache = settings.cache
