@@ -1,4 +1,4 @@
-"""Ctrl-C, scancel, a closed terminal: a run ends once, and what it knows is written first."""
+"""Ends runs that are interrupted (Ctrl-C, scancel, a closed terminal) or abandoned, once what they know is written."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from imprint_sweep.processes import Process
 from imprint_sweep.progress import Progress, reports
 
 TERMINATED = 128 + signal.SIGTERM
@@ -93,12 +94,13 @@ def jobs_first(folder: Path) -> Callable[[], None]:
 
     def tell() -> None:
         running = _running(folder)
-        jobs = [pid for pid in _descendants(os.getpid()) if _JOB in _words(pid)]
-        for pid in jobs:
-            _send(pid, signal.SIGINT)  # submitit lets a job pass over SIGTERM
-        _await_end(running, lambda: any(_JOB in _words(pid) for pid in jobs))
-        for pid in jobs:
-            _send(pid, signal.SIGKILL)
+        this = Process.find(os.getpid())
+        jobs = [process for process in this.descendants() if _JOB in process.words] if this is not None else []
+        for job in jobs:
+            job.send(signal.SIGINT)  # submitit lets a job pass over SIGTERM
+        _await_end(running, lambda: any(job.lives for job in jobs))
+        for job in jobs:
+            job.send(signal.SIGKILL)
 
     return tell
 
@@ -121,27 +123,88 @@ def _await_end(running: list[Path], alive: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _descendants(pid: int) -> list[int]:
-    """The processes that a process started, and those that they started."""
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            parent = int(status.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(status.parent.name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found[1:]
+# --- Launchers that are gone -----------------------------------------------------------------------------------------
+
+LAUNCHER = "IMPRINT_SWEEP_LAUNCHER"
+"""The environment variable that tells jobs on this machine which process launched them."""
+WATCH_SECONDS = 1.0
+"""Interval at which a job looks for the process that launched it."""
 
 
-def _words(pid: int) -> list[str]:
-    """The command line of a process; nothing once it has ended."""
+def mark_launcher() -> None:
+    """Let the jobs that this process launches on this machine from now on end soon after it, however it ends."""
+    this = Process.find(os.getpid())
+    if this is not None:
+        os.environ[LAUNCHER] = str(this)
+
+
+@contextmanager
+def launching() -> Iterator[None]:
+    """Let the jobs that the body launches on this machine end soon after this process, however it ends."""
+    mark_launcher()
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    except OSError:
-        return []
+        yield
+    finally:
+        os.environ.pop(LAUNCHER, None)  # jobs of SLURM inherit the environment, too, and outlive who submitted them
 
 
-def _send(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
+@contextmanager
+def ending_with_launcher() -> Iterator[None]:
+    """End this process if the one that launched it is gone, killed perhaps without a word to anybody.
+
+    The body is interrupted, as by Ctrl-C, and has :data:`FLUSH_SECONDS` to write what it knows. The process is watched
+    on after the body, until it ends: workers of a pool wait for more work.
+
+    Does nothing in a process that nothing of :func:`mark_launcher` launched.
+    """
+    global _watch
+    if _watch is None and LAUNCHER in os.environ:
+        launcher = Process.parse(os.environ[LAUNCHER])
+        if launcher.pid != os.getpid():
+            _watch = _Watch(launcher)
+    if _watch is None:
+        yield
+        return
+    with _watch.working():
+        yield
+
+
+class _Watch:
+    """Looks for a process in a thread, for as long as this process lives.
+
+    The kernel could send a signal instead (PR_SET_PDEATHSIG), but when the *thread* ends that started this process,
+    and between a job of submitit and the launcher is a process that lives on.
+    """
+
+    def __init__(self, launcher: Process) -> None:
+        self._launcher = launcher
+        self._working = False
+        self._end_if_gone()
+        threading.Thread(target=self._watch, name="imprint-launcher", daemon=True).start()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        self._working = True
+        try:
+            yield
+        finally:
+            self._working = False
+            self._end_if_gone()
+
+    def _watch(self) -> None:
+        while self._launcher.lives:
+            time.sleep(WATCH_SECONDS)
+        if self._working:
+            # All of them: submitit passes over SIGTERM, nohup over SIGHUP, what a script started with & over SIGINT.
+            for number in _SIGNALS:
+                os.kill(os.getpid(), number)
+            time.sleep(FLUSH_SECONDS)
+        self._end_if_gone()
+
+    def _end_if_gone(self) -> None:
+        # At once: there is nobody to take a result or to read an error, and other threads may be amid a long stage.
+        if not self._launcher.lives:
+            os._exit(TERMINATED)
+
+
+_watch: _Watch | None = None

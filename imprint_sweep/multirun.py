@@ -85,7 +85,8 @@ class Launching:
         with open_dict(config.hydra):
             config.hydra.sweep.dir = str(folder)
             if workers is not None and "n_jobs" in config.hydra.launcher:
-                config.hydra.launcher.n_jobs = workers
+                # A worker without a shard would not notice that this process is gone.
+                config.hydra.launcher.n_jobs = min(workers, len(jobs))
         place = [f"hydra.sweep.dir={quoted(folder)}"]
         if self._own:
             # A folder for each job, as Hydra makes them, and named after nothing but what the user wrote.

@@ -24,7 +24,7 @@ from imprint_sweep.bundled import is_bundled, make_bundled_embeddings
 from imprint_sweep.cell import Cell
 from imprint_sweep.embeddings import EntryKey
 from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, SweepError
-from imprint_sweep.interruption import ending_once, jobs_first, workers_first
+from imprint_sweep.interruption import ending_once, ending_with_launcher, jobs_first, launching, workers_first
 from imprint_sweep.invocation import command, default_outputs
 from imprint_sweep.launch import (
     JOBLIB,
@@ -296,8 +296,9 @@ def _on_this_machine(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: 
     first = {JOBLIB: workers_first, LOCAL: jobs_first}.get(sweep.resources.kind)
     gently = nullcontext() if first is None else ending_once(first(sweep.folder))
     folder = hydra.folder or sweep.folder
+    marked = nullcontext() if first is None else launching()
     try:
-        with watching(sweep.folder, len(sweep.cells)), gently:
+        with watching(sweep.folder, len(sweep.cells)), marked, gently:
             return failures(lambda: hydra.launch(jobs, workers=sweep.resources.workers, folder=folder))
     except KeyboardInterrupt:
         print(f"what was finished is in {settings.results}; the same command does the rest", file=sys.stderr)
@@ -344,7 +345,8 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
     since = datetime.fromisoformat(about["since"]) if about["since"] else None
     ledger = engine.Ledger()
     # One handling of signals around it all: the end is reported, too, before the process ends.
-    with ending_once(), Reporter(path.parent / f"progress-{index:04d}.json", len(mine)) as reporter:
+    reporter = Reporter(path.parent / f"progress-{index:04d}.json", len(mine))
+    with ending_with_launcher(), ending_once(), reporter:
 
         def begin(work: Work) -> None:
             reporter.begin(

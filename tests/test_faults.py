@@ -22,6 +22,7 @@ from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.engine import EngineSettings
 from imprint_sweep.engine import run as compute
 from imprint_sweep.outcome import FAILED, OK
+from imprint_sweep.processes import Process
 from imprint_sweep.progress import Progress
 from imprint_sweep.store import Provenance, ResultStore, load_results
 from imprint_sweep.sweep import PLAN, quoted
@@ -137,6 +138,26 @@ def test_the_same_line_computes_what_a_killed_sweep_lacks(outputs: Outputs, laun
     out, _ = outputs.run(*arguments, f"seed={','.join(map(str, some))}")
     assert f"{len(some) - 5} done, 5 to run" in out
     assert_complete(outputs, len(before) + 5, before)
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_workers_end_when_the_command_that_started_them_was_killed(outputs: Outputs, launcher: str) -> None:
+    """They write first what they know."""
+    command = outputs.start(*LONG, f"hydra/launcher={launcher}")
+    await_(lambda: (outputs.root / "sweeps").exists() and under_way(outputs.sweep(), 0), "cells under way")
+    parent = Process.find(command.pid)
+    assert parent is not None
+    others = parent.descendants()
+    assert len(others) > 1
+    command.kill()
+    start = time.monotonic()
+    await_(lambda: not any(process.lives for process in others), "no process lives on")
+    assert time.monotonic() - start < 2 * SOON
+    ended(command, code=-signal.SIGKILL)
+    known = Progress.read(outputs.sweep()).done
+    assert len(outputs.history()) == known
+    assert 0 < known < LONG_CELLS
+    assert "  stopped, " in status(outputs)
 
 
 # Ctrl-C reaches every process of the terminal, `kill -INT` one.
