@@ -1,20 +1,14 @@
-"""How shards get to run: what each Hydra launcher can run at once, and SLURM arrays that nobody waits for."""
+"""The Hydra launchers that run shards: what each can run at once, and what went wrong in one."""
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from submitit.core.utils import FailedJobError, UncompletedJobError
-from submitit.slurm.slurm import SlurmExecutor
 
 from imprint_sweep.errors import SweepError
 from imprint_sweep.resources import available_cores
@@ -26,39 +20,14 @@ SLURM_SHARD_SECONDS = 1200
 SHARDS_PER_WORKER = 3
 """More shards than workers, so that one that takes longer than estimated does not leave the others idle."""
 
-SILENT_SECONDS = 1800
-"""So long SLURM may be silent about a job, while its controller is restarted, say, before nobody waits any longer."""
-
 BASIC, JOBLIB, LOCAL, SLURM = "basic", "joblib", "submitit_local", "submitit_slurm"
-LOGS = "slurm"
-"""Folder of SLURM's logs, in that of a sweep."""
-_UNDER_WAY = {
-    "CONFIGURING",
-    "COMPLETING",
-    "PENDING",
-    "REQUEUED",
-    "REQUEUE_FED",
-    "REQUEUE_HOLD",
-    "RESIZING",
-    "RESV_DEL_HOLD",
-    "RUNNING",
-    "SIGNALING",
-    "SPECIAL_EXIT",
-    "STAGE_OUT",
-    "STOPPED",
-    "SUSPENDED",
-}
-"""States of a SLURM job that has not ended; not all ends are known to all versions."""
-_REQUEUE = """
-# 143: the shard was told to end. SLURM announces its time limit to the shard alone; scancel ends this script too.
-code=$?
-if [ "$code" -eq 143 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {times} ]; then
-    scontrol requeue "$SLURM_JOB_ID"
-fi
-exit "$code"
-"""
-"""End of a batch script: hydra.launcher.max_num_timeout."""
 _KINDS = {"BasicLauncher": BASIC, "JoblibLauncher": JOBLIB, "LocalLauncher": LOCAL, "SlurmLauncher": SLURM}
+
+
+def kind_of(launcher: Mapping[str, Any]) -> str:
+    """What kind of launcher a node ``hydra.launcher`` describes: see :class:`Resources`."""
+    target = str(launcher["_target_"]).rpartition(".")[2]
+    return _KINDS.get(target, target)
 
 
 @dataclass(frozen=True)
@@ -87,8 +56,7 @@ class Resources:
         Raises:
             SweepError: more threads than there are cores, or several processes per shard.
         """
-        target = str(launcher["_target_"]).rpartition(".")[2]
-        kind = _KINDS.get(target, target)
+        kind = kind_of(launcher)
         cores = available_cores()
         for name in ("nodes", "tasks_per_node"):
             if int(launcher.get(name) or 1) != 1:
@@ -152,152 +120,3 @@ def failures(launch: Callable[[], Sequence[JobReturn]]) -> list[str]:
         for index, result in enumerate(returns)
         if result.status is not JobStatus.COMPLETED
     ]
-
-
-def write_batch_script(
-    path: Path,
-    launcher: Mapping[str, Any],
-    *,
-    shards: int,
-    overrides: Sequence[str],
-    threads: int,
-    logs: Path | None = None,
-) -> None:
-    """Write the sbatch script that runs every shard of a plan as one array, with the launcher's own parameters.
-
-    Args:
-        path: the script.
-        launcher: the node ``hydra.launcher`` of ``submitit_slurm``, as a plain mapping.
-        shards: number of tasks.
-        overrides: what each task is started with, the index of its shard excepted.
-        threads: cores per task.
-        logs: folder of SLURM's logs; by default one beside the script.
-    """
-    folder = logs or path.parent / LOGS
-    folder.mkdir(parents=True, exist_ok=True)
-    # The same names as in Hydra's launcher, so that a partition, a constraint or a setup line means the same here.
-    own = ("_target_", "submitit_folder", "max_num_timeout")
-    parameters = {name: value for name, value in launcher.items() if value is not None and name not in own}
-    parameters["cpus_per_task"] = threads
-    parameters["additional_parameters"] = {
-        # submitit would have SLURM announce the time limit with SIGUSR2, which ends a process that does not listen.
-        "signal": f"TERM@{parameters.get('signal_delay_s', 120)}",
-        # Settings may be relative paths, and a checkout is imported from where it is, wherever the line is submitted.
-        "chdir": Path.cwd(),
-        **parameters.get("additional_parameters", {}),
-    }
-    slurm = _ScriptWriter(folder)
-    slurm.update_parameters(**slurm._convert_parameters(parameters))
-    slurm.parameters["map_count"] = shards
-    words = [sys.executable, "-m", "imprint_sweep", *overrides]
-    command = f"{shlex.join(words)} shard.index=$SLURM_ARRAY_TASK_ID"
-    text = slurm._make_submission_file_text(command, "")
-    # Since SLURM 22.05 srun does not take over --cpus-per-task from sbatch.
-    text = text.replace("# command\n", f"# command\nexport SRUN_CPUS_PER_TASK={threads}\n")
-    path.write_text(text + _REQUEUE.format(times=launcher.get("max_num_timeout") or 0))
-
-
-class _ScriptWriter(SlurmExecutor):
-    """Writes scripts also where there is no srun: another machine may submit them."""
-
-    @classmethod
-    def affinity(cls) -> int:
-        return 2
-
-
-def submit(script: Path) -> str:
-    """Submit a batch script.
-
-    Returns:
-        SLURM's id of the array.
-
-    Raises:
-        SweepError: there is no sbatch, or it refuses.
-    """
-    try:
-        done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise SweepError(
-            f"there is no sbatch on this machine; on one that has it: {submission_line(script)}"
-        ) from error
-    if done.returncode:
-        raise SweepError(
-            f"sbatch refused {script}: {done.stderr.strip()}; the plan stays, to be submitted with: "
-            f"{submission_line(script)}"
-        )
-    return done.stdout.strip().partition(";")[0]
-
-
-def submission_line(script: Path) -> str:
-    """The line that submits a batch script by hand."""
-    return shlex.join(["sbatch", str(script)])
-
-
-def wait_for(array: str) -> dict[int, str]:
-    """Wait until no task of a SLURM array waits or runs.
-
-    SLURM is asked, not submitit: without accounting submitit waits for ever for a task that was cancelled.
-
-    Returns:
-        Index of a shard -> SLURM's last word on it, ``"COMPLETED"`` for one. SLURM forgets a task some minutes after
-        its end; one that nobody heard of is not listed.
-
-    Raises:
-        SweepError: SLURM has not answered for :data:`SILENT_SECONDS`.
-    """
-    states: dict[int, str] = {}
-    waited = silent = 0.0
-    while True:
-        # Arrays of a thousand tasks, and hours, must not keep SLURM busy with answering.
-        pause = min(15.0, 1.0 + waited / 60)
-        try:
-            found = _task_states(array)
-        except SweepError as error:
-            if silent > SILENT_SECONDS:
-                raise SweepError(
-                    f"SLURM has not answered for {silent / 60:.0f} min ({error}), and job {array} may still run: see "
-                    f"squeue --jobs={array}"
-                ) from error
-            if not silent:
-                print(f"SLURM does not answer ({error}); job {array} is asked for again and again", file=sys.stderr)
-            silent += pause
-        else:
-            silent = 0.0
-            states.update(found)
-            if not any(state in _UNDER_WAY for state in found.values()):
-                return {index: state for index, state in states.items() if state not in _UNDER_WAY}
-        time.sleep(pause)
-        waited += pause
-
-
-def _task_states(array: str) -> dict[int, str]:
-    """What SLURM knows of the tasks of an array; nothing once it forgot them.
-
-    Raises:
-        SweepError: it does not answer.
-    """
-    question = ["squeue", f"--jobs={array}", "--array", "--states=all", "--noheader", "--format=%K %T"]
-    try:
-        answer = subprocess.run(question, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise SweepError(f"squeue: {error.strerror}") from error
-    if answer.returncode and "Invalid job id" in answer.stderr:
-        return {}
-    if answer.returncode:
-        raise SweepError(answer.stderr.strip().rpartition("\n")[2] or f"squeue ended with code {answer.returncode}")
-    tasks = (line.split() for line in answer.stdout.splitlines())
-    return {int(index): state for index, state in tasks}
-
-
-def array_failures(array: str, states: Mapping[int, str], script: Path, logs: Path | None = None) -> list[str]:
-    """What went wrong in the tasks of a SLURM array, with the logs that say more; `logs` as the script was written."""
-    problems = []
-    for index, state in sorted(states.items()):
-        if state == "COMPLETED":
-            continue
-        log = (logs or script.parent / LOGS) / f"{array}_{index}_0_log.err"
-        # Of a shard that ended by itself the last line is its error; of others, SLURM's remarks on the end.
-        lines = log.read_text(errors="replace").splitlines() if state == "FAILED" and log.is_file() else []
-        own = [line for line in lines if line.strip() and not line.startswith(("srun:", "slurmstepd"))]
-        problems.append(f"shard {index}: {own[-1] if own else state}; its log is {log}")
-    return problems

@@ -98,6 +98,17 @@ def reports(folder: Path) -> list[Path]:
     return sorted(folder.glob("progress-*.json"))
 
 
+def finished_shards(folder: Path) -> set[int]:
+    """The shards of a sweep that came to their end by themselves; one that was told to end may be started again."""
+    known = {path: Progress.load(path) for path in reports(folder)}
+    return {shard_of(path) for path, progress in known.items() if progress.finished and not progress.interrupted}
+
+
+def shard_of(report: Path) -> int:
+    """The index of the shard that writes a report."""
+    return int(report.stem.rpartition("-")[2])
+
+
 class Reporter:
     """Writes a shard's progress. Use as a context manager around the shard.
 

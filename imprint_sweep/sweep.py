@@ -26,23 +26,13 @@ from imprint_sweep.embeddings import EntryKey
 from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, SweepError
 from imprint_sweep.interruption import ending_once, ending_with_launcher, jobs_first, launching, workers_first
 from imprint_sweep.invocation import command, default_outputs
-from imprint_sweep.launch import (
-    JOBLIB,
-    LOCAL,
-    SLURM,
-    Resources,
-    array_failures,
-    failures,
-    submission_line,
-    submit,
-    wait_for,
-    write_batch_script,
-)
+from imprint_sweep.launch import JOBLIB, LOCAL, SLURM, Resources, failures
 from imprint_sweep.outcome import OK, Outcome
 from imprint_sweep.plan import Plan, shards
-from imprint_sweep.progress import Progress, Reporter, duration, watching
+from imprint_sweep.progress import Progress, Reporter, duration, finished_shards, watching
 from imprint_sweep.request import Request
 from imprint_sweep.settings import Settings
+from imprint_sweep.slurm import array_failures, submission_line, submit, wait_for, write_batch_script
 from imprint_sweep.store import ResultStore, errors_of, good_row
 from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines, planned_lines
 from imprint_sweep.wording import counted
@@ -278,14 +268,16 @@ def _through_slurm(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Se
         print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
         return None
     array = submit(script)
+    array.save(sweep.folder)
     print(f"submitted as SLURM job {array}; follow it with: {status_command(settings)}", flush=True)
     if not settings.sweep.wait:
         return None
     try:
         with watching(sweep.folder, len(sweep.cells)):
-            return array_failures(array, wait_for(array), script, hydra.folder)
+            states = wait_for(array, sweep.n_shards, lambda: finished_shards(sweep.folder))
+            return array_failures(array, states, script)
     except KeyboardInterrupt:
-        print(f"SLURM job {array} goes on; cancel it with: scancel {array}", file=sys.stderr)
+        print(f"SLURM job {array} goes on; cancel it with: {shlex.join(array.cancel_command)}", file=sys.stderr)
         raise
 
 

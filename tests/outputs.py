@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 300
 """Bound of a command that hangs; busy machines take their time."""
 SMALL = ("task.name=small", "gen=mean,kmeans", "k=1,5", "agg=max,mnn", "agg.m=3", "seed=0,1")
+TOY = ("model=imported", "model.name=toy", "task=imported")
 LARGE = ("task.name=large", "gen=kmeans", "k=20", "seed=range(0,48)")
 """One clustering after the other, each some tenths of a second."""
 
@@ -53,7 +54,7 @@ class Outputs:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a sweep over the toys."""
-        return self.command("-m", "model=imported", "model.name=toy", "task=imported", *arguments)
+        return self.command("-m", *TOY, *arguments)
 
     def command(self, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start ``python -m imprint_sweep``, with words before it on the command line."""

@@ -27,11 +27,10 @@ from imprint_sweep.progress import Progress
 from imprint_sweep.store import Provenance, ResultStore, load_results
 from imprint_sweep.sweep import PLAN, quoted
 from tests import data
-from tests.outputs import LARGE, ROOT, SMALL, Outputs, await_, ended, under_way
+from tests.outputs import LARGE, ROOT, SMALL, TOY, Outputs, await_, ended, under_way
 
 pytestmark = pytest.mark.slow
 
-TOY = ("model=imported", "model.name=toy", "task=imported")
 SMALL_CELL = (*TOY, "task.name=small", "gen=mean")
 SMALL_CELLS = 12
 """Distinct cells of :data:`SMALL`."""

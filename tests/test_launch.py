@@ -1,14 +1,8 @@
-"""What each launcher can run at once, and the batch scripts of SLURM. No SLURM is needed here."""
+"""What each launcher can run at once, and what is told of shards that failed."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import sys
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,17 +16,7 @@ from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf  # typ
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf  # type: ignore[import-untyped]
 from imprint_sweep import launch
 from imprint_sweep.errors import SweepError
-from imprint_sweep.launch import (
-    LOGS,
-    MAX_SHARDS,
-    Resources,
-    array_failures,
-    failures,
-    submission_line,
-    submit,
-    wait_for,
-    write_batch_script,
-)
+from imprint_sweep.launch import MAX_SHARDS, Resources, failures
 
 Node = dict[str, Any]
 BASIC: Node = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
@@ -137,204 +121,6 @@ def test_more_than_a_thousand_shards_are_refused(kind: str) -> None:
     assert found.shards(1.0, 1000) == (4 if found.starts_all_at_once else 1000)
     with pytest.raises(SweepError, match=r"^sweep\.shards=1001: SLURM takes at most 1000 tasks into an array$"):
         found.shards(1.0, 1001)
-
-
-# --- Batch scripts ---------------------------------------------------------------------------------------------------
-
-
-def script(tmp_path: Path, *, shards: int = 12, threads: int = 3, plan: str = "plan.npz", **launcher: object) -> str:
-    """The text of a batch script."""
-    path = tmp_path / "sweep.sbatch"
-    overrides = ["sweep.retry_failed=true", f"shard.plan='{plan}'"]
-    write_batch_script(path, SLURM | launcher, shards=shards, overrides=overrides, threads=threads)
-    return path.read_text()
-
-
-def directives(text: str) -> Mapping[str, str]:
-    """The ``#SBATCH`` lines by name."""
-    lines = (line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH --"))
-    return {name: value for name, _, value in (line.partition("=") for line in lines)}
-
-
-def started(text: str, *, index: int) -> list[str]:
-    """What the shell makes of the script's command in one task of the array."""
-    srun = next(line for line in text.splitlines() if line.startswith("srun "))
-    command = srun[srun.index(shlex.quote(sys.executable)) :]
-    printing = f"printf '%s\\n' {command}"
-    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(index)}
-    done = subprocess.run(["bash", "-c", printing], env=environment, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
-
-
-def test_a_script_asks_for_what_the_launcher_was_given(tmp_path: Path) -> None:
-    text = script(
-        tmp_path,
-        partition="big",
-        mem_gb=8,
-        timeout_min=90,
-        constraint="avx512",
-        array_parallelism=7,
-        signal_delay_s=60,
-        setup=["module load cuda", "export A='b c'"],
-        additional_parameters={"reservation": "weekend"},
-        cpus_per_task=99,
-    )
-    asked = directives(text)
-    expected = {
-        "partition": "big",
-        "mem": "8GB",
-        "time": "90",
-        "constraint": "avx512",
-        "array": "0-11%7",
-        "cpus-per-task": "3",
-        "job-name": "imprint_sweep",
-        "reservation": "weekend",
-        "signal": "TERM@60",
-        "chdir": shlex.quote(str(Path.cwd())),
-    }
-    assert {name: asked.get(name) for name in expected} == expected
-    lines = text.splitlines()
-    assert lines.index("module load cuda") < lines.index("export A='b c'") < lines.index("export SRUN_CPUS_PER_TASK=3")
-    assert lines.index("export SRUN_CPUS_PER_TASK=3") < next(i for i, line in enumerate(lines) if "srun" in line[:5])
-    assert Path(asked["output"]).parent.is_dir()
-
-
-def test_a_task_starts_its_shard(tmp_path: Path) -> None:
-    plan = "/a folder/with 'quotes' and $HOME/plan.npz"
-    assert started(script(tmp_path, plan=plan), index=5) == [
-        sys.executable,
-        "-m",
-        "imprint_sweep",
-        "sweep.retry_failed=true",
-        f"shard.plan='{plan}'",
-        "shard.index=5",
-    ]
-
-
-def test_one_shard_is_an_array_of_one(tmp_path: Path) -> None:
-    assert directives(script(tmp_path, shards=1))["array"] == "0-0%1"
-
-
-def test_a_script_is_written_where_there_is_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_slurm = script(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert script(tmp_path) == with_slurm
-
-
-def test_the_shell_can_read_a_script(tmp_path: Path) -> None:
-    script(tmp_path, setup=["module load cuda"])
-    subprocess.run(["bash", "-n", str(tmp_path / "sweep.sbatch")], check=True)
-
-
-@pytest.mark.parametrize(
-    ("max_num_timeout", "restarts", "code", "requeued"),
-    [(0, None, 143, False), (2, None, 143, True), (2, "1", 143, True), (2, "2", 143, False), (2, None, 2, False)],
-)
-def test_a_shard_that_ran_out_of_time_is_requeued_as_often_as_asked_for(
-    tmp_path: Path, max_num_timeout: int, restarts: str | None, code: int, requeued: bool
-) -> None:
-    text = script(tmp_path, max_num_timeout=max_num_timeout)
-    for program, body in (("srun", f"exit {code}"), ("scontrol", 'echo "$@"')):
-        (tmp_path / program).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / program).chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "0"}
-    if restarts is not None:
-        environment["SLURM_RESTART_COUNT"] = restarts
-    done = subprocess.run(["bash", "-c", text], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout == ("requeue 17\n" if requeued else "")
-    assert done.stderr == ""
-    assert done.returncode == code
-
-
-# --- Submitting ------------------------------------------------------------------------------------------------------
-
-
-def fake_sbatch(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """Let an sbatch of our own be the only one."""
-    path = folder / "sbatch"
-    path.write_text(f"#!/bin/sh\n{body}\n")
-    path.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder))
-
-
-def test_the_array_that_was_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_sbatch(tmp_path, monkeypatch, '[ "$1" = --parsable ] && [ "$2" = "/a b/sweep.sbatch" ] && echo "417;cluster"')
-    assert submit(Path("/a b/sweep.sbatch")) == "417"
-    assert submission_line(Path("/a b/sweep.sbatch")) == "sbatch '/a b/sweep.sbatch'"
-
-
-def test_sbatch_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_sbatch(tmp_path, monkeypatch, "echo 'sbatch: error: invalid partition specified: big' >&2; exit 1")
-    with pytest.raises(
-        SweepError,
-        match=r"^sbatch refused sweep\.sbatch: sbatch: error: invalid partition .*: big; .*: sbatch sweep\.sbatch$",
-    ):
-        submit(Path("sweep.sbatch"))
-
-
-def test_a_machine_without_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SweepError, match=r"^there is no sbatch on this machine; .*: sbatch 'a b\.sbatch'$"):
-        submit(Path("a b.sbatch"))
-
-
-def test_failed_tasks_of_an_array_are_named_with_their_error_or_their_end(tmp_path: Path) -> None:
-    log = tmp_path / LOGS / "417_1_0_log.err"
-    log.parent.mkdir()
-    log.write_text("error: disk full\nsrun: error: node7: task 0: Exited\nslurmstepd-node7: error: the end\n\n")
-    states = {2: "CANCELLED", 0: "COMPLETED", 1: "FAILED", 3: "FAILED"}
-    assert array_failures("417", states, tmp_path / "sweep.sbatch") == [
-        f"shard 1: error: disk full; its log is {log}",
-        f"shard 2: CANCELLED; its log is {log.with_name('417_2_0_log.err')}",
-        f"shard 3: FAILED; its log is {log.with_name('417_3_0_log.err')}",
-    ]
-
-
-def test_an_array_is_waited_for_until_no_task_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = ["echo 0 RUNNING; echo 1 PENDING", "echo unreachable >&2; exit 1", "echo 1 COMPLETING", "echo 1 FAILED"]
-    for number, answer in enumerate([*answers, "echo asked too often; exit 9"]):
-        (tmp_path / str(number)).write_text(answer)
-    program = tmp_path / "squeue"
-    program.write_text(f"#!/bin/sh\ncd '{tmp_path}'\nn=$(cat n 2>/dev/null || echo 0)\necho $((n + 1)) >n\n. ./$n\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    assert wait_for("417") == {1: "FAILED"}
-
-
-def test_an_array_that_slurm_forgot_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "squeue"
-    program.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert wait_for("417") == {}
-
-
-def test_a_slurm_that_never_answers_is_given_up_with_the_id_of_the_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    program = tmp_path / "squeue"
-    program.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(launch, "SILENT_SECONDS", 20.0)
-    slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
-    with pytest.raises(
-        SweepError, match=r"Unable to contact slurm controller\), and job 417 may still run: see squeue"
-    ):
-        wait_for("417")
-    assert 20 < sum(slept) < 30
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("SLURM does not answer (slurm_load_jobs error: Unable to contact slurm controller); job 417")
-
-
-def test_a_machine_without_squeue_is_one_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(launch, "SILENT_SECONDS", 0.0)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    with pytest.raises(SweepError, match="squeue: No such file or directory"):
-        wait_for("417")
 
 
 def test_failed_shards_are_named() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -12,12 +16,28 @@ from imprint_sweep.app import launch, user_errors
 from imprint_sweep.config import absolute, classes_from, data_folder, model_from, settings_from, typed
 from imprint_sweep.embeddings import SPLITS, EntryKey
 from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
+from imprint_sweep.interruption import ending_with_launcher, mark_launcher
+from imprint_sweep.launch import JOBLIB, LOCAL, SLURM, kind_of
 from imprint_sweep.schemas import EmbedConfig
+from imprint_sweep.slurm import leftovers
 
 
 def main() -> None:
     """The command line: the groups ``model`` and ``task``, and the keys of ``conf/embed.yaml``."""
     launch(run, config_name="embed")
+
+
+class Launching(Callback):
+    """Prepares the launch of several jobs; Hydra calls it (``hydra.callbacks``)."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keep what surrounds this process from SLURM's jobs; let jobs on this machine end when it is gone."""
+        kind = kind_of(config.hydra.launcher)
+        if kind == SLURM:
+            for name in leftovers():
+                del os.environ[name]
+        elif kind in (JOBLIB, LOCAL):
+            mark_launcher()
 
 
 def run(cfg: DictConfig) -> None:
@@ -31,7 +51,8 @@ def run(cfg: DictConfig) -> None:
             _embed(cfg)
         return
     try:
-        _embed(cfg)
+        with ending_with_launcher():
+            _embed(cfg)
     except ImprintError as error:
         # Now, and where this runs. Hydra keeps it to itself until the last job has ended, and raises only the first.
         print(f"error: {error}", file=sys.stderr, flush=True)

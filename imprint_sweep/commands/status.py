@@ -1,4 +1,7 @@
-"""How far sweeps are: what is done, failed and left of each, from the results table. Safe while they run."""
+"""How far sweeps are: what is done, failed and left of each, from the results table; SLURM is asked what it still runs.
+
+Safe while they run.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import json
 import shlex
 import time
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,14 +24,19 @@ from imprint_sweep.errors import SweepError
 from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.launch import SLURM
 from imprint_sweep.plan import Plan, look_up
-from imprint_sweep.progress import Progress, duration, reports
+from imprint_sweep.progress import Progress, duration, reports, shard_of
+from imprint_sweep.slurm import UNDER_WAY, Array, deaths, task_states
 from imprint_sweep.store import ResultStore, Snapshot
 from imprint_sweep.sweep import ABOUT, PLAN
+from imprint_sweep.wording import counted
 
 SHOWN = 10
 SILENT_SECONDS = 30.0
 """A shard reports every few seconds, however long its stages take (progress.BEAT_SECONDS). One that has been silent for
 several times as long was killed; the margin is for a busy machine and for a file system that shows files late."""
+
+SQUEUE_SECONDS = 10.0
+"""Bound of a question to SLURM."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,8 @@ class Status:
         under_way: shards that did lately and have not come to their end.
         silent_seconds: since a shard last reported; None if none ever did.
         elapsed_seconds: from its start to the last report.
+        queue: what SLURM says of its shards: index -> state; nothing where it says nothing.
+        deaths: shards that ended without a report: index -> reason and log.
     """
 
     about: dict[str, Any]
@@ -55,6 +66,8 @@ class Status:
     under_way: int
     silent_seconds: float | None
     elapsed_seconds: float
+    queue: Mapping[int, str]
+    deaths: Mapping[int, tuple[str, Path]]
 
     @property
     def left(self) -> int:
@@ -66,11 +79,15 @@ class Status:
         """In one or two words."""
         if self.left == 0:
             return "complete"
+        if self.under_way or "RUNNING" in self.queue.values():
+            return "running"
+        if self.queue:
+            return "stopped" if UNDER_WAY.isdisjoint(self.queue.values()) else "waiting"
+        if self.progress.finished + len(self.deaths) >= self.about["shards"]:
+            return "stopped"
         if self.silent_seconds is None:
             return "not started"
-        if self.under_way:
-            return "running"
-        if self.progress.interrupted or self.progress.finished >= self.about["shards"]:
+        if self.progress.interrupted:
             return "stopped"
         if self.about.get("launcher") == SLURM and self.reported < self.about["shards"]:
             return "waiting"  # in SLURM's queue
@@ -87,11 +104,18 @@ class Status:
                 head += f", about {duration(self.left / rate)} left"
         if self.state == "stopped" and self.silent_seconds is not None:
             head += f", last heard of {duration(self.silent_seconds)} ago"
+        reasons: dict[str, list[Path]] = {}
+        for reason, log in self.deaths.values():
+            reasons.setdefault(reason, []).append(log)
         return [
             head,
             f"  {shlex.join(['python', '-m', 'imprint_sweep', *self.about['command']])}",
             f"  requested {self.about['requested']:,}, distinct {self.about['distinct']:,}, to run {self.to_run:,}: "
             f"{self.done:,} done, {self.failed:,} failed, {self.left:,} left",
+            *(
+                f"  {counted(len(logs), 'shard')} ended before computing anything: {reason}; a log is {logs[0]}"
+                for reason, logs in reasons.items()
+            ),
         ]
 
 
@@ -144,27 +168,40 @@ def status(folder: Path, rows: Snapshot, cache: EmbeddingCache) -> Status:
     counts = np.ones(len(plan), np.bool_)
     if since is not None:
         counts = found.finished_at >= np.datetime64(since.replace(tzinfo=None), "us")
-    now, heard, progress, under_way = time.time(), [], Progress(), 0
+    now, heard, progress, under_way, started = time.time(), [], Progress(), 0, set()
     for path in reports(folder):
         try:
             heard.append(path.stat().st_mtime)
         except OSError:
             continue  # it is being replaced
+        started.add(shard_of(path))
         shard = Progress.load(path)
         progress += shard
         under_way += not shard.finished and now - heard[-1] <= SILENT_SECONDS
     last = max(heard, default=None)
+    done, failed = int((found.done & counts).sum()), int((found.failed & counts).sum())
     return Status(
         about=about,
         to_run=len(plan),
-        done=int((found.done & counts).sum()),
-        failed=int((found.failed & counts).sum()),
+        done=done,
+        failed=failed,
         progress=progress,
         reported=len(heard),
         under_way=under_way,
         silent_seconds=None if last is None else max(0.0, now - last),
         elapsed_seconds=0.0 if last is None else last - created.timestamp(),
+        queue=_queue(folder) if done + failed < len(plan) else {},
+        deaths={index: death for index, death in deaths(folder).items() if index not in started},
     )
+
+
+def _queue(folder: Path) -> dict[int, str]:
+    """What SLURM says of the shards of a sweep; nothing if it knows none, or does not answer."""
+    array = Array.load(folder)
+    if array is not None:
+        with suppress(SweepError):
+            return task_states(array, seconds=SQUEUE_SECONDS)
+    return {}
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from imprint_sweep.app import BROKEN_PIPE
 from imprint_sweep.cell import Model
 from imprint_sweep.commands import embed as embed_command
 from imprint_sweep.commands import list_embeddings
 from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey
+from imprint_sweep.interruption import LAUNCHER
 
 ROOT = Path(__file__).resolve().parents[2]
 LITE0 = Model("efficientnet_lite0", "IMAGENET1K", 32)
@@ -171,3 +173,20 @@ def test_a_damaged_entry_is_listed_as_such(tmp_path: Path, capsys: pytest.Captur
 def test_an_empty_cache_says_how_to_fill_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     list_embeddings.main(["--outputs", str(tmp_path)])
     assert "embed.py makes them" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "marked", "left"),
+    [("SlurmLauncher", False, False), ("JoblibLauncher", True, True), ("LocalLauncher", True, True),
+     ("BasicLauncher", False, True)],
+)  # fmt: skip
+def test_jobs_know_their_launcher_and_no_surrounding_job(
+    monkeypatch: pytest.MonkeyPatch, target: str, marked: bool, left: bool
+) -> None:
+    """A job on this machine ends when its launcher was killed; one of SLURM starts as if from outside of any job."""
+    environment = {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "256", "SLURM_CONF": "/etc/slurm.conf"}
+    monkeypatch.setattr(os, "environ", dict(environment))
+    embed_command.Launching().on_multirun_start(OmegaConf.create({"hydra": {"launcher": {"_target_": target}}}))
+    assert (LAUNCHER in os.environ) is marked
+    assert ("SLURM_MEM_PER_CPU" in os.environ) is left
+    assert "SLURM_CONF" in os.environ

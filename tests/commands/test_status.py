@@ -19,6 +19,7 @@ from imprint_sweep.outcome import FAILED, OK, Outcome
 from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.progress import Reporter
 from imprint_sweep.settings import Settings
+from imprint_sweep.slurm import LOGS, Array
 from imprint_sweep.store import Provenance, ResultStore
 from imprint_sweep.sweep import ABOUT, PLAN
 from tests import data
@@ -163,11 +164,55 @@ def test_a_shard_that_is_silent_for_half_a_minute_was_killed(outputs: Path, caps
 
 
 def test_the_next_shard_waits_in_the_queue(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = through_slurm(outputs)
+    sweep.report(0, 1, finished=True, ago=10 * SILENT_SECONDS)
+    assert "  waiting, " in printed(outputs, capsys)[0]
+
+
+def through_slurm(outputs: Path) -> Sweep:
+    """A sweep whose shards SLURM runs."""
     sweep = start(outputs)
     about = json.loads((sweep.folder / ABOUT).read_text())
     (sweep.folder / ABOUT).write_text(json.dumps({**about, "launcher": "submitit_slurm"}))
-    sweep.report(0, 1, finished=True, ago=10 * SILENT_SECONDS)
-    assert "  waiting, " in printed(outputs, capsys)[0]
+    return sweep
+
+
+def test_shards_that_died_before_they_began(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = through_slurm(outputs)
+    (sweep.folder / LOGS).mkdir()
+    for index, name in enumerate(["417_0_0_log.err", "417_1_0_log.err"]):
+        (sweep.folder / LOGS / name).write_text("srun: fatal: no memory\n")
+        head, *_, reason = printed(outputs, capsys)
+        assert head.endswith("  not started" if index == 0 else "  stopped")
+        log = sweep.folder / LOGS / "417_0_0_log.err"
+        dead = "2 shards" if index else "1 shard"
+        assert reason == f"  {dead} ended before computing anything: srun: fatal: no memory; a log is {log}"
+    sweep.report(0, 1)
+    head, *_, reason = printed(outputs, capsys)
+    assert "  running, " in head
+    assert reason.startswith("  1 shard ended before computing anything: ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ("echo 0 PENDING; echo 1 PENDING", "waiting"),
+        ("echo 0 RUNNING; echo 1 PENDING", "running"),
+        ("echo 0 CANCELLED; echo 1 CANCELLED", "stopped"),
+        ("echo 'Invalid job id specified' >&2; exit 1", "not started"),
+        ("exit 1", "not started"),
+    ],
+)
+def test_slurm_is_asked_for_the_shards(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, answer: str, state: str
+) -> None:
+    sweep = through_slurm(outputs)
+    (outputs / "squeue").write_text(f"#!/bin/sh\n{answer}\n")
+    (outputs / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", str(outputs))
+    assert printed(outputs, capsys)[0].endswith("  not started"), "submitted by hand, if at all"
+    Array("417").save(sweep.folder)
+    assert printed(outputs, capsys)[0].endswith(f"  {state}")
 
 
 def test_what_another_sweep_computed_is_done(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

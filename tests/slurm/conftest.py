@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.outputs import ROOT, SECONDS
+
 CLUSTER = Path(__file__).with_name("cluster.sh")
 START_SECONDS = 300
 """Bound of ``cluster.sh start``, which may have to download and install four packages."""
@@ -34,6 +36,11 @@ class Slurm:
     def waits_for(self, job: str) -> str:
         """SLURM's reason why a job, or a task of an array, does not run; ``"None"`` if it does."""
         return _output("squeue", f"--jobs={job}", "--noheader", "--format=%r").strip()
+
+    def run(self, line: str, log: Path) -> subprocess.CompletedProcess[str]:
+        """Run a shell line in a job that asks for memory by the node; unasked, this cluster gives it by the CPU."""
+        words = ["sbatch", "--wait", f"--partition={self.partition}", "--mem=1G", f"--chdir={ROOT}", f"--output={log}"]
+        return subprocess.run([*words, "--wrap", line], capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,15 @@ def test_jobs_embed_what_the_command_embeds(tmp_path: Path, launcher: list[str])
         key = EntryKey(Model("efficientnet_lite0", "IMAGENET1K", 24), "digits", split, 20)
         made = [EmbeddingCache(outputs / "embeddings").open(key) for outputs in (here, there)]
         assert made[0].fingerprint == made[1].fingerprint
+
+
+def test_jobs_embed_what_a_job_asks_for(tmp_path: Path, slurm: Slurm) -> None:
+    words = ("hydra/launcher=submitit_slurm", f"hydra.launcher.partition={slurm.partition}", "model.image_size=24,28")
+    log = tmp_path / "outer.log"
+    script = str(ROOT / "scripts" / "embed.py")
+    done = slurm.run(shlex.join([sys.executable, script, "-m", *words, *SMALL, f"paths.outputs='{tmp_path}'"]), log)
+    assert done.returncode == 0, log.read_text()
+    assert len(list((tmp_path / "embeddings").rglob("*.safetensors"))) == 2 * len(SPLITS)
 
 
 def test_what_slurm_refuses_is_one_line(tmp_path: Path, launcher: list[str]) -> None:

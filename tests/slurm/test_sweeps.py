@@ -15,7 +15,7 @@ import pytest
 
 from imprint_sweep.plan import Plan
 from imprint_sweep.progress import Progress
-from tests.outputs import LARGE, ROOT, SECONDS, SMALL, Outputs, await_, ended, under_way
+from tests.outputs import LARGE, ROOT, SECONDS, SMALL, TOY, Outputs, await_, ended, under_way
 from tests.slurm.conftest import Slurm
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -113,6 +113,50 @@ def test_the_printed_line_runs_the_sweep(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert outputs.n_correct() == expected
+
+
+def test_a_sweep_that_is_started_inside_a_job(
+    outputs: Outputs, slurm: Slurm, expected: dict[str, int], tmp_path: Path
+) -> None:
+    log = tmp_path / "outer.log"
+    words = ("-m", *TOY, *SMALL, "hydra/launcher=submitit_slurm", f"hydra.launcher.partition={slurm.partition}")
+    line = [sys.executable, "-m", "imprint_sweep", *words, "sweep.shards=2", f"paths.outputs='{outputs.root}'"]
+    done = slurm.run(shlex.join(line), log)
+    assert done.returncode == 0, log.read_text()
+    assert "error" not in log.read_text()
+    assert outputs.n_correct() == expected
+
+
+def test_the_printed_line_runs_the_sweep_inside_a_job(
+    outputs: Outputs, slurm: Slurm, expected: dict[str, int], tmp_path: Path
+) -> None:
+    words = ("hydra/launcher=submitit_slurm", f"hydra.launcher.partition={slurm.partition}", "sweep.shards=2")
+    out, _ = outputs.run(*SMALL, *words, "sweep.submit=false")
+    log = tmp_path / "outer.log"
+    done = slurm.run(f"SBATCH_WAIT=1 {out.splitlines()[-1]}", log)
+    assert done.returncode == 0, log.read_text() + told(outputs)
+    assert outputs.n_correct() == expected
+
+
+@pytest.mark.parametrize("more", [(), ("hydra.launcher.stderr_to_stdout=true",)], ids=["stderr", "stdout"])
+def test_the_reason_why_no_shard_began(outputs: Outputs, launcher: list[str], more: tuple[str, ...]) -> None:
+    setup = "hydra.launcher.setup=['echo Loading >&2','export SLURM_MEM_PER_CPU=1 SLURM_MEM_PER_NODE=1']"
+    _, err = outputs.run(*SMALL, *launcher, "sweep.shards=2", setup, *more, code=1)
+    reason = "srun: fatal: SLURM_MEM_PER_CPU, SLURM_MEM_PER_GPU, and SLURM_MEM_PER_NODE are mutually exclusive."
+    logs = re.findall(rf"^error: shard [01]: {re.escape(reason)}; its log is (\S.*)$", err, re.MULTILINE)
+    assert len(logs) == 2
+    assert all(reason in Path(log).read_text() for log in logs)
+    shown = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "status.py"), "--outputs", str(outputs.root)],
+        capture_output=True, text=True, timeout=SECONDS, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert shown[0].endswith("  stopped")
+    assert shown[-1] == f"  2 shards ended before computing anything: {reason}; a log is {logs[0]}"
+
+
+def told(outputs: Outputs) -> str:
+    """What is in SLURM's logs of the newest sweep."""
+    return "".join(path.read_text() for path in sorted((outputs.sweep() / "slurm").iterdir()))
 
 
 def test_interrupting_the_wait_leaves_the_array_alone(outputs: Outputs, launcher: list[str], slurm: Slurm) -> None:
