@@ -196,8 +196,11 @@ class _Watch:
             time.sleep(WATCH_SECONDS)
         if self._working:
             # All of them: submitit passes over SIGTERM, nohup over SIGHUP, what a script started with & over SIGINT.
+            # To the main thread: only there do handlers run, and one given to another thread does not wake it.
+            main = threading.main_thread().ident
+            assert main is not None
             for number in _SIGNALS:
-                os.kill(os.getpid(), number)
+                signal.pthread_kill(main, number)
             time.sleep(FLUSH_SECONDS)
         self._end_if_gone()
 
