@@ -202,7 +202,7 @@ def test_metrics_are_ranked_each_with_its_best_votes() -> None:
     def n_correct(**row: Any) -> int:
         agg = row["configuration"]
         most = agg.get("m") == 5 and agg["weighting"] == "uniform"
-        return 600 - 20 * METRICS.index(agg["metric"]) + 10 * most + int(row["classes"])
+        return int(600 - 20 * METRICS.index(agg["metric"]) + 10 * most + int(row["classes"]))
 
     artefact = make("metricsAll", votes(n_correct), Options())
     table = artefact.tables[0].frame

@@ -76,9 +76,9 @@ def compute(cells: Sequence[Cell], outputs: Path) -> Iterator[Golden]:
     plan = Plan.of_cells(cells)
     make_bundled_embeddings(plan, settings)
     run_cells(plan, settings)
-    rows = load_results(settings.results).set_index("cell_id")
+    rows: dict[str, Any] = {row["cell_id"]: row for row in load_results(settings.results).to_dict("records")}
     for cell in cells:
-        row = rows.loc[cell.cell_id]
+        row = rows[cell.cell_id]
         yield Golden(
             cell,
             cell.cell_id,
@@ -146,11 +146,12 @@ def _cell(rng: random.Random, model: Model, task: Task) -> Cell:
 
 def _digits(rng: random.Random) -> Task:
     merge = rng.choice([None, None, None, 2])
+    selections: list[str | list[int]] = ["all", "all", "even", "odd", "short", [3, 1, 7]]
     return make_task(
         "digits",
         ["digits"],
         range(10),
-        rng.choice(["all", "all", "even", "odd", "short", [3, 1, 7]]) if merge is None else "all",
+        rng.choice(selections) if merge is None else "all",
         merge=merge,
         remap=None if merge is None else rng.randrange(3),
     )
