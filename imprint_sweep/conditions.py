@@ -1,8 +1,9 @@
 """Readable conditions over the axes: ``agg.m > 10 * k``, ``norm.pre == l2 and norm.inf == none``.
 
-A condition is an expression of names, numbers, words and lists with ``and``, ``or``, ``not``, ``in``, comparisons and
-``+ - * / // %``. ``null`` equals nothing but itself, is neither smaller nor larger than anything, and what is
-calculated from it is null. Nothing is executed: of the syntax tree only these parts are understood.
+A condition is an expression of names, numbers, words and lists with ``and``, ``or``, ``not``, ``in``, comparisons and,
+in experiment files, ``+ - * / // %`` of numbers. ``null`` equals nothing but itself, is neither smaller nor larger
+than anything, and what is calculated from it is null. Nothing is executed: of the syntax tree only these parts are
+understood.
 """
 
 from __future__ import annotations
@@ -57,13 +58,21 @@ class Condition:
     evaluate: Evaluate
 
     @classmethod
-    def read(cls, text: str, axes: Collection[str], vocabulary: Vocabulary = lambda axis: None) -> Condition:
+    def read(
+        cls,
+        text: str,
+        axes: Collection[str],
+        vocabulary: Vocabulary = lambda axis: None,
+        *,
+        arithmetic: bool = True,
+    ) -> Condition:
         """Read a condition.
 
         Args:
             text: the expression.
             axes: the names that exist.
             vocabulary: the words that make sense beside each of them.
+            arithmetic: whether it may calculate with numbers; else it only compares.
 
         Raises:
             UnknownOptionError: a name that is no axis, or a word that the axis beside it never is.
@@ -71,12 +80,13 @@ class Condition:
         """
         try:
             tree = ast.parse(text.strip(), mode="eval").body
-        except (SyntaxError, ValueError) as error:
+            reader = _Reader(text, axes, vocabulary, arithmetic)
+            evaluate = reader.read(tree)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            shown = text if len(text) <= 200 else f"{text[:200]}..."
             raise ConfigError(
-                f"cannot read the condition {text!r}: expected something like agg.m > 10 * k and norm.pre == l2"
+                f"cannot read the condition {shown!r}: expected something like k >= 5 and norm.pre == l2"
             ) from error
-        reader = _Reader(text, axes, vocabulary)
-        evaluate = reader.read(tree)
         return cls(text, frozenset(reader.names), evaluate)
 
     def holds(self, values: Mapping[str, Any]) -> bool:
@@ -87,7 +97,7 @@ class Condition:
         """
         try:
             return bool(self.evaluate(values))
-        except (TypeError, ZeroDivisionError) as error:
+        except (TypeError, ArithmeticError, RecursionError) as error:
             shown = ", ".join(f"{name}={values[name]!r}" for name in sorted(self.names))
             raise ConfigError(f"the condition {self.text!r} makes no sense with {shown}: {error}") from error
 
@@ -95,8 +105,8 @@ class Condition:
 class _Reader:
     """Turns a syntax tree into a function of the values, and notes the axes on the way."""
 
-    def __init__(self, text: str, axes: Collection[str], vocabulary: Vocabulary) -> None:
-        self.text, self.axes, self.vocabulary = text, axes, vocabulary
+    def __init__(self, text: str, axes: Collection[str], vocabulary: Vocabulary, arithmetic: bool) -> None:
+        self.text, self.axes, self.vocabulary, self.arithmetic = text, axes, vocabulary, arithmetic
         self.names: set[str] = set()
 
     def read(self, node: ast.expr, words: Collection[str] | None = ()) -> Evaluate:
@@ -117,8 +127,8 @@ class _Reader:
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 function = self.read(operand)
                 return lambda values: None if (value := function(values)) is None else -value
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-                return _unless_null(_ARITHMETIC[type(op)], self.read(left), self.read(right), None)
+            case ast.BinOp(left=left, op=op, right=right) if self.arithmetic and type(op) in _ARITHMETIC:
+                return _unless_null(_of_numbers(_ARITHMETIC[type(op)]), self.read(left), self.read(right), None)
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 operands = [left, *comparators]
                 links = [self._comparison(*link) for link in zip(operands, ops, comparators, strict=False)]
@@ -133,8 +143,8 @@ class _Reader:
             case ast.Name() | ast.Attribute():
                 return self._name(ast.unparse(node), words)
         raise ConfigError(
-            f"the condition {self.text!r} holds {ast.unparse(node)!r}; conditions understand names, numbers, words, "
-            "lists, and, or, not, in, comparisons and + - * / // %"
+            f"the condition {self.text!r} holds {ast.unparse(node)!r}; it may hold names, numbers, words, lists, and, "
+            f"or, not, in, comparisons{' and + - * / // %' if self.arithmetic else ', and no arithmetic'}"
         )
 
     def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Evaluate:
@@ -165,6 +175,18 @@ class _Reader:
         if words is not None and word not in words:
             raise UnknownOptionError(f"word in the condition {self.text!r}:", word, words)
         return lambda values: word
+
+
+def _of_numbers(compute: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Arithmetic without Python's other meanings, of which one repeats a list or a word a billion times."""
+
+    def checked(first: Any, second: Any) -> Any:
+        for value in (first, second):
+            if not isinstance(value, int | float):
+                raise TypeError(f"{value!r} is no number")
+        return compute(first, second)
+
+    return checked
 
 
 def _unless_null(compute: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate, otherwise: Any) -> Evaluate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from typing import Any
 
@@ -82,6 +83,35 @@ def test_a_mistyped_name_is_an_error(text: str, message: str) -> None:
 def test_what_is_no_condition_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="condition"):
         read(text)
+
+
+@pytest.mark.parametrize("text", ["k in [1]*100000000000", "k * 2 == 4", "gen + gen == 'mean'", "k - 1 > 0"])
+def test_a_condition_may_be_comparisons_alone(text: str) -> None:
+    with pytest.raises(ConfigError, match="and no arithmetic"):
+        Condition.read(text, AXES, vocabulary, arithmetic=False)
+    assert Condition.read("k >= 2 and gen in [mean, all]", AXES, vocabulary, arithmetic=False).holds(
+        {"k": 3, "gen": "all"}
+    )
+
+
+@pytest.mark.parametrize("text", ["k in [1]*100000000000", "gen * 100000000000 == mean", "k == 'x' * 3"])
+def test_arithmetic_is_of_numbers(text: str) -> None:
+    with pytest.raises(ConfigError):
+        read(text).holds({"k": 1, "gen": "mean"})
+
+
+@pytest.mark.parametrize(
+    "text", ["not " * 5000 + "k", "(" * 300 + "k" + ")" * 300, "-" * 9000 + "k", "k == " + "9" * 5000]
+)
+def test_what_python_cannot_read_is_no_condition(text: str) -> None:
+    with pytest.raises(ConfigError, match="cannot read the condition"):
+        read(text)
+
+
+@pytest.mark.parametrize("depth", range(100, 1000, 100))
+def test_a_condition_of_any_depth_is_answered_or_refused(depth: int) -> None:
+    with contextlib.suppress(ConfigError):
+        assert read("not " * depth + "k == 1").holds({"k": 1})
 
 
 def test_a_comparison_without_sense_names_the_values() -> None:

@@ -41,7 +41,8 @@ def subset(results: Results, condition: str) -> Results:
 
     Args:
         results: all rows.
-        condition: see :mod:`imprint_sweep.conditions`; the names are those of :data:`AXES`, the words those that occur.
+        condition: comparisons, see :mod:`imprint_sweep.conditions`; the names are those of :data:`AXES`, the words
+            those that occur.
 
     Raises:
         UnknownOptionError: a name that is no axis, or a word that never occurs under the axis beside it.
@@ -55,7 +56,7 @@ def subset(results: Results, condition: str) -> Results:
             return ()
         return [str(word) for word in column.cat.categories]
 
-    read = Condition.read(condition, AXES, vocabulary)
+    read = Condition.read(condition, AXES, vocabulary, arithmetic=False)
     axes = sorted(read.names)
     if not axes:
         raise ConfigError(f"the condition {condition!r} names no axis; there are {', '.join(AXES)}")

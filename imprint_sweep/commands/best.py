@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     with user_errors():
         found = results.load(outputs_folder(given.outputs))
-        if given.where:
+        if given.where is not None:
             found = subset(found, given.where)
         answer = best(found, given.task, max_proxies=given.max_proxies, n_shot=given.n_shot, oracles=given.oracles)
         print(visible("\n".join(lines(answer, given.n_shot))))

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with _telling(1 if given.only else len(ARTEFACTS) + 3) as tell:
             tell("reading the results")
             results = load(outputs_folder(given.outputs))
-            if given.where:
+            if given.where is not None:
                 results = subset(results, given.where)
             if not given.only:
                 report = build(results, options, command=f"{command('report')} {shlex.join(words)}".strip(), tell=tell)

@@ -79,6 +79,8 @@ def test_oracles_compete_if_asked_to(outputs: Path, capsys: pytest.CaptureFixtur
     [
         (["--task", "mnits"], "unknown task 'mnits'; did you mean mnist?"),
         (["--where", "gene == mean"], "unknown axis"),
+        (["--where", ""], "cannot read the condition ''"),
+        (["--where", "k in [1]*100000000000"], "and no arithmetic"),
         (["--max-proxies", "1"], "no configuration has at most 1 proxies; the fewest are 10, of mean"),
         (["--n-shot", "5"], "no row of the results has n_shot = 5; there is n_shot = null"),
     ],
