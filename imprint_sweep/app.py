@@ -19,11 +19,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from imprint_sweep.command_line import check
 from imprint_sweep.config import cell_from_config, notices, settings_from, typed
-from imprint_sweep.errors import CellFailedError, ConfigError
+from imprint_sweep.errors import CellFailedError, ConfigError, one_line
 from imprint_sweep.invocation import conf_folder
 from imprint_sweep.messages import explanation
-from imprint_sweep.schemas import SCHEMAS, Config, ShardConfig
+from imprint_sweep.schemas import SCHEMAS, Config, ShardConfig, SweepConfig
 from imprint_sweep.wording import visible
 
 FAILED = 1
@@ -61,8 +62,9 @@ def launch(task: Callable[[DictConfig], Any], config_name: str = "config") -> No
             the output has gone.
     """
     # Hydra prints errors in its own words and leaves with code 1, unless it is told to raise them.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     with user_errors(SCHEMAS[config_name]):
+        check(sys.argv[1:], SCHEMAS[config_name])
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(task)()
 
 
@@ -98,14 +100,14 @@ def user_errors(schema: type[Any] = Config) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show the project's own warnings as messages: where in the code they arose is nobody's business."""
+    """Show the project's own warnings, and Hydra's, as messages: where in the code they arose is nobody's business."""
     usual = warnings.formatwarning
 
     def plain(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
-        if category.__module__.startswith("imprint_sweep."):
-            return f"warning: {message}\n"
+        if category.__module__.startswith("imprint_sweep.") or filename.startswith(str(Path(hydra.__file__).parent)):
+            return f"warning: {one_line(message)}\n"
         return usual(message, category, filename, lineno, line)
 
     warnings.formatwarning = plain
@@ -146,6 +148,9 @@ def _run_single(cfg: DictConfig) -> float:
         raise ConfigError("an experiment is a sweep: run it with -m")
     cell = cell_from_config(cfg)
     settings = settings_from(cfg)
+    for key in ("dry_run", "submit", "wait"):
+        if (value := getattr(settings.sweep, key)) != getattr(SweepConfig, key):
+            raise ConfigError(f"sweep.{key}={str(value).lower()} is about sweeps, and a single cell would run: add -m")
     for notice in notices(cfg, hydra_config.overrides.task):
         print(f"note: {notice}", file=sys.stderr)
     from imprint_sweep.sweep import run_single

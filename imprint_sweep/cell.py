@@ -80,6 +80,9 @@ NORM_INF = ("none", "l2")
 AGGREGATIONS = ("max", "mnn")
 METRICS = ("inner_product", "euclidean", "cosine", "manhattan", "mahalanobis")
 WEIGHTINGS = ("inverse_distance", "uniform")
+MAX_LABELS = 2**15 - 1
+"""Labels of a task; the results table counts them in 16 bits."""
+
 FULL_PRECISION, *HALF_PRECISIONS = PRECISIONS = ("float32", "bfloat16", "float16")
 """In which a network may compute embeddings; they are kept as float32."""
 
@@ -171,6 +174,10 @@ class Task:
     def __post_init__(self) -> None:
         if not self.labels:
             raise InvalidCellError(f"task {self.name!r} with classes {self.classes!r} has no label")
+        if len(self.labels) > MAX_LABELS:
+            raise InvalidCellError(
+                f"task {self.name!r} has {len(self.labels):,} labels; at most {MAX_LABELS:,} will do"
+            )
         parts = [part for label in self.labels for part in label]
         repeated = sorted({part for part in parts if parts.count(part) > 1}) if len(set(parts)) < len(parts) else []
         if repeated:
@@ -267,8 +274,8 @@ class Scheme:
             required = field != "n_shot" and field.removeprefix("agg.") not in dropped
             if value is None and required:
                 raise InvalidCellError(f"{field} is missing: gen={gen} agg={agg} needs it")
-            if value is not None and value < 1:
-                raise InvalidCellError(f"{field} must be at least 1, got {value}")
+            if value is not None:
+                check_count(field, value)
         if not -(2**63) <= seed < 2**63:
             raise InvalidCellError(f"seed must fit into 64 bits, got {seed}")
         if "weight_decay" not in dropped and (weight_decay is None or not 0 < weight_decay < math.inf):
@@ -312,6 +319,23 @@ class Scheme:
         if self.n_shot is not None:
             per_label = self.n_shot if per_label is None else min(per_label, self.n_shot)
         return None if per_label is None else per_label * n_labels
+
+
+def check_count(field: str, value: int, *, bits: int = 64) -> None:
+    """Raise an error unless a number is at least 1 and the results table can hold it.
+
+    Args:
+        field: what it is the number of, as the command line names it.
+        value: the number.
+        bits: the width of its column.
+
+    Raises:
+        InvalidCellError: it is smaller or larger.
+    """
+    if value < 1:
+        raise InvalidCellError(f"{field} must be at least 1, got {value}")
+    if value >= 2 ** (bits - 1):
+        raise InvalidCellError(f"{field} must fit into {bits} bits, got {value}")
 
 
 def meaningless(*, gen: str, agg: str) -> frozenset[str]:

@@ -21,6 +21,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import ConfigDefault, GroupDefault, InputDefault
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.utils import env_override
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -28,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.overrides import NUMBERS, Value
-from imprint_sweep.schemas import GROUPS
+from imprint_sweep.schemas import GROUPS, unlisted_key
 
 Assignment = Mapping[str, Value]
 """Axis -> its value in one cell."""
@@ -76,10 +77,18 @@ class Tree:
         return str(self._master.hydra.job.config_name)
 
     def options(self, group: str) -> list[str]:
-        """The options of a group, sorted, those of users included."""
+        """The options of a group, sorted, those of users and those in folders of it (``sub/mine``) included."""
         if group not in self._options:
-            self._options[group] = self._repository.get_group_options(group)
+            self._options[group] = sorted(self._options_below(group, ""))
         return self._options[group]
+
+    def _options_below(self, group: str, folder: str) -> Iterator[str]:
+        """The options in a folder of a group, and in the folders below it."""
+        path = f"{group}/{folder}"
+        for name in self._repository.get_group_options(path.rstrip("/")):
+            yield f"{folder}{name}"
+        for name in self._repository.get_group_options(path.rstrip("/"), ObjectType.GROUP):
+            yield from self._options_below(group, f"{folder}{name}/")
 
     def file(self, path: str) -> ConfigResult | None:
         """A file of the tree as it stands there, defaults list and header apart; None if there is none."""
@@ -102,7 +111,13 @@ class Tree:
 
     @cached_property
     def _choices(self) -> dict[str, str]:
-        return {group: str(self.base.hydra.runtime.choices[group]) for group in GROUPS}
+        choices = self.base.hydra.runtime.choices
+        if unchosen := [group for group in GROUPS if choices.get(group) is None]:
+            raise ConfigError(
+                f"the defaults list of {self.primary} chooses no option, or a list of them, for {', '.join(unchosen)}; "
+                "a sweep needs one of each"
+            )
+        return {group: str(choices[group]) for group in GROUPS}
 
     def option(self, group: str, axes: Assignment) -> str:
         """The option of a group in one cell."""
@@ -190,7 +205,7 @@ class Parts:
         self._base = plain(tree.base)
         self._settings = settings_of(self._base)
         self._nodes: dict[tuple[str, str], Any] = {
-            (group, tree.option(group, {})): self._base[group] for group in GROUPS
+            (group, tree.option(group, {})): self._own(group, tree.option(group, {}), self._base) for group in GROUPS
         }
         missing = [[name for name in used[group] if (group, name) not in self._nodes] for group in GROUPS]
         # One composition serves an option of every group.
@@ -199,8 +214,17 @@ class Parts:
             cell = {group: Value.of(name) for group, name in chosen.items()}
             composed = plain(tree.compose(cell))
             for group, name in chosen.items():
-                self._nodes[group, name] = composed[group]
+                self._nodes[group, name] = self._own(group, name, composed)
             self.conflict = self.conflict or _difference(cell, self.cell(cell), composed)
+
+    def _own(self, group: str, name: str, composed: Mapping[str, Any]) -> Any:
+        """What an option sets of its own group."""
+        if group in composed:
+            return composed[group]
+        file = self._tree.file(f"{group}/{name}")
+        package = file.header.get("package") if file is not None else None
+        header = "" if package is None else f"; take away its header # @package {package}"
+        raise ConfigError(f"{group}={name} sets nothing of {group}: expected keys such as name in its file{header}")
 
     def option(self, group: str, axes: Assignment) -> str:
         """The option of a group in one cell."""
@@ -271,7 +295,7 @@ def obstacle(tree: Tree, used: Used) -> str | None:
                 return f"the defaults list of {path} depends on other choices"
     for group, names in used.items():
         for name in names:
-            for path, reason in _reaching_out(tree, group, f"{group}/{name}"):
+            for path, reason in _reaching_out(tree, f"{group}/{name}"):
                 if reason == _INTERPOLATED or len(names) > 1:
                     return f"{path} {reason}"
     return None
@@ -289,14 +313,15 @@ def _primaries(tree: Tree, path: str) -> Iterator[str]:
 _INTERPOLATED = "has a defaults list that depends on other choices"
 
 
-def _reaching_out(tree: Tree, group: str, path: str) -> Iterator[tuple[str, str]]:
+def _reaching_out(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
     """What in a file, or in those that it builds on, reaches out of its group."""
     file = tree.file(path)
     if file is None:
         return
     folder = path.rpartition("/")[0]
-    if file.header.get("package") not in (None, folder.replace("/", "."), "_group_"):
-        yield path, f"has the header @package {file.header['package']}"
+    package = file.header.get("package")
+    if package not in (None, "_group_") and f"{package}.".partition(".")[0] != path.partition("/")[0]:
+        yield path, f"has the header @package {package}"
     for entry in file.defaults_list or []:
         if entry.is_self():
             continue
@@ -309,7 +334,7 @@ def _reaching_out(tree: Tree, group: str, path: str) -> Iterator[tuple[str, str]
         elif _target(entry).startswith("/"):
             yield path, f"builds on {_target(entry)}"
         else:
-            yield from _reaching_out(tree, group, f"{folder}/{_target(entry)}")
+            yield from _reaching_out(tree, f"{folder}/{_target(entry)}")
 
 
 def _target(entry: InputDefault) -> str:
@@ -373,5 +398,5 @@ def _met(choice: tuple[str, str], row: Mapping[str, str], waiting: Mapping[froze
 
 def _set(values: dict[str, Any], key: str, value: Value, where: str = "the configuration") -> None:
     if key not in values:
-        raise ConfigError(f"{where} does not list {key!r}, so it cannot be set; add {key}: null to its file")
+        raise unlisted_key(where, key)
     values[key] = value.value

@@ -7,7 +7,6 @@ either the node that Hydra composed or its typed form; the typed form is the che
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,10 +24,10 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from imprint_sweep.cell import Cell, Model, Scheme, Task, check_name, meaningless
+from imprint_sweep.cell import Cell, Model, Scheme, Task, check_count, check_name, meaningless
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
-from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError
-from imprint_sweep.invocation import outputs_folder
+from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
+from imprint_sweep.invocation import named_path, outputs_folder
 from imprint_sweep.schemas import (
     AggConfig,
     Config,
@@ -47,6 +46,12 @@ from imprint_sweep.schemas import (
 )
 from imprint_sweep.settings import Settings
 from imprint_sweep.tasks import SELECTIONS, classes_of, make_task
+
+MAX_CLASSES = 1_000_000
+"""Classes of a data set; a larger number is a slip, and would take gigabytes to count."""
+
+MAX_MEMORY_GB = 1e9
+"""Memory of one job; bytes are counted in 64 bits."""
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
@@ -82,9 +87,9 @@ def start_folder() -> Path:
     return Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
 
 
-def absolute(path: str) -> Path:
-    """A path of the configuration, from :func:`start_folder`; ``~`` is the user's home."""
-    return start_folder() / Path(path).expanduser()
+def absolute(what: str, path: str) -> Path:
+    """A path of the configuration, from :func:`start_folder`; see :func:`imprint_sweep.invocation.named_path`."""
+    return named_path(what, path, start_folder())
 
 
 def typed(schema: type[Node], node: DictConfig | Node, key: str = "", *, only: Iterable[str] | None = None) -> Node:
@@ -114,6 +119,8 @@ def typed(schema: type[Node], node: DictConfig | Node, key: str = "", *, only: I
         value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
         raise ConfigError(_explained(schema, node, key, error)) from error
+    except OverflowError as error:  # a whole number where a float is expected
+        raise ConfigError(f"{key or 'configuration'}: {one_line(error).partition(' full_key')[0]}") from error
     assert isinstance(value, schema)
     return value
 
@@ -136,8 +143,8 @@ def model_from(model: DictConfig | ModelConfig) -> Model:
     model = typed(ModelConfig, model, "model")
     check_name("model.name", model.name)
     check_name("model.weights", model.weights)
-    if model.image_size is not None and model.image_size < 1:
-        raise InvalidCellError(f"model.image_size must be at least 1, got {model.image_size}")
+    if model.image_size is not None:
+        check_count("model.image_size", model.image_size, bits=32)
     return Model(model.name, model.weights, model.image_size)
 
 
@@ -160,6 +167,8 @@ def task_from(
         MissingEmbeddingsError: the classes are those of embeddings that do not exist.
     """
     task = _task_config(task)
+    if limit is not None:
+        check_count("limit", limit)
     return make_task(
         task.name,
         task.datasets,
@@ -254,10 +263,11 @@ def settings_from(cfg: DictConfig | RunConfig) -> Settings:
     for key, value in (("sweep.shards", run.sweep.shards), ("sweep.threads", run.sweep.threads)):
         if value is not None and value < 1:
             raise ConfigError(f"{key} must be at least 1, got {value}")
-    if not (run.sweep.memory_gb > 0 and math.isfinite(run.sweep.memory_gb)):
-        raise ConfigError(f"sweep.memory_gb must be positive, got {run.sweep.memory_gb}")
+    if not 0 < run.sweep.memory_gb < MAX_MEMORY_GB:
+        raise ConfigError(f"sweep.memory_gb must be positive and below {MAX_MEMORY_GB:g}, got {run.sweep.memory_gb}")
     outputs = outputs_folder(run.paths.outputs, start_folder())
-    data = outputs / "data" if run.paths.data is None else absolute(run.paths.data)
+    named = run.paths.data
+    data = outputs / "data" if named is None else absolute("the folder of data sets (paths.data)", named)
     return Settings(
         outputs=outputs,
         data=data,
@@ -293,6 +303,10 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
         "agg.weighting": (config.agg.weighting, "weighting" in dropped, f"under agg={config.agg.name}"),
         "model.weight_decay": (config.model.weight_decay, "weight_decay" in dropped, f"under gen={config.gen.name}"),
         "task.remap": (config.task.remap, config.task.merge is None, "without task.merge"),
+        **{
+            f"sweep.{key}": (getattr(config.sweep, key), True, "without -m")
+            for key in ("shards", "retry_failed", "allow_missing")
+        },
     }
     asked = dict.fromkeys(override.partition("=")[0].lstrip("+") for override in overrides)
     return [
@@ -306,6 +320,8 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
 def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:
     task = typed(TaskConfig, task, "task")
     check_name("task.name", task.name)
+    if named := [name for name in task.datasets if not isinstance(name, str)]:
+        raise ConfigError(f"task.datasets: expected a list of names like [mnist,usps], got {_shown(named[0])} in it")
     for dataset in task.datasets:
         check_name("task.datasets", dataset)
     if not task.datasets:
@@ -323,6 +339,10 @@ def _labels(task: TaskConfig, limit: int | None, model: Model | None, cache: Emb
     if isinstance(task.labels, int) and not isinstance(task.labels, bool):
         if task.labels < 1:
             raise ConfigError(f"task.labels must be at least 1, got {task.labels}")
+        if task.labels > MAX_CLASSES:
+            raise ConfigError(
+                f"task.labels must be at most {MAX_CLASSES:,}, got {task.labels}; it is a number of classes"
+            )
         return range(task.labels)
     if task.labels is not None:
         return _integers("task.labels", task.labels, "a number, null or")
@@ -349,6 +369,8 @@ def _labels(task: TaskConfig, limit: int | None, model: Model | None, cache: Emb
 def _integers(key: str, value: Any, alternatives: str) -> list[int]:
     """A list of integers; OmegaConf leaves keys that may be a list or something else unchecked."""
     if isinstance(value, list) and all(isinstance(item, int) and not isinstance(item, bool) for item in value):
+        if large := [item for item in value if not -(2**63) <= item < 2**63]:
+            raise ConfigError(f"{key}: classes must fit into 64 bits, got {large[0]}")
         return value
     raise ConfigError(f"{key}: expected {alternatives} a list of whole numbers like [3,1,7], got {_shown(value)}")
 
@@ -380,6 +402,8 @@ def _explained(schema: type[Any], node: DictConfig, key: str, error: OmegaConfBa
     # Errors of resolving name the key from the root, those of merging from the node.
     relative = (error.full_key or "").removeprefix(f"{key}.")
     name = ".".join(part for part in (key, relative) if part)
+    if relative == "_group_":
+        return "an option's file begins with # @package _group_, which Hydra no longer knows: take that line away"
     if isinstance(error, ConfigKeyError | ConfigAttributeError):
         return str(unknown_key(relative, schema, key))
     if isinstance(error, InterpolationToMissingValueError):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imprint_sweep.errors import ConfigError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -27,8 +29,32 @@ def outputs_folder(configured: str | None, start: Path | None = None) -> Path:
     Args:
         configured: relative paths are those from `start`.
         start: a folder, the present one if None.
+
+    Raises:
+        ConfigError: the name of the folder is empty.
     """
-    return default_outputs(start) if configured is None else (start or Path.cwd()) / Path(configured).expanduser()
+    if configured is None:
+        return default_outputs(start)
+    return named_path("the folder of outputs (paths.outputs)", configured, start)
+
+
+def named_path(what: str, name: str, start: Path | None = None) -> Path:
+    """A file or folder that somebody named, absolute.
+
+    Args:
+        what: it is, for messages.
+        name: relative ones are those from `start`; ``~`` is the user's home.
+        start: a folder, the present one if None.
+
+    Raises:
+        ConfigError: the name is empty, which would mean the present folder, or begins with ``~`` and an unknown user.
+    """
+    if not name.strip():
+        raise ConfigError(f"the name of {what} is empty: name one, or leave it out")
+    try:
+        return (start or Path.cwd()) / Path(name).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{what} is {name!r}, and there is no such user: write ./~... for a name with ~") from error
 
 
 def conf_folder() -> Path:

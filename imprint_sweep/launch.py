@@ -21,6 +21,8 @@ SHARDS_PER_WORKER = 3
 """More shards than workers, so that one that takes longer than estimated does not leave the others idle."""
 
 BASIC, JOBLIB, LOCAL, SLURM = "basic", "joblib", "submitit_local", "submitit_slurm"
+SUBMITIT_FOLDER = "/.submitit/%j"
+"""End of ``hydra.launcher.submitit_folder`` where nobody set it."""
 _KINDS = {"BasicLauncher": BASIC, "JoblibLauncher": JOBLIB, "LocalLauncher": LOCAL, "SlurmLauncher": SLURM}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import traceback
 from typing import Any
 
@@ -16,7 +17,10 @@ from hydra.errors import (
 from omegaconf.errors import OmegaConfBaseException
 
 from imprint_sweep.errors import ImprintError, UnknownOptionError, one_line
-from imprint_sweep.schemas import Config, unknown_key
+from imprint_sweep.schemas import LISTS, Config, known_keys, unknown_key, unlisted_key, value_not_group
+
+_NO_MEMORY = "can't allocate memory|out of memory"
+"""In the errors of torch, which are no MemoryError."""
 
 
 def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
@@ -33,45 +37,78 @@ def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
             group, _, option = error.missing_cfg_file.rpartition("/")
             return str(UnknownOptionError(group, option, error.options))
         case OverrideParseException():
-            return (
-                f"cannot read {error.override!r}: expected key=value, a list as key=[a,b], text with special "
-                "characters in quotes"
-            )
+            return f"cannot read {error.override!r}: {_unreadable(str(error))}"
         case ConfigCompositionException():
-            return _composition(str(error), schema) or (explanation(error.__cause__) if error.__cause__ else None)
-        case ValueError() if _raised_in(error, "hydra"):
-            # Hydra refuses some command lines, such as gen=1, with a plain ValueError.
-            return one_line(error)
-        case Exception() if _raised_in(error, "submitit"):
-            return f"the launcher: {one_line(error)}"
+            return _composition(error, schema)
         case HydraException() | yaml.YAMLError():
             return one_line(error)
         case OmegaConfBaseException():
-            return str(error).splitlines()[0]
+            return str(_cause(error) or error).splitlines()[0]
+        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or re.search(_NO_MEMORY, str(error)):
+            return f"there is not enough memory: {one_line(error)}"
+        case Exception() if _raised_by(error, "submitit"):
+            return f"the launcher: {one_line(error)}"
+        case OSError() if _raised_by(error, "hydra"):
+            return (
+                f"{error.filename}: {error.strerror}; Hydra makes the folders hydra.run.dir, hydra.sweep.dir and "
+                "hydra.output_subdir before anything runs"
+            )
+        case ValueError() if _raised_by(error, "hydra"):
+            # Hydra refuses some command lines, such as --resolve alone, with a plain ValueError.
+            return one_line(error)
+        case Exception() if _raised_by(error, "hydra", "omegaconf"):
+            return (
+                f"Hydra cannot use this command line or a file that it names: {type(error).__name__}: {one_line(error)}"
+            )
         case _:
             return None
 
 
-def _composition(message: str, schema: type[Any]) -> str:
+def _cause(error: BaseException | None) -> ImprintError | None:
+    """The project's own error that a resolver of ours raised and OmegaConf wrapped."""
+    while error is not None and not isinstance(error, ImprintError):
+        error = error.__cause__
+    return error
+
+
+def _unreadable(message: str) -> str:
+    """Why Hydra could not read an override: what a function in it says, else what an override looks like."""
+    if found := re.search(r"\w+ while evaluating (?P<said>.*)(?P<more>\nAvailable: .*)?", message):
+        return one_line(found["said"] + (found["more"] or "").replace("\nAvailable", "; available"))
+    return "expected key=value, a list as key=[a,b], text with special characters in quotes"
+
+
+def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
     """Hydra's message about a composition that failed, with what to do instead of what to append."""
+    message = str(error)
+    if not message and error.__cause__ is not None:
+        return explanation(error.__cause__, schema) or one_line(error.__cause__)
     if found := re.match(r"Could not override '(?P<name>[^']+)'", message):
         name = found["name"]
         if name == "experiment":
             return "an experiment is added, not overridden: -m +experiment=NAME"
+        group, _, key = name.rpartition(".")
+        if name in known_keys(schema):
+            known = unlisted_key(f"the chosen option of {group}", key) if group else value_not_group(name, "a folder")
+            return str(known)
         if not name.startswith("hydra"):
             return str(unknown_key(name, schema))
+    if found := re.match(r"Error merging override (?P<override>.*)", message):
+        return f"{found['override']}: {str(error.__cause__).splitlines()[0]}" if error.__cause__ else one_line(message)
     if found := re.match(r"Multiple values for (?P<group>\S+)\. .*: (?P<option>\S+)'", message):
         return f"{found['group']} has a choice already: write {found['group']}={found['option']}, without +"
     if found := re.match(r"Ambiguous value for argument '(?P<override>.*)'", message):
         override = found["override"]
         key, _, value = override.partition("=")
-        return f"{override} lists several values: add -m to sweep over them, or write {key}=[{value}] for one list"
+        one_list = f", or write {key}=[{value}] for one list" if key in LISTS or key.startswith("hydra.") else ""
+        return f"{override} lists several values: add -m to sweep over them{one_list}"
     if found := re.match(r"Sweep parameters '(?P<override>.*)' requires --multirun", message):
         return f"{found['override']} stands for several values: add -m to sweep over them"
     return one_line(message)
 
 
-def _raised_in(error: BaseException, package: str) -> bool:
-    """Whether a module of this package raised the error, and not one that it called."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith(f"{package}.")
+def _raised_by(error: BaseException, *packages: str) -> bool:
+    """Whether a module of these packages raised the error, itself or through Python's own library."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    roots = [module.partition(".")[0] for module in modules]
+    return next((root for root in reversed(roots) if root not in sys.stdlib_module_names), "") in packages

@@ -8,10 +8,13 @@ from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
-from imprint_sweep.errors import UnknownOptionError
+from imprint_sweep.errors import ConfigError, UnknownOptionError
 
 GROUPS = ("model", "task", "gen", "norm", "agg")
 """The configuration groups that a cell is made of."""
+
+LISTS = ("task.classes", "task.datasets", "task.labels")
+"""The keys whose value may be a list."""
 
 
 @dataclass
@@ -218,3 +221,26 @@ def unknown_key(name: str, schema: type[Any] = Config, prefix: str = "") -> Unkn
     siblings = [key for key in known if key.rpartition(".")[0] == parent] or known
     name, *siblings = (f"{prefix}.{key}" if prefix else key for key in (name, *siblings))
     return UnknownOptionError("key", name, siblings)
+
+
+def value_not_group(key: str, where: str) -> ConfigError:
+    """The error for a folder of options that makes a group of a number.
+
+    Args:
+        key: the number.
+        where: the folder.
+    """
+    return ConfigError(
+        f"{where} makes a group of {key}, and {key} is a value: any whole number will do, and Hydra takes only names "
+        f"for the options of a group, so {key}=1,5,20 could not work; remove the folder and write {key}=5"
+    )
+
+
+def unlisted_key(where: str, key: str) -> ConfigError:
+    """The error for a key that exists, but not in the option that was chosen.
+
+    Args:
+        where: the option.
+        key: the key, as its file would name it.
+    """
+    return ConfigError(f"{where} does not list {key!r}, so it cannot be set; add {key}: null to its file")

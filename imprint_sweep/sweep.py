@@ -26,13 +26,13 @@ from imprint_sweep.embeddings import EntryKey
 from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, SweepError
 from imprint_sweep.interruption import ending_once, ending_with_launcher, jobs_first, launching, workers_first
 from imprint_sweep.invocation import command, default_outputs
-from imprint_sweep.launch import JOBLIB, LOCAL, SLURM, Resources, failures
+from imprint_sweep.launch import JOBLIB, LOCAL, SLURM, SUBMITIT_FOLDER, Resources, failures
 from imprint_sweep.outcome import OK, Outcome
 from imprint_sweep.plan import Plan, shards
 from imprint_sweep.progress import Progress, Reporter, duration, finished_shards, watching
 from imprint_sweep.request import Request
 from imprint_sweep.settings import Settings
-from imprint_sweep.slurm import array_failures, submission_line, submit, wait_for, write_batch_script
+from imprint_sweep.slurm import LOGS, array_failures, submission_line, submit, wait_for, write_batch_script
 from imprint_sweep.store import ResultStore, errors_of, good_row
 from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines, planned_lines
 from imprint_sweep.wording import counted
@@ -185,6 +185,8 @@ def _plan(request: Request, settings: Settings, hydra: Hydra) -> Sweep:
             f"not for {settings.sweep.shards:,}",
             flush=True,
         )
+    if resources.kind == SLURM and not str(hydra.launcher.get("submitit_folder")).endswith(SUBMITIT_FOLDER):
+        print(f"note: hydra.launcher.submitit_folder has no meaning here: the logs go to {folder / LOGS}", flush=True)
     _check_missing(request, int(waiting.sum()), absent, settings)
     if bundled := [key for key in work.missing() if is_bundled(key)]:
         what = ", ".join(dict.fromkeys(f"{key.dataset} by {key.model.name}" for key in bundled))

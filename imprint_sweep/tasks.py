@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from imprint_sweep.cell import Label, Task
+from imprint_sweep.cell import Label, Task, check_count
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError, enumerated
 
 PUBLISHED_SEED = 420
@@ -55,8 +55,8 @@ def make_task(
         InvalidCellError: a class that the datasets lack or that is listed twice, an empty selection, or numbers out of
             range.
     """
-    if limit is not None and limit < 1:
-        raise InvalidCellError(f"limit must be at least 1, got {limit}")
+    if limit is not None:
+        check_count("limit", limit)
     rng = random.Random(PUBLISHED_SEED)
     drawn = _drawn(name, available, sample, rng)
     universe = sorted(drawn)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.overrides import axis_names, read_axis, read_command_line
@@ -51,6 +53,13 @@ def values(*arguments: str) -> dict[str, list[Any]]:
         ("model.weight_decay=1e-4,0.1", [1e-4, 0.1]),
         ("agg.m='${k}'", ["${k}"]),
         ("++k=3", [3]),
+        ("k=1,range(3,5)", [1, 3, 4]),
+        ("k=range(1,3),range(7,9)", [1, 2, 7, 8]),
+        ("k=choice(1,2),3", [1, 2, 3]),
+        ("gen=mean,glob(km*)", ["mean", "kmeans", "kmedoids"]),
+        ("k=sort(range(0,5,2),reverse=true)", [4, 2, 0]),
+        ("k=sort(range(5,0,-2))", [1, 3, 5]),
+        ("k=sort(sweep=range(0,5,2),reverse=true)", [4, 2, 0]),
     ],
 )
 def test_the_grammar_of_hydra(argument: str, expected: list[Any]) -> None:
@@ -75,6 +84,22 @@ def test_a_sweep_has_the_combinations_of_hydras_basic_sweeper_in_its_order(argum
     ]
     parsed = OverridesParser.create().parse_overrides(arguments)
     assert ours == BasicSweeper.split_arguments(parsed, None)[0]
+
+
+@given(
+    start=st.integers(-20, 20),
+    stop=st.integers(-20, 20),
+    step=st.integers(-5, 5).filter(bool),
+    reverse=st.booleans(),
+)
+def test_sorting_a_range_keeps_its_numbers(start: int, stop: int, step: int, reverse: bool) -> None:
+    expected = sorted(range(start, stop, step), reverse=reverse)
+    argument = f"seed=sort(range({start},{stop},{step}),reverse={str(reverse).lower()})"
+    if expected:
+        assert values(argument)["seed"] == expected
+    else:
+        with pytest.raises(ConfigError, match="stands for no value at all"):
+            values(argument)
 
 
 def test_shuffle_keeps_the_values_of_an_axis() -> None:
@@ -127,6 +152,11 @@ def test_experiments_are_named(argument: str, expected: tuple[str, ...]) -> None
         ("+k=3", "k has a value already: write k=3, without +"),
         ("~k", "every cell needs k"),
         ("agg@other=max", "a cell has one agg"),
+        ("+agg@other=max,mnn", "a cell has one agg"),
+        ("gen=[glob(k*)]", "write -m gen=glob([k*])"),
+        ("k=1,interval(1,5)", "write k=range(start,stop,step) or k=a,b,c"),
+        ("k=range(1,5,0)", "a range needs numbers and a step other than 0"),
+        ("task.classes=[range(0,3)]", "a list holds single values"),
         ("experiment=oracle", "an experiment is added, not overridden: -m +experiment=NAME"),
         ("+experiment=orakle", "unknown experiment 'orakle'; did you mean oracle?"),
     ],
@@ -146,6 +176,9 @@ def test_what_is_refused_and_how(argument: str, message: str) -> None:
         ("1,5", [1, 5]),
         ("range(1,4)", [1, 2, 3]),
         ([1, None, "range(7,9)"], [1, None, 7, 8]),
+        ("1,range(3,5)", [1, 3, 4]),
+        ("range(1,3),range(7,9)", [1, 2, 7, 8]),
+        ("choice(1,2),3", [1, 2, 3]),
     ],
 )
 def test_values_in_a_file_are_text_in_the_grammar_or_lists(given: Any, expected: list[Any]) -> None:
@@ -154,6 +187,21 @@ def test_values_in_a_file_are_text_in_the_grammar_or_lists(given: Any, expected:
 
 def test_a_list_of_classes_in_a_file_is_one_value_of_a_list() -> None:
     assert [value.value for value in read_axis("task.classes", ["even", [3, 1, 7]], options)] == ["even", [3, 1, 7]]
+
+
+@pytest.mark.parametrize(
+    ("axis", "given", "expected"),
+    [
+        ("task.classes", [1, 2], [[1, 2]]),
+        ("task.classes", ["even", "odd"], ["even", "odd"]),
+        ("task.classes", [[1, 2], [3]], [[1, 2], [3]]),
+        ("task.datasets", ["mnist", "usps"], [["mnist", "usps"]]),
+        ("task.datasets", ["[mnist,usps]", "[digits]"], [["mnist", "usps"], ["digits"]]),
+        ("k", [1, 2], [1, 2]),
+    ],
+)
+def test_a_list_of_what_is_no_value_alone_is_one_value(axis: str, given: Any, expected: list[Any]) -> None:
+    assert [value.value for value in read_axis(axis, given, options)] == expected
 
 
 def test_a_file_names_axes_only() -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from pathlib import Path
 
 from imprint_sweep.app import user_errors
-from imprint_sweep.invocation import command, outputs_folder
+from imprint_sweep.invocation import command, named_path, outputs_folder
 from imprint_sweep.store import compact
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = ArgumentParser(prog=command("compact"), description=__doc__)
-    parser.add_argument("--results", type=Path, metavar="FOLDER", help="the results table (default: that of the runs)")
+    parser.add_argument("--results", metavar="FOLDER", help="the results table (default: that of the runs)")
     parser.add_argument("--outputs", metavar="FOLDER", help="the paths.outputs of the runs (default: theirs)")
     given = parser.parse_args(arguments)
     with user_errors():
-        root = given.results or outputs_folder(given.outputs) / "results"
+        root = outputs_folder(given.outputs) / "results"
+        if given.results is not None:
+            root = named_path("the results table (--results)", given.results)
         done = compact(root)
         dropped = done.rows_before - done.rows_after
         print(f"{root}")

@@ -66,7 +66,7 @@ def _task(option: TaskConfig, splits: dict[str, Split]) -> Task:
 
 def _path(config: ContactSheetConfig, task: Task, settings: Settings) -> Path:
     if config.file is not None:
-        return absolute(config.file)
+        return absolute("the picture (file)", config.file)
     merged = "" if task.merge is None else f"-{task.merge}in1-{task.remap}"
     name = f"contact_sheet-{task.name}-{task.classes.replace(',', '-')}{merged}.png"
     return settings.outputs / "report" / "figures" / name

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from imprint_sweep.app import launch, user_errors
+from imprint_sweep.cell import check_count
 from imprint_sweep.config import absolute, classes_from, data_folder, model_from, settings_from, typed
 from imprint_sweep.embeddings import SPLITS, EntryKey
 from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
@@ -66,6 +67,8 @@ def _embed(cfg: DictConfig) -> None:
         model = model.in_precision(config.precision)
     if config.batch_size is not None and config.batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {config.batch_size}")
+    if config.limit is not None:
+        check_count("limit", config.limit)
     classes = classes_from(config.task)
     keys = [EntryKey(model, dataset, split, config.limit) for dataset in config.task.datasets for split in SPLITS]
 
@@ -77,7 +80,7 @@ def _embed(cfg: DictConfig) -> None:
         data_root=data_folder(settings, config.paths),
         device=settings.device,
         batch_size=config.batch_size,
-        weights_path=None if weights is None else absolute(weights),
+        weights_path=None if weights is None else absolute("the file of weights (model.weights_path)", weights),
         dim=config.model.dim,
     )
     cache = settings.cache

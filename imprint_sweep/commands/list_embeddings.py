@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from imprint_sweep.app import USER_ERROR
+from imprint_sweep.app import USER_ERROR, user_errors
 from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, read_header
 from imprint_sweep.errors import InvalidEmbeddingsError
 from imprint_sweep.invocation import command, outputs_folder
@@ -39,12 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--outputs", metavar="FOLDER", help="the paths.outputs of the runs (default: theirs)")
     parser.add_argument("--verify", action="store_true", help="hash every entry and compare with its fingerprint")
     given = parser.parse_args(arguments)
+    with user_errors():
+        _list(EmbeddingCache(outputs_folder(given.outputs) / "embeddings"), verify=given.verify)
 
-    cache = EmbeddingCache(outputs_folder(given.outputs) / "embeddings")
+
+def _list(cache: EmbeddingCache, *, verify: bool) -> None:
     rows, damaged = [], []
     for path in cache.paths():
         try:
-            rows.append(_row(cache.verify(path) if given.verify else read_header(path)))
+            rows.append(_row(cache.verify(path) if verify else read_header(path)))
         except InvalidEmbeddingsError as error:
             damaged.append(str(error))
     print(
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if rows
         else f"there are no embeddings under {cache.root}; {command('embed')} makes them"
     )
-    if given.verify and rows:
+    if verify and rows:
         print(f"{len(rows)} verified")
     for message in damaged:
         print(f"error: {visible(message)}", file=sys.stderr)

@@ -14,7 +14,7 @@ from imprint_sweep.analysis.projection import project
 from imprint_sweep.app import launch, user_errors
 from imprint_sweep.bundled import make_bundled_entries
 from imprint_sweep.cell import NORM_PRE, Label, Model, Task, stage_seed
-from imprint_sweep.config import model_from, settings_from, task_from, typed
+from imprint_sweep.config import absolute, model_from, settings_from, task_from, typed
 from imprint_sweep.embeddings import SPLITS, EntryKey, file_name
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.features import Features
@@ -60,7 +60,7 @@ def _draw(config: ProjectionConfig, settings: Settings) -> None:
 
 def _path(config: ProjectionConfig, model: Model, task: Task, settings: Settings) -> Path:
     if config.file is not None:
-        path = Path(config.file).expanduser().absolute()
+        path = absolute("the picture (file)", config.file)
         if path.suffix[1:] not in plots.FORMATS:
             raise UnknownOptionError("suffix of file", path.suffix, [f".{suffix}" for suffix in plots.FORMATS])
         return path
