@@ -22,8 +22,9 @@ class Options:
 
     Args:
         published: do as the paper's published diagrams do where this project decided otherwise: pairs with identical
-            results count as significantly different (no bar joins them; Holm's K counts them all the same), and the
-            ranks of a diagram count ties densely (1, 1, 2) instead of on average (1.5, 1.5, 3).
+            results count as significantly different (no bar joins them; Holm's K counts them all the same), the ranks
+            of a diagram count ties densely (1, 1, 2) instead of on average (1.5, 1.5, 3), and the p-value of a pair
+            with a tie is the normal approximation.
         alpha: level of Friedman's test and of the pairwise tests together.
         seeds: over which medians are taken; None for the paper's, or those that there are if there are none of these.
         nc_centering: ``"own"`` centres each class on its own mean, as NC1 is defined; ``"published"`` as the paper's

@@ -195,10 +195,13 @@ def verdict(comparison: Comparison, options: Options) -> str:
         )
     else:
         sentences.append("Two are compared by the signed-rank test alone.")
-    if result.tested and n < (least := ranking.needed(pairs, options.alpha)):
+    least, most = ranking.needed(pairs, options.alpha), _evidence(comparison, options)
+    if result.tested and most < least:
         asked = "a single pair needs" if pairs == 1 else f"{pairs:,} pairs need"
+        unequal = f" with different results, and no pair has more than {most}" if least <= n else ""
         sentences.append(
-            f"On {instances} no pair could differ significantly at level {options.alpha:g}: {asked} {least} or more."
+            f"On {instances} no pair could differ significantly at level {options.alpha:g}: {asked} {least} or more"
+            f"{unequal}."
         )
     same: dict[bytes, list[str]] = {}
     for name, counts in zip(names, comparison.matrix.n_correct[:, comparison.kept].T, strict=True):
@@ -255,6 +258,17 @@ def noise(comparison: Comparison, options: Options) -> str:
 
 
 def _too_few(comparison: Comparison, options: Options) -> bool:
-    """Whether there are so few instances that no pair could differ significantly."""
+    """Whether there are so few different results that no pair could differ significantly."""
     k = len(comparison.names)
-    return len(comparison.matrix.instances) < ranking.needed(k * (k - 1) // 2, options.alpha)
+    return _evidence(comparison, options) < ranking.needed(k * (k - 1) // 2, options.alpha)
+
+
+def _evidence(comparison: Comparison, options: Options) -> int:
+    """On how many instances the two of a pair have different results, for the pair that has most of them.
+
+    The published approximation takes ties for evidence.
+    """
+    if options.published:
+        return len(comparison.matrix.instances)
+    counts = comparison.matrix.n_correct[:, comparison.kept]
+    return int((counts[:, :, None] != counts[:, None, :]).sum(axis=0).max())

@@ -20,11 +20,11 @@ from imprint_sweep.analysis.artefact import Floats
 Flags = NDArray[np.bool_]
 N = TypeVar("N", bound=np.generic)
 
-FEW = 13
-"""Up to so many differences the exact distribution is used also where some are zero, as SciPy does."""
-
 MANY = 200
-"""From here on the normal approximation is used: it is as good, and the exact distribution takes n³ steps."""
+"""With more non-zero differences the normal approximation is used: it is as good, and counting takes n³ steps."""
+
+FEW = 13
+"""The published diagrams approximate where any of more than this many differences is zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,8 @@ def rank(n_correct: Floats, n_test: Floats, *, alpha: float = 0.05, published: b
         n_correct: (n, k) of each configuration on each instance: whole numbers, or halves where a median is one.
         n_test: (n,) of each instance.
         alpha: level of Friedman's test, and of all pairs together.
-        published: pairs with identical results count as different, and ties in ranks densely.
+        published: pairs with identical results count as different, and ties in ranks densely; p-values of pairs with
+            a tie are approximate (see :func:`signed_rank`).
 
     Raises:
         ValueError: there is no instance or no configuration.
@@ -77,7 +78,7 @@ def rank(n_correct: Floats, n_test: Floats, *, alpha: float = 0.05, published: b
         return Ranking(ranks, p_of_all, False, nothing, nothing, np.zeros((k, k), np.bool_), identical, ())
     # A difference of whole numbers, divided once: equal shares stay equal, whatever accuracies round to.
     differences = (n_correct[:, first] - n_correct[:, second]) / n_test[:, None]
-    p = np.array([signed_rank(column) for column in differences.T])
+    p = np.array([signed_rank(column, published=published) for column in differences.T])
     adjusted = holm(p)
     differ = _symmetric(adjusted <= alpha, k, diagonal=False)
     if published:
@@ -124,25 +125,25 @@ def friedman(scores: Floats) -> float:
     return float(scipy.stats.friedmanchisquare(*scores.T).pvalue)
 
 
-def signed_rank(differences: Floats) -> float:
+def signed_rank(differences: Floats, *, published: bool = False) -> float:
     """The p-value of Wilcoxon's two-sided signed-rank test; zeros take part in the ranking (Pratt).
 
-    Exact where exact holds: if no difference is zero, all 2ⁿ signs of the ranks are equally likely, tied or not, and
-    their sums are counted. (SciPy's "exact" takes untied ranks for granted; its default is the normal approximation as
-    soon as two of more than 13 sizes are tied.) With zeros, and from :data:`MANY` on, this is SciPy's normal
-    approximation, except for the :data:`FEW`, where it counts too.
+    Exact: all 2ⁿ signs of the n non-zero differences are equally likely, and the sums of their ranks are counted, be
+    ranks tied or sizes zero. So no p-value is below 2 / 2ⁿ, however many zeros there are. Only for more than
+    :data:`MANY` non-zero differences this is SciPy's normal approximation. (SciPy's "exact" takes untied ranks for
+    granted; its default approximates as soon as one of more than 13 differences is zero or tied.)
 
     Args:
         differences: (n,).
+        published: approximate also where one of more than :data:`FEW` differences is zero, as the paper's diagrams do.
 
     Returns:
         1 if all differences are zero.
     """
     zero = differences == 0
-    n = len(differences)
     if zero.all():
         return 1.0
-    if n > MANY or (zero.any() and n > FEW):
+    if np.count_nonzero(~zero) > MANY or (published and zero.any() and len(differences) > FEW):
         return float(scipy.stats.wilcoxon(differences, zero_method="pratt").pvalue)
     # Ranks of tied sizes end in a half: counted in halves they are whole.
     halves = np.rint(2 * scipy.stats.rankdata(np.abs(differences)))[~zero].astype(np.int64)
@@ -192,9 +193,9 @@ def cliques(alike: Flags, ranks: Floats) -> tuple[tuple[int, ...], ...]:
 
 
 def needed(pairs: int, alpha: float = 0.05) -> int:
-    """The fewest instances on which any of some pairs could differ significantly.
+    """The fewest non-zero differences with which any of some pairs could differ significantly.
 
-    On n instances no two-sided signed-rank p-value is below 2 / 2ⁿ, and Holm's first step asks for alpha / pairs.
+    With n of them no two-sided signed-rank p-value is below 2 / 2ⁿ, and Holm's first step asks for alpha / pairs.
 
     >>> needed(1), needed(10)
     (6, 9)

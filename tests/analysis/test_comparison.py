@@ -146,6 +146,8 @@ def test_identical_results_do_not_differ_unless_published() -> None:
         (clear(4), NAMES, "On 4 instances no pair could differ significantly at level 0.05: 3 pairs need 7 or more."),
         (clear(5)[:, :2], ("a", "b"), "Two are compared by the signed-rank test alone. On 5 instances no pair could "
          "differ significantly at level 0.05: a single pair needs 6 or more."),
+        (np.array([[90.0, 80]] * 4 + [[70, 70]] * 44), ("a", "b"), "On 48 instances no pair could differ significantly "
+         "at level 0.05: a single pair needs 6 or more with different results, and no pair has more than 4."),
         (clear(1), NAMES, "(p = 0.37, 1 instance), so there is no diagram"),
     ],
 )  # fmt: skip
