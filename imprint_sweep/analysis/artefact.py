@@ -107,7 +107,7 @@ class Series:
     Args:
         label: as the legend shows it.
         x, y: (n,) float64, x ascending for lines.
-        low, high: (n,) float64 ends of an interval around y, or None.
+        low, high: (n,) float64 ends of a band around y, or None; the caption says what it is.
         style: ``"solid"``, ``"dashed"``, ``"points"``, ``"hollow"`` (a hollow point), or ``"level"`` (one y, drawn as
             a dashed horizontal line across the panel; x is ignored).
         colour: what decides its colour, the same in every figure: ``"gen:kmeans"``, ``"model:resnet18"``,

@@ -18,8 +18,8 @@ from imprint_sweep.analysis import names
 from imprint_sweep.analysis.results import MODEL
 from imprint_sweep.analysis.selection import ELSEWHERE, Axes, Slice, medians, seeds_of, select
 
-HALF_WIDTH = 1.96
-"""Of a 95 % interval, in standard errors."""
+STANDARD_ERRORS = 1.96
+"""What the paper draws to either side of a point. Over its 3 to 10 values that covers less than 95 %."""
 
 FM = "fm"
 """The column that names the model, see :func:`with_models`."""
@@ -95,7 +95,7 @@ def points(
     return Points(table, seeds, tuple(sentences))
 
 
-def over_remaps(table: pd.DataFrame, by: Sequence[str], value: str = "accuracy_mean") -> pd.DataFrame:
+def over_remaps(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
     """Means over the remaps of "d in 1" tasks; what was not merged stays as it is.
 
     Args:
@@ -158,8 +158,10 @@ def best_k(table: pd.DataFrame, by: Sequence[str], value: str = "mean") -> pd.Da
         by: columns that make a group.
         value: which value.
     """
-    order = table.sort_values([*by, value, "k"], ascending=[True] * len(by) + [False, True])
-    return order.drop_duplicates(list(by), ignore_index=True)
+    # Equal means of different values can differ in their last bit.
+    highest = table[value].round(12)
+    order = table.assign(highest=highest).sort_values([*by, "highest", "k"], ascending=[True] * len(by) + [False, True])
+    return order.drop(columns="highest").drop_duplicates(list(by), ignore_index=True)
 
 
 def spread(table: pd.DataFrame, by: Sequence[str], over: str, values: Sequence[Hashable], of: str) -> pd.DataFrame:

@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--published",
         action="store_true",
-        help="decide as the paper's published figures do: identical results differ, ties rank densely, their NC1",
+        help="decide as the paper's published figures do: identical results differ, ties rank densely, p-values of "
+        "pairs with a tie are approximate, their NC1",
     )
     parser.add_argument("--outputs", metavar="DIR", help="the paths.outputs of the runs (default: theirs)")
     words = sys.argv[1:] if arguments is None else list(arguments)

@@ -60,7 +60,7 @@ NC1 = {
 # Fig. 11a
 
 
-def test_fig11a_has_nc1_over_d_with_an_interval_over_remaps(give: Give, tmp_path: Path) -> None:
+def test_fig11a_has_nc1_over_d_with_standard_errors_over_remaps(give: Give, tmp_path: Path) -> None:
     results = write(tmp_path, means(*D2, D3, MNIST, FASHION))
     give(results, NC1)
     artefact = make("fig11a", results)
@@ -68,7 +68,7 @@ def test_fig11a_has_nc1_over_d_with_an_interval_over_remaps(give: Give, tmp_path
     assert (line.label, line.colour) == ("resnet18", "model:resnet18")
     assert (line.x.tolist(), line.y.tolist()) == ([2, 3], [0.7, 1.5])
     assert line.low is not None
-    # 1.96 sd / sqrt(remaps), with the standard error from SciPy; one remap has no interval.
+    # 1.96 sd / sqrt(remaps), with the standard error from SciPy; one remap has none.
     np.testing.assert_allclose(line.low, [0.7 - 1.96 * stats.sem([0.5, 0.9]), 1.5])
     assert [column.title for column in table_of(artefact).columns] == [
         "model", "dataset", "d", "remaps", "NC1", "±", "NC1, published centring", "paper",
@@ -78,6 +78,7 @@ def test_fig11a_has_nc1_over_d_with_an_interval_over_remaps(give: Give, tmp_path
     assert first[4:] == pytest.approx([0.7, 1.96 * 0.2, 10.7, 0.82])
     assert second[4:] == [1.5, None, 11.5, 1.2]
     assert "1 of 2 points stand on fewer remaps than others." in artefact.missing
+    assert "± is 1.96 standard errors over the remaps" in table_of(artefact).note
 
 
 def test_fig11a_has_nc1_of_datasets_on_a_symlog_axis_with_a_line_at_1(give: Give, tmp_path: Path) -> None:

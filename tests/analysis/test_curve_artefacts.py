@@ -137,7 +137,7 @@ def shots_rows() -> list[Score]:
     ]
 
 
-def test_fig10_is_the_median_over_seeds_with_an_interval(tmp_path: Path) -> None:
+def test_fig10_is_the_median_over_seeds_with_standard_errors(tmp_path: Path) -> None:
     chart = chart_of(make("fig10", write(tmp_path, shots_rows())))
     assert chart.x_scale == "log"
     drawn = lines(chart)
@@ -167,7 +167,7 @@ def test_fig10_tabulates_also_what_has_no_place_on_a_log_axis(tmp_path: Path) ->
     assert rows(crossings) == [["efficientnet_lite0", "mnist", 2, 10, 2, None]]
 
 
-def test_fig10_with_one_seed_has_no_interval(tmp_path: Path) -> None:
+def test_fig10_with_one_seed_has_no_standard_error(tmp_path: Path) -> None:
     artefact = make("fig10", write(tmp_path, shots_rows()), Options(seeds=FEW_SEEDS[:1]))
     line = lines(chart_of(artefact))["k = n"]
     assert (line.low, line.high) == (None, None)
@@ -213,7 +213,7 @@ def modes_rows(model: Model, source: str, **axes: object) -> list[Score]:
         ("figA6b", {"gen": "k_least_squares"}),
     ],
 )
-def test_over_k_lines_are_means_over_seeds_and_then_over_remaps(
+def test_over_k_lines_are_medians_over_seeds_and_then_means_over_remaps(
     name: str, axes: dict[str, object], tmp_path: Path
 ) -> None:
     others = [
@@ -240,6 +240,33 @@ def test_over_k_lines_are_means_over_seeds_and_then_over_remaps(
         ["efficientnet_lite0", "digits", 3, 0.3, None, 0.3],
         ["efficientnet_lite0", "mnist", None, 0.75, None, 0.75],
     ]
+
+
+def uneven(*scores: int) -> dict[int, int]:
+    return dict(zip(MAIN_SEEDS, scores, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [
+        ("fig11b", {"gen": "kmeans", **L2}),
+        ("figA6a", {"gen": "kmeans", **NONE_L2}),
+        ("figA6b", {"gen": "k_least_squares"}),
+    ],
+)
+def test_of_three_seeds_the_median_counts_and_not_their_mean(
+    name: str, axes: dict[str, object], tmp_path: Path
+) -> None:
+    found = [
+        *scores(RESNET18, task("imagenet", merge=2, remap=0), uneven(100, 200, 900), k=3, **axes),
+        *scores(RESNET18, task("imagenet", merge=2, remap=1), uneven(800, 500, 600), k=3, **axes),
+        *scores(RESNET18, MNIST, uneven(990, 980, 100), k=3, **axes),
+    ]
+    artefact = make(name, write(tmp_path, found))
+    drawn = lines(chart_of(artefact))
+    assert {label: line.y.tolist() for label, line in drawn.items()} == {"d = 2": [40], "mnist": [98]}
+    assert "median over seeds" in artefact.caption
+    assert "mean over seeds" not in artefact.caption
 
 
 def test_classes_of_several_datasets_have_panels_of_their_own(tmp_path: Path) -> None:
@@ -308,6 +335,34 @@ def test_fig_a7_takes_the_k_that_is_best_over_all_remaps(tmp_path: Path) -> None
     (row,) = rows(table)
     assert row[:2] == ["resnet18", "imagenet"]
     assert row[2:] == pytest.approx([2, 0.5, 0.7, 2, 0.8, 0.8, 1, 0.921])
+
+
+def test_fig_a7_is_the_median_over_seeds_which_decides_the_best_k(tmp_path: Path) -> None:
+    of = [task("imagenet", merge=2, remap=remap) for remap in (0, 1)]
+    found = [
+        *scores(RESNET18, of[0], uneven(600, 600, 0), gen="kmeans", k=1, **L2),  # mean 400, median 600
+        *scores(RESNET18, of[0], uneven(700, 700, 100), gen="kmeans", k=2, **L2),  # mean 500, median 700
+        *scores(RESNET18, of[0], uneven(690, 690, 690), gen="kmeans", k=3, **L2),
+        *scores(RESNET18, of[1], uneven(690, 690, 690), gen="kmeans", k=2, **L2),
+        *scores(RESNET18, of[1], uneven(690, 690, 690), gen="kmeans", k=3, **L2),
+    ]
+    artefact = make("figA7", write(tmp_path, found))
+    drawn = lines(chart_of(artefact))
+    assert drawn["mean"].y.tolist() == [60]
+    assert drawn["k-means, best k"].y.tolist() == pytest.approx([69.5])
+    (row,) = rows(table_of(artefact))
+    assert row[5] == 2
+    assert "Median over seeds, then mean over remaps." in artefact.caption
+
+
+@pytest.mark.parametrize("name", ["fig10", "figA4"])
+def test_standard_errors_are_not_called_an_interval_of_95_percent(name: str, tmp_path: Path) -> None:
+    artefact = make(name, write(tmp_path, shots_rows()))
+    note = table_of(artefact).note
+    assert "1.96 standard errors" in artefact.caption
+    assert "± is 1.96 standard errors over the seeds (sd / √seeds)" in note
+    assert "95 % interval" not in note
+    assert "less than 95 %" in note
 
 
 # What all have in common

@@ -122,7 +122,7 @@ def test_remaps_are_averaged_over_each_with_one_weight() -> None:
             "accuracy_mean": [0.5, 0.9, 0.2, 0.7],
         }
     )
-    found = curves.over_remaps(table, ["task", "merge"])
+    found = curves.over_remaps(table, ["task", "merge"], "accuracy_mean")
     assert found["mean"].tolist() == pytest.approx([0.7, 0.2, 0.7])
     assert found["std"].iloc[0] == pytest.approx(np.std([0.5, 0.9], ddof=1))
     assert found["std"].isna().tolist() == [False, True, True]
@@ -199,3 +199,8 @@ def test_a_panel_with_few_points_belongs_to_another_experiment() -> None:
     table = pd.DataFrame({"task": ["a"] * 6 + ["b"] * 5 + ["c"] * 4})
     assert set(curves.mostly_run(table, ["task"])["task"]) == {"a", "b"}
     assert curves.mostly_run(table.iloc[:0], ["task"]).empty
+
+
+def test_the_last_bit_of_a_mean_does_not_decide_the_best_k() -> None:
+    table = pd.DataFrame({"d": 2, "k": [5, 7], "mean": [0.2, np.nextafter(0.2, 1)]})
+    assert curves.best_k(table, ["d"])["k"].tolist() == [5]

@@ -28,7 +28,7 @@ from imprint_sweep.analysis.artefacts.comparisons import L2, MAX
 from imprint_sweep.analysis.artefacts.curves import ALL_SHOTS
 from imprint_sweep.analysis.artefacts.lines import groups, stated_over_d
 from imprint_sweep.analysis.collapse import ENOUGH, Relation, relation
-from imprint_sweep.analysis.curves import FM, HALF_WIDTH, over_remaps, paper_models, points, spread, with_models
+from imprint_sweep.analysis.curves import FM, STANDARD_ERRORS, over_remaps, paper_models, points, spread, with_models
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.analysis.selection import Axes, select
 from imprint_sweep.invocation import command
@@ -91,11 +91,11 @@ def _axis(options: Options) -> str:
 
 
 def _over_d(merged: pd.DataFrame) -> pd.DataFrame:
-    """Means over remaps, with half of an interval around them, and the mean of either centring."""
+    """Means over remaps, with what is drawn to either side of them, and the mean of either centring."""
     table = over_remaps(merged, TASK, "value")
     for name in ("nc1", "nc1_published"):
         table[name] = over_remaps(merged, TASK, name)["mean"]
-    return table.assign(half=HALF_WIDTH * table["std"] / np.sqrt(table["remaps"]))
+    return table.assign(half=STANDARD_ERRORS * table["std"] / np.sqrt(table["remaps"]))
 
 
 def _over_d_chart(table: pd.DataFrame, options: Options) -> Chart:
@@ -164,13 +164,14 @@ def _datasets_table(
 
 def _table(name: str, title: str, frame: pd.DataFrame, columns: Sequence[Column], options: Options) -> Table:
     """NC1 in either centring, and the paper's, which centres as the column before it does."""
-    interval = [Column("half", "±", "number")] if "half" in frame else []
+    band = [Column("half", "±", "number")] if "half" in frame else []
     own, published_ = [Column("nc1", "NC1", "number")], [Column("nc1_published", "NC1, published centring", "number")]
-    (own if options.nc_centering == "own" else published_).extend(interval)
+    (own if options.nc_centering == "own" else published_).extend(band)
     paper = [Column("paper", "paper", "number")] if frame["paper"].notna().any() else []
-    note = "The paper's numbers have the published centring." if paper else ""
+    notes = ["± is 1.96 standard errors over the remaps (sd / √remaps)."] if band else []
+    notes += ["The paper's numbers have the published centring."] if paper else []
     heads = [Column(FM, "model"), Column("task", "dataset")]
-    return Table(name, title, (*heads, *columns, *own, *published_, *paper), frame, note)
+    return Table(name, title, (*heads, *columns, *own, *published_, *paper), frame, " ".join(notes))
 
 
 FIG_12 = About(
@@ -195,7 +196,7 @@ def fig12(results: Results, options: Options) -> Artefact:
     joined = both.merge(_nc1(results, options), on=instance)
     unknown = _unknown(joined)
     table = _gains(joined[joined["value"].notna()])
-    accuracies = lines_run(over_remaps(found.table, [*TASK, "k"]))
+    accuracies = lines_run(over_remaps(found.table, [*TASK, "k"], "accuracy_mean"))
     absent, commands = modes_missing(frame, accuracies, _K, _REQUESTS, complete=found.complete)
     commands += [command("collapse")] if unknown or commands else []
     missing = [*found.missing, *absent, *unknown]

@@ -35,7 +35,7 @@ from imprint_sweep.analysis.artefacts.comparisons import L2, MAX, NONE
 from imprint_sweep.analysis.artefacts.lines import ACCURACY, beside, grid, groups, percent, series, stated_over_d, wide
 from imprint_sweep.analysis.curves import (
     FM,
-    HALF_WIDTH,
+    STANDARD_ERRORS,
     above_from,
     best_k,
     gaps,
@@ -139,7 +139,8 @@ def _fig6_table(table: pd.DataFrame, papers: Mapping[str, str]) -> Table:
 
 _SHOTS_CAPTION = (
     "Accuracy over n samples per class (log axis); k-means with k = 1, 5, 20, and every sample a proxy (k = n); "
-    "l2/l2/l2, max, all classes of a dataset. With n of k or fewer, k is n. Median over seeds ± 1.96 standard errors."
+    "l2/l2/l2, max, all classes of a dataset. With n of k or fewer, k is n. Median over seeds ± 1.96 standard errors "
+    "(sd / √seeds), as in the paper."
 )
 _SHOTS_NEED = "k-means or all samples under l2/l2/l2 and max with several numbers of shots"
 FIG10 = About("fig10", "Few samples per class (Fig. 10)", "n_shot", _SHOTS_CAPTION, _SHOTS_NEED, FEW_SEEDS)
@@ -153,7 +154,7 @@ def _over_shots(about: About, ns: Sequence[int], results: Results, options: Opti
     axes: Axes = {**UNMERGED, **L2, **MAX, "gen": ["kmeans", "all"]}
     found = points(frame, {**axes, "n_shot": ns}, [*PANEL, "gen", "k", "n_shot"], about.seeds, options.seeds)
     commands = [sweep("+experiment=n_shot", frame)]
-    table = mostly_run(_with_intervals(shots(found.table, SHOT_KS)), PANEL)
+    table = mostly_run(_with_bands(shots(found.table, SHOT_KS)), PANEL)
     if table.empty:
         return about.nothing(found.missing, commands)
     wanted = pd.DataFrame([(line, n) for line in SHOT_LINES for n in ns], columns=["line", "n_shot"])
@@ -161,7 +162,7 @@ def _over_shots(about: About, ns: Sequence[int], results: Results, options: Opti
     lines = {head: _shot_lines(rows) for head, rows in groups(table, PANEL)}
     # Without a limit there is no place on a log axis; the table has it.
     whole = points(frame, {**axes, **ALL_SHOTS}, [*PANEL, "gen", "k", "n_shot"], found.seeds, found.seeds)
-    unlimited = _with_intervals(shots(whole.table, SHOT_KS))
+    unlimited = _with_bands(shots(whole.table, SHOT_KS))
     return about.artefact(
         basis([panels_in_words(table), seeds_in_words(found, about.seeds)], frame, table),
         [*found.missing, *absent],
@@ -171,8 +172,8 @@ def _over_shots(about: About, ns: Sequence[int], results: Results, options: Opti
     )
 
 
-def _with_intervals(table: pd.DataFrame) -> pd.DataFrame:
-    half = HALF_WIDTH * table["accuracy_std"] / np.sqrt(table["seeds"])
+def _with_bands(table: pd.DataFrame) -> pd.DataFrame:
+    half = STANDARD_ERRORS * table["accuracy_std"] / np.sqrt(table["seeds"])
     return table.assign(half=half)
 
 
@@ -197,7 +198,10 @@ def _shots_table(about: About, table: pd.DataFrame, unlimited: pd.DataFrame) -> 
     for line in SHOT_LINES:
         frame = frame.assign(**{line: median[f"line={line}"], f"{line} ±": half[f"line={line}"]})
         columns += [Column(line, line, "percent"), Column(f"{line} ±", "±", "percent")]
-    note = "Accuracy in percent, ± half of a 95 % interval over seeds. n = all: every training sample."
+    note = (
+        "Accuracy in percent; ± is 1.96 standard errors over the seeds (sd / √seeds), as in the paper: around a median "
+        "of so few it covers less than 95 %. n = all: every training sample."
+    )
     return Table(about.name, about.title, tuple(columns), frame, note)
 
 
@@ -249,7 +253,8 @@ class Modes:
 _KMEANS = ("+experiment=collapse_other", "+experiment=collapse_imagenet")
 _ORACLE = ("+experiment=collapse_other_oracle", "+experiment=collapse_imagenet_oracle")
 _LINES = (
-    'a line per d of "d in 1" tasks (mean over seeds, then over remaps), a dashed line per dataset (mean over seeds).'
+    'a line per d of "d in 1" tasks (median over seeds, then mean over remaps), a dashed line per dataset (median over '
+    "seeds)."
 )
 FIG_11B = Modes(
     About(
@@ -294,7 +299,7 @@ def _over_k(modes: Modes, results: Results, options: Options) -> Artefact:
     about, frame = modes.about, with_models(results.frame)
     axes: Axes = {**WHOLE, **ALL_SHOTS, **modes.norm, **MAX, "gen": [modes.gen], "k": FEW_KS}
     found = points(frame, axes, [*TASK, "remap", "k"], about.seeds, options.seeds)
-    table = lines_run(over_remaps(found.table, [*TASK, "k"]))
+    table = lines_run(over_remaps(found.table, [*TASK, "k"], "accuracy_median"))
     absent, commands = modes_missing(frame, table, FEW_KS, modes.requests, complete=found.complete)
     if table.empty:
         return about.nothing(found.missing, commands)
@@ -332,7 +337,7 @@ def _over_k_table(modes: Modes, table: pd.DataFrame, papers: Mapping[str, str]) 
     stated = published.curves(modes.published) if modes.published else None
     frame = beside(ours, stated, TASK, FEW_KS, papers)
     columns = [Column(FM, "model"), Column("task", "dataset"), Column("merge", "d")]
-    note = "d: classes merged into a label, mean over remaps; a dash for the dataset as it is."
+    note = "Medians over seeds. d: classes merged into a label, mean over remaps; a dash for the dataset as it is."
     return wide(modes.about.name, modes.about.title, frame, columns, FEW_KS, note)
 
 
@@ -341,7 +346,7 @@ FIG_A7 = About(
     "Modes per class (Fig. A.7)",
     "collapse",
     'Accuracy over d of "d in 1" tasks, max: the mean and k-means under l2/l2/l2, least squares and k-least-squares '
-    "under none/none/none, with the k of 1..15 that is best at each d. Mean over seeds, then over remaps.",
+    "under none/none/none, with the k of 1..15 that is best at each d. Median over seeds, then mean over remaps.",
     'k-means or k-least-squares with k = 1..15 and max on "d in 1" tasks',
 )
 _A7_GENS: dict[str, Axes] = {"kmeans": L2, "k_least_squares": NONE}
@@ -354,7 +359,7 @@ def fig_a7(results: Results, options: Options) -> Artefact:
     frame = with_models(results.frame)
     axes = [{**WHOLE, **ALL_SHOTS, **norm, **MAX, "gen": [gen], "k": FEW_KS} for gen, norm in _A7_GENS.items()]
     found = points(frame, axes, [*TASK, "remap", "gen", "k"], FIG_A7.seeds, options.seeds)
-    table = over_remaps(found.table[found.table["merge"].notna()], [*TASK, "gen", "k"])
+    table = over_remaps(found.table[found.table["merge"].notna()], [*TASK, "gen", "k"], "accuracy_median")
     wanted = pd.DataFrame([(gen, k) for gen in _A7_GENS for k in FEW_KS], columns=["gen", "k"])
     absent = [*gaps(table, TASK, wanted, "k"), *merge_missing(frame, table)]
     of_gen = {gen: table[table["gen"] == gen] for gen in _A7_GENS}

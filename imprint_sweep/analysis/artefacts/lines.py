@@ -44,7 +44,7 @@ def series(
         label, colour, style: of the series.
         rows: one a point.
         x, y: their columns.
-        half: the column with half of an interval around y, NaN where there is none.
+        half: the column with what is drawn to either side of y, NaN where there is nothing.
     """
     ordered = rows.sort_values(x)
     at, shares = ordered[x].to_numpy(np.float64), percent(ordered[y])
