@@ -25,7 +25,7 @@ class Collapse:
 
     Args:
         nc1: trace(Σ_W Σ_B⁺) / C, each class centred on its own mean.
-        nc1_published: the same as the paper's figures have it, with raw samples centred on μ_c - μ_G.
+        nc1_published: as the paper's figures have it, see :func:`measure`.
         rank: of Σ_B, at most C - 1.
         n_samples: samples of all classes together.
     """
@@ -47,8 +47,11 @@ def measure(classes: Sequence[Iterable[Vectors]]) -> Collapse:
     samples on these axes, divided by C. Axes with λ ≤ C ε λ_max are left out (the cut of `numpy.linalg.matrix_rank`; ε
     is float64's), and so is the smallest: A has rank C - 1 at most.
 
-    Published centring adds μ_G to every centred sample. Centred samples average to zero within each class, so that it
-    adds exactly μ_Gᵀ Σ_B⁺ μ_G / C.
+    The published code subtracts μ_G, the mean of all *samples*, from the class means, divides their second moment by C
+    for Σ_B, and centres raw samples on μ_c - μ_G. That adds μ_G to every sample centred on its own mean, and as those
+    average to zero within each class, exactly μ_Gᵀ Σ_B⁺ μ_G / C to their scatter. In classes of equal size its Σ_B is
+    ours. In others a large class pulls μ_G towards its own mean; A still has rank C - 1 at most, as its rows weighted
+    by the sizes sum to zero.
 
     Args:
         classes: of each class its samples as blocks (n, d), finite, at least one sample; every class is read twice.
@@ -62,19 +65,29 @@ def measure(classes: Sequence[Iterable[Vectors]]) -> Collapse:
         raise StageError(f"NC1 compares classes: expected at least two labels, got {n_classes}")
     summed = [_sum(blocks) for blocks in classes]
     means = np.stack([total / n for total, n in summed])
-    center = means.mean(axis=0)
-    axes = _axes(means - center, scale=float(np.linalg.norm(means, axis=1).max()))
-    scatter = [_scatter(blocks, mean, axes) / n for blocks, mean, (_, n) in zip(classes, means, summed, strict=True)]
-    nc1 = float(np.mean(scatter)) / n_classes
-    shift = center @ axes
-    return Collapse(nc1, nc1 + float(shift @ shift) / n_classes, axes.shape[1], sum(n for _, n in summed))
+    n_samples = sum(n for _, n in summed)
+    of_samples = np.sum([total for total, _ in summed], axis=0) / n_samples
+    scale = float(np.linalg.norm(means, axis=1).max())
+    axes, published = _axes(means - means.mean(axis=0), scale), _axes(means - of_samples, scale)
+    both = np.hstack([axes, published])
+    scatter = np.mean(
+        [_scatter(blocks, mean, both) / n for blocks, mean, (_, n) in zip(classes, means, summed, strict=True)], axis=0
+    )
+    own, theirs = np.split(scatter, [axes.shape[1]])
+    shift = of_samples @ published
+    return Collapse(
+        nc1=float(own.sum()) / n_classes,
+        nc1_published=float(theirs.sum() + shift @ shift) / n_classes,
+        rank=axes.shape[1],
+        n_samples=n_samples,
+    )
 
 
 def _axes(centered: Floats, scale: float) -> Floats:
-    """The (d, rank) axes on which the covariance of the class means is the identity.
+    """The (d, rank) axes on which the second moment of the centred class means is the identity.
 
     Args:
-        centered: (C, d) class means around their mean.
+        centered: (C, d) class means around a weighted mean of theirs.
         scale: the length of the longest class mean.
     """
     n_classes = len(centered)
@@ -99,14 +112,14 @@ def _sum(blocks: Iterable[Vectors]) -> tuple[Floats, int]:
     return total, n
 
 
-def _scatter(blocks: Iterable[Vectors], mean: Floats, axes: Floats) -> float:
-    """The squared lengths of a class's centred samples on the axes, summed."""
-    total = 0.0
+def _scatter(blocks: Iterable[Vectors], mean: Floats, axes: Floats) -> Floats:
+    """The squares of a class's centred samples on each of the axes, summed over samples."""
+    total = np.zeros(axes.shape[1])
     for block in _unit(blocks):
         # Centred before they are projected: of a collapsed class little but the mean would be left afterwards.
         block -= mean
         projected = block @ axes
-        total += float(np.vdot(projected, projected))
+        total += np.einsum("ij,ij->j", projected, projected)
     return total
 
 

@@ -36,11 +36,15 @@ _SCHEMA = pa.schema(
     [
         *(SCHEMA.field(name) for name in (*MODEL, *TASK, "labels", "fingerprint", "method_version")),
         pa.field("nc1", pa.float64()),
-        pa.field("nc1_published", pa.float64()),
+        pa.field("nc1_published", pa.float64()),  # null where an older version made it
         pa.field("rank", pa.int64()),
         pa.field("n_samples", pa.int64()),
+        pa.field("published_version", pa.int64()),
     ]
 )
+
+_PUBLISHED_VERSION = 2
+"""Of what ``nc1_published`` holds. Without a version, classes weighed equally in it whatever their sizes."""
 
 Row = dict[str, Any]
 
@@ -71,7 +75,8 @@ def read(results: Results) -> pd.DataFrame:
 
     Returns:
         One row per instance, in the order of the results: the columns :data:`MODEL`, :data:`TASK` and :data:`VALUES`
-        (float64, NaN where it was not computed from the embeddings that the results are from).
+        (float64, NaN where it was not computed from the embeddings that the results are from; ``nc1_published`` also
+        where an older version made it, until :func:`update` has computed it again).
 
     Raises:
         StoreError: the table cannot be read.
@@ -99,7 +104,7 @@ def update(results: Results, tell: Callable[[str], None] = lambda line: None) ->
         StoreError: the table or the results cannot be read, or the table cannot be written.
     """
     at = path(results.outputs)
-    known = {(_key(row), tuple(row["labels"])) for row in _load(at)}
+    known = {(_key(row), tuple(row["labels"])) for row in _load(at) if row["nc1_published"] is not None}
     cache = EmbeddingCache(results.outputs / "embeddings")
     features: dict[tuple[Model, int | None], Features] = {}
     problems: list[str] = []
@@ -154,6 +159,7 @@ def _row(instance: Instance) -> Row:
         "labels": [spelled(label) for label in task.labels],
         "fingerprint": instance.fingerprint,
         "method_version": METHOD_VERSION,
+        "published_version": _PUBLISHED_VERSION,
     }
 
 
@@ -171,11 +177,17 @@ def _load(at: Path) -> list[Row]:
     """The rows of the table that are of the present method; none if there is no table."""
     try:
         # Not read_table, which would look for more files and read columns from the names of folders.
-        rows: list[Row] = pq.ParquetFile(at).read().select(_SCHEMA.names).to_pylist()
+        table = pq.ParquetFile(at).read()
+        if "published_version" not in table.column_names:
+            table = table.append_column("published_version", pa.nulls(len(table), pa.int64()))
+        rows: list[Row] = table.select(_SCHEMA.names).to_pylist()
     except FileNotFoundError:
         return []
     except (pa.ArrowException, OSError, KeyError) as error:
         raise StoreError(f"{at} cannot be read ({error}); delete it, and it is made again") from error
+    for row in rows:
+        if row["published_version"] != _PUBLISHED_VERSION:
+            row["nc1_published"] = None
     return [row for row in rows if row["method_version"] == METHOD_VERSION]
 
 

@@ -33,14 +33,26 @@ def nc1(classes: Sequence[Vectors]) -> float:
 
 
 def by_definition(classes: Sequence[Vectors], *, published: bool = False) -> float:
-    """Eq. 1 word for word: covariances as d x d matrices, NumPy's pseudo-inverse."""
+    """Eq. 1 word for word: covariances as d x d matrices, NumPy's pseudo-inverse.
+
+    The published code centres classes on the mean of all samples, raw samples on the centred class means, and makes Σ_B
+    of these.
+    """
     unit = [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300) for x in map(np.float64, classes)]
     means = np.stack([x.mean(axis=0) for x in unit])
-    center = means.mean(axis=0)
+    center = np.concatenate(unit).mean(axis=0) if published else means.mean(axis=0)
     around = [mean - center if published else mean for mean in means]
     within: Floats = np.mean([(x - c).T @ (x - c) / len(x) for x, c in zip(unit, around, strict=True)], axis=0)
     between = (means - center).T @ (means - center) / len(means)
     return float(np.trace(within @ np.linalg.pinv(between, rcond=1e-10, hermitian=True))) / len(means)
+
+
+def published_term(classes: Sequence[Vectors]) -> float:
+    """μ_Gᵀ Σ_B⁺ μ_G / C with classes that weigh equally."""
+    means = np.stack([(x / np.linalg.norm(x, axis=1, keepdims=True)).mean(axis=0) for x in map(np.float64, classes)])
+    center = means.mean(axis=0)
+    between = (means - center).T @ (means - center) / len(means)
+    return float(center @ np.linalg.pinv(between, rcond=1e-10, hermitian=True) @ center) / len(means)
 
 
 shapes = st.tuples(st.lists(st.integers(1, 12), min_size=2, max_size=7), st.integers(2, 9), st.integers(0, 1000))
@@ -68,12 +80,29 @@ def test_agrees_with_the_definition(shape: tuple[list[int], int, int]) -> None:
 
 
 @given(shapes)
-def test_published_centring_adds_exactly_one_term(shape: tuple[list[int], int, int]) -> None:
-    # Against raw samples centred on μ_c - μ_G, as the published figures have them.
+def test_published_centring_is_on_the_mean_of_all_samples(shape: tuple[list[int], int, int]) -> None:
     classes = samples(*shape)
     assert measure([[x] for x in classes]).nc1_published == pytest.approx(
-        by_definition(classes, published=True), rel=1e-6
+        by_definition(classes, published=True), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("sizes", [(400, 8, 8), (8, 8, 400), (1, 500), (3, 30, 300, 30, 3)])
+def test_published_centring_of_strongly_unequal_classes(sizes: tuple[int, ...]) -> None:
+    """The large class pulls μ_G, and Σ_B with it: classes that weigh equally give another number."""
+    classes = samples(sizes, 8)
+    found = measure([[x] for x in classes])
+    assert found.nc1_published == pytest.approx(by_definition(classes, published=True), rel=1e-6)
+    assert abs(found.nc1_published / (found.nc1 + published_term(classes)) - 1) > 0.05
+    # Large classes change nothing in ours.
+    assert found.nc1 == pytest.approx(by_definition(classes), rel=1e-6)
+
+
+@given(st.integers(1, 12), st.integers(2, 7), st.integers(2, 9), st.integers(0, 1000))
+def test_published_centring_of_equal_classes_adds_exactly_one_term(n: int, n_classes: int, d: int, seed: int) -> None:
+    classes = samples([n] * n_classes, d, seed)
+    found = measure([[x] for x in classes])
+    assert found.nc1_published == pytest.approx(found.nc1 + published_term(classes), rel=1e-5)
 
 
 def test_the_two_centrings_differ_where_the_means_are_off_centre() -> None:
@@ -87,6 +116,8 @@ def test_order_of_classes_and_of_samples_does_not_matter(shape: tuple[list[int],
     rng = np.random.default_rng(shape[2])
     shuffled = [classes[c][rng.permutation(len(classes[c]))] for c in rng.permutation(len(classes))]
     assert nc1(shuffled) == pytest.approx(nc1(classes), rel=1e-9, abs=1e-13)
+    before, after = (measure([[x] for x in of]).nc1_published for of in (classes, shuffled))
+    assert after == pytest.approx(before, rel=1e-6)
 
 
 def test_classes_weigh_equally_whatever_their_sizes() -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from imprint_sweep.analysis import collapse_table
@@ -168,3 +170,33 @@ def test_a_table_that_cannot_be_written_is_a_sentence(cache: EmbeddingCache) -> 
     (results.outputs / "collapse").write_text("a file in the way")
     with pytest.raises(StoreError, match=r"nc1.parquet cannot be (read|written)"):
         collapse_table.update(results)
+
+
+def test_published_values_of_an_older_version_are_measured_anew_and_ours_stay(cache: EmbeddingCache) -> None:
+    """Before, classes weighed equally in them whatever their sizes."""
+    results = results_of(cache, data.task(CLEAN), data.task(LEFT))
+    collapse_table.update(results)
+    right = collapse_table.read(results)
+    older(results, nc1_published=123.0)
+    read = collapse_table.read(results)
+    assert read["nc1"].tolist() == right["nc1"].tolist()
+    assert read["nc1_published"].isna().all()
+    # One is measured anew at a time; a value that cannot be stays as it is.
+    for path in cache.root.rglob("left-*"):
+        path.unlink()
+    (problem,) = collapse_table.update(results)
+    assert "there are no embeddings of toy (none) on left" in problem
+    read = collapse_table.read(results)
+    assert read["nc1"].tolist() == right["nc1"].tolist()
+    assert read["nc1_published"].isna().tolist() == [False, True]
+    assert read["nc1_published"][0] == right["nc1_published"][0]
+
+
+def older(results: Results, **values: float) -> None:
+    """Make the table what version 0.1.0 of the package wrote."""
+    at = collapse_table.path(results.outputs)
+    found = pq.read_table(at).drop_columns(["published_version"])
+    for name, value in values.items():
+        place = found.column_names.index(name)
+        found = found.set_column(place, found.field(name), pa.array([value] * len(found)))
+    pq.write_table(found, at)
