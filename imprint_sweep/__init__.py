@@ -1,3 +1,3 @@
 """Weight imprinting as a config-driven sweep: one cell of the grid, or half a million."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -25,8 +25,8 @@ class Outcome:
         f1_macro: mean of ``f1``.
         f1_weighted: mean of ``f1`` weighted by test samples per label.
         n_proxies: proxies of all labels together.
-        gen_seconds: compute time of GEN summed over labels, also when its result was shared.
-        eval_seconds: compute time of everything after GEN that this cell took part in, undivided also where others
+        gen_seconds: CPU time of GEN summed over labels, also when its result was shared.
+        eval_seconds: CPU time of everything after GEN that this cell took part in, undivided also where others
             shared it: about what the cell would have cost alone.
         error: the message, None if all went well.
     """

@@ -378,14 +378,14 @@ def _search(
     tally = Tally()
     searches = {task: views for task, views in pass_.searches.items() if label in task.labels}
     labels = {task: pass_.proxies.labels(task) for task in searches}
-    start = time.perf_counter()
+    start = time.thread_time()
     for block in pass_.blocks(label, chunk, size):
         check()
-        shared = time.perf_counter() - start
+        shared = time.thread_time() - start
         tally.scoring += shared
         tally.operations += block.operations
         for view in block.views:
-            start = time.perf_counter()
+            start = time.thread_time()
             queries, proxies, bounds = block.geometry(view)
             for task, views in searches.items():
                 readouts = views.get(view)
@@ -400,7 +400,7 @@ def _search(
                 n = len(task.labels)
                 offsets = n * np.arange(len(readouts))[:, None]
                 counts = np.bincount((predicted + offsets).ravel(), minlength=n * len(readouts)).reshape(-1, n)
-                now = time.perf_counter()
+                now = time.thread_time()
                 for i, readout in enumerate(readouts):
                     key = task, readout
                     tally.counts[key] = tally.counts[key] + counts[i] if key in tally.counts else counts[i]
@@ -409,7 +409,7 @@ def _search(
                     tally.seconds[key] += shared + now - start
                 tally.searching += now - start
                 start = now
-        start = time.perf_counter()
+        start = time.thread_time()
     return tally
 
 

@@ -34,6 +34,7 @@ from imprint_sweep.keys import Draw, GenSpec
 from imprint_sweep.stages import normalization, sampling
 from imprint_sweep.stages.generation import clustering, least_squares, selection
 from imprint_sweep.stages.generation.clustering import Clustering
+from imprint_sweep.stages.generation.first_use import prepare
 from imprint_sweep.stages.generation.least_squares import Solver
 
 Samples = NDArray[np.float32]
@@ -79,6 +80,7 @@ class Generation:
         For the joint gens nothing is returned: the label's share is prepared for :meth:`joint`.
         """
         first = specs[0]
+        prepare(first.gen)
         if first.gen == "kmedoids":
             medoids = self._medoids(label, first.draw, sorted({spec.k for spec in specs}))
             x = self._samples(label, first.draw)
@@ -195,12 +197,11 @@ class Generation:
         return self._memory.get(("class_means", label, spec.draw, spec.k, spec.seed), compute).value
 
     def _moment(self, label: Label, draw: Draw) -> Timed[NDArray[np.float64]]:
-        def compute() -> NDArray[np.float64]:
-            return least_squares.second_moment(self._samples(label, draw))
+        def compute() -> Timed[NDArray[np.float64]]:
+            x = self._samples(label, draw)  # before the clock starts
+            return self._memory.time("moment", lambda: least_squares.second_moment(x))
 
-        if self._keep_moments:
-            return self._memory.get(("moment", label, draw), compute)
-        return self._memory.time("moment", compute)
+        return self._memory.get(("moments", label, draw), compute).value if self._keep_moments else compute()
 
     def _solver(self, labels: tuple[Label, ...], spec: GenSpec) -> Timed[Solver]:
         """The factorised matrix of a task; its seconds are also those of the second moments."""

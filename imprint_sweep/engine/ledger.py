@@ -14,7 +14,7 @@ class Ledger:
 
     Args:
         calls: how often a stage was computed; results taken from memory or from disk do not count.
-        seconds: thread-seconds it took.
+        seconds: CPU seconds it took, over all threads.
         operations: floating-point operations of the dense stages (multiplications and additions, or element
             differences for Manhattan).
     """

@@ -32,7 +32,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Timed(Generic[T]):
-    """A stage's result and the seconds that computing it took, however often it is used."""
+    """A stage's result and the CPU seconds that computing it took, however often it is used."""
 
     value: T
     seconds: float
@@ -65,12 +65,15 @@ class StageMemory:
         return future.result()
 
     def time(self, stage: str, compute: Callable[[], T]) -> Timed[T]:
-        """Run, count and time a computation without keeping its result."""
-        start = time.perf_counter()
+        """Run, count and time a computation without keeping its result.
+
+        The clock is that of the thread, which computes alone: other processes, and threads it waits for, add nothing.
+        """
+        start = time.thread_time()
         try:
             value = compute()
         finally:
-            seconds = time.perf_counter() - start
+            seconds = time.thread_time() - start
             self._ledger.add(stage, calls=1, seconds=seconds)
         return Timed(value, seconds)
 
@@ -145,9 +148,13 @@ class ProxyCache:
             excess -= size
 
 
+_SECONDS = "cpu_seconds"
+"""Files of older versions have wall time under another name: they count as damaged and are replaced."""
+
+
 def _read(path: Path) -> Timed[Arrays]:
     arrays = load_file(path)
-    seconds = float(arrays.pop("seconds")[0])
+    seconds = float(arrays.pop(_SECONDS)[0])
     checksum = arrays.pop("checksum").tobytes()
     if checksum != _checksum(arrays):
         raise ValueError(f"{path} is damaged")
@@ -158,7 +165,7 @@ def _write(path: Path, timed: Timed[Arrays]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {name: np.ascontiguousarray(array) for name, array in timed.value.items()}
     extra = {
-        "seconds": np.array([timed.seconds]),
+        _SECONDS: np.array([timed.seconds]),
         "checksum": np.frombuffer(_checksum(content), np.uint8),
     }
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)

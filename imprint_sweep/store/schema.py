@@ -75,10 +75,14 @@ COLUMNS: dict[str, Column] = {
     "f1_weighted": Column(pa.float64(), "Mean of f1 weighted by the test samples of each label.", True),
     "n_proxies": Column(pa.int64(), "Proxies of all labels together.", True),
     "gen_seconds": Column(
-        pa.float64(), "Compute time of GEN, summed over labels, also when its result was shared.", True
+        pa.float64(),
+        "CPU time of GEN, summed over labels, also when its result was shared; wall time in version 0.1.0.",
+        True,
     ),
     "eval_seconds": Column(
-        pa.float64(), "Compute time of everything after GEN, undivided also where others shared it.", True
+        pa.float64(),
+        "CPU time of everything after GEN, undivided also where others shared it; wall time in version 0.1.0.",
+        True,
     ),
     "status": Column(_STRING, "ok or failed."),
     "error": Column(_STRING, "Why the cell failed; null if it did not.", True),

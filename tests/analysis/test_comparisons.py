@@ -403,6 +403,8 @@ def test_times_are_medians_over_seeds_then_statistics_over_instances() -> None:
             *rows("kmeans", 5, (20, 30, 40), (50, 60, 70), (1, 1, 1)),
             *rows("kmedoids", 20, (7, 7, 7)),
             *rows("all", None, (0, 0, 0), (0, 0, 0), (0, 0, 0)),
+            # Not the paper's NORM of the training embeddings.
+            *({**row, "norm_pre": "none", "gen_seconds": 1000} for row in rows("mean", None, (1, 2, 9), (3, 4, 5))),
         ]
     )
     artefact = make("tableA2", found, Options())
@@ -416,8 +418,36 @@ def test_times_are_medians_over_seeds_then_statistics_over_instances() -> None:
         "Left out, lacking on half of the instances or more: k-medoids, k = 20.",
         "Not in the results: k-means, k = 20; least squares; k-least-squares, k = 5; k-least-squares, k = 20.",
     )
-    assert artefact.basis.startswith("3 of 3 instances")
+    assert artefact.basis == "3 of 3 instances, those that every GEN here was run on; one machine."
     assert artefact.command is not None
+
+
+def test_times_are_of_the_normalisation_that_the_papers_rows_have() -> None:
+    gens = [("mean", None), ("kmeans", 20), ("least_squares", None), ("k_least_squares", 20)]
+    found = results(
+        [
+            {"gen": gen, "k": k, "norm_pre": pre, "seed": seed, "gen_seconds": seconds}
+            for gen, k in gens
+            for pre, seconds in (("l2", 1), ("none", 2))
+            for seed in MAIN_SEEDS
+        ]
+    )
+    artefact = make("tableA2", found, Options())
+    of_gen = dict(zip(artefact.tables[0].frame["name"], artefact.tables[0].frame["mean"], strict=True))
+    assert [of_gen["mean"], of_gen["k-means, k = 20"]] == [1, 1]
+    assert [of_gen["least squares"], of_gen["k-least-squares, k = 20"]] == [2, 2]
+    assert "pre = l2" in artefact.caption
+
+
+def test_wall_times_of_an_older_version_are_not_passed_off_as_cpu_time() -> None:
+    row = {"gen": "mean", "gen_seconds": 1}
+    found = results(
+        [
+            {**row, "seed": seed, "package_version": version}
+            for seed, version in zip(MAIN_SEEDS, ("0.1.0", "0.1.0", "0.2.0"), strict=True)
+        ]
+    )
+    assert " 2 of 3 rows are of version 0.1.0 and hold wall time" in make("tableA2", found, Options()).basis
 
 
 def test_the_notes_of_the_results_do_not_matter_here() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from imprint_sweep.cell import Cell, Task
 from imprint_sweep.embeddings import EmbeddingCache
@@ -605,3 +608,85 @@ def test_what_a_pass_holds_goes_with_it_and_does_not_wait_for_the_garbage_collec
         gc.enable()
     assert {outcome.status for outcome in outcomes} == {OK}
     assert (most, left) == (1, 0)
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------
+
+
+def test_seconds_are_those_that_the_thread_computed() -> None:
+    """Neither waiting counts, nor what other threads and processes take away."""
+    memory = StageMemory(Ledger())
+
+    def compute() -> float:
+        time.sleep(0.2)
+        start = time.thread_time()
+        while time.thread_time() - start < 0.05:
+            pass
+        return time.thread_time() - start
+
+    timed = memory.time("stage", compute)
+    assert timed.value <= timed.seconds < timed.value + 0.02
+
+
+def test_load_does_not_lengthen_what_is_reported(cache: EmbeddingCache) -> None:
+    """Four threads that never stop beside the one that computes: wall time would be several times as long."""
+    cells = [data.cell(ALL, gen="fps", k=5, seed=seed) for seed in range(3)]
+    quiet = min(outcome.gen_seconds or 0.0 for outcome in run(cells, cache, PLAIN))
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            np.ones((300, 300)) @ np.ones((300, 300))
+
+    others = [threading.Thread(target=spin) for _ in range(4)]
+    for other in others:
+        other.start()
+    try:
+        loaded = min(outcome.gen_seconds or 0.0 for outcome in run(cells, cache, PLAIN))
+    finally:
+        stop.set()
+        for other in others:
+            other.join()
+    assert loaded < 3 * quiet + 0.002
+
+
+def test_the_first_time_holds_neither_compilation_nor_imports(cache: EmbeddingCache, tmp_path: Path) -> None:
+    """In a process of its own, without what Numba has kept of earlier ones."""
+    program = """
+import sys
+from pathlib import Path
+from imprint_sweep.cell import GENERATORS
+from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.engine import EngineSettings, run
+from tests import data
+from tests.engine.test_sharing import ALL
+for gen in GENERATORS:
+    for _ in range(2):
+        (outcome,) = run([data.cell(ALL, gen=gen, k=3)], EmbeddingCache(Path(sys.argv[1])), EngineSettings())
+        print(gen, outcome.gen_seconds)
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", program, str(cache.root)],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    lines = [line.split() for line in finished.stdout.splitlines()]
+    for (gen, first), (_, second) in zip(lines[::2], lines[1::2], strict=True):
+        # Six labels of some twenty samples: milliseconds at most, where a compilation takes hundreds.
+        assert float(first) < 3 * float(second) + 0.02, gen
+
+
+def test_kept_proxies_of_an_older_version_do_not_bring_their_wall_time(tmp_path: Path) -> None:
+    disk = ProxyCache(tmp_path)
+    key, value = ("kmeans", "x"), {"centers": np.ones((2, 3), np.float32)}
+    disk.get(key, lambda: Timed(value, 7.0))
+    assert disk.get(key, lambda: Timed(value, 1.0)).seconds == 7
+    (path,) = tmp_path.glob("*/*.safetensors")
+    arrays = load_file(path)
+    arrays["seconds"] = arrays.pop("cpu_seconds")  # as 0.1.0 wrote it
+    save_file(arrays, path)
+    assert disk.get(key, lambda: Timed(value, 1.0)).seconds == 1
+    assert disk.get(key, lambda: Timed(value, 2.0)).seconds == 1
