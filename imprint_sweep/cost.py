@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.cell import GENERATORS, Model, Scheme, Task
-from imprint_sweep.embeddings import EntryHeader, EntryKey
+from imprint_sweep.embeddings import SPLITS, EntryHeader, EntryKey, label_sizes
 from imprint_sweep.keys import GenSpec, Readout
 from imprint_sweep.plan import Plan
 
@@ -159,17 +159,11 @@ class _Size:
 
     @classmethod
     def of(cls, model: Model, task: Task, headers: Mapping[EntryKey, EntryHeader]) -> _Size:
-        counts = {"train": 0, "test": 0}
-        d = 0
-        for split in counts:
-            for label in task.labels:
-                for dataset, value in label:
-                    header = headers.get(EntryKey(model, dataset, split, task.limit))
-                    if header is None:
-                        return cls()
-                    counts[split] += header.class_counts.get(value, 0)
-                    d = header.d
-        return cls(counts["train"], counts["test"], d, len(task.labels))
+        train, test = (label_sizes(model, task, split, headers.get) for split in SPLITS)
+        if train is None or test is None:
+            return cls()
+        d = headers[EntryKey(model, task.datasets[0], "train", task.limit)].d
+        return cls(sum(train), sum(test), d, len(task.labels))
 
     def _n(self, s: Scheme) -> int:
         return self.n_train if s.n_shot is None else min(self.n_train, s.n_shot * self.n_labels)

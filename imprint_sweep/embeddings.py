@@ -26,7 +26,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import Model, canonical_json, digest
+from imprint_sweep.cell import Model, Task, canonical_json, digest
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, MissingEmbeddingsError, enumerated
 from imprint_sweep.invocation import command, conf_folder, default_outputs
 
@@ -345,6 +345,22 @@ def cell_fingerprint(entries: Iterable[Entry]) -> str:
     headers = [_header(entry) for entry in entries]
     content = sorted({(header.key.dataset, header.key.split, header.fingerprint) for header in headers})
     return digest(canonical_json(content))
+
+
+def label_sizes(
+    model: Model, task: Task, split: str, header: Callable[[EntryKey], EntryHeader | None]
+) -> list[int] | None:
+    """How many samples each label of a task has, by headers alone; None if an entry is missing.
+
+    Args:
+        model, task, split: whose.
+        header: finds the header of an entry, None if there is none.
+    """
+    headers = {name: header(EntryKey(model, name, split, task.limit)) for name in task.datasets}
+    counts = {name: found.class_counts for name, found in headers.items() if found is not None}
+    if len(counts) < len(headers):
+        return None
+    return [sum(counts[name].get(value, 0) for name, value in label) for label in task.labels]
 
 
 def check_pair(one: Entry, other: Entry) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imprint_sweep.embeddings import EntryHeader, EntryKey, label_sizes
 from imprint_sweep.plan import Plan
 from imprint_sweep.progress import duration
 from imprint_sweep.request import Request
@@ -78,6 +79,7 @@ def planned_lines(request: Request, work: Work, *, n_shards: int, seconds: float
     lines += [
         f"  {axis} has no meaning in any of these cells" for axis in axes_without_meaning(work.plan, request.axes)
     ]
+    lines += [f"  {line}" for line in shots_of_everything(work.plan, work.sources.headers)]
     if request.excluded:
         lines.append(f"  {counted(request.excluded, 'combination')} excluded by the experiment")
     for reason, count in request.invalid.items():
@@ -117,6 +119,27 @@ def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
 def axes_without_meaning(plan: Plan, axes: Iterable[str]) -> list[str]:
     """Those of the swept axes that no cell has a use for: ``agg.m`` where all of them are ``agg=max``."""
     return [axis for axis in axes if axis in _MEANINGLESS and _coded(plan, *_MEANINGLESS[axis])[1] == [None]]
+
+
+def shots_of_everything(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> list[str]:
+    """A line for each task of which some n_shot takes every training sample, as ``n_shot=null`` does.
+
+    Args:
+        plan: the cells.
+        headers: of the embeddings; tasks without are passed over.
+    """
+    shots: dict[tuple[str, int], set[int]] = {}
+    codes, values = _coded(plan, "scheme", "n_shot")
+    for pair, code in (divmod(both, len(values)) for both in np.unique(plan.pair * len(values) + codes).tolist()):
+        model, task, n_shot = plan.models[pair // len(plan.tasks)], plan.tasks[pair % len(plan.tasks)], values[code]
+        sizes = None if n_shot is None else label_sizes(model, task, "train", headers.get)
+        if sizes and n_shot >= max(sizes):
+            shots.setdefault((task.name, max(sizes)), set()).add(n_shot)
+    return [
+        f"n_shot={','.join(map(str, sorted(of_task)))} takes every training sample of {name}, whose largest class has "
+        f"{largest:,}: the same as n_shot=null"
+        for (name, largest), of_task in shots.items()
+    ]
 
 
 def accuracy_table(plan: Plan, accuracy: NDArray[np.float64]) -> str:

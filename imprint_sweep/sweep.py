@@ -34,7 +34,7 @@ from imprint_sweep.request import Request
 from imprint_sweep.settings import Settings
 from imprint_sweep.slurm import LOGS, array_failures, submission_line, submit, wait_for, write_batch_script
 from imprint_sweep.store import ResultStore, errors_of, good_row
-from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines, planned_lines
+from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines, planned_lines, shots_of_everything
 from imprint_sweep.wording import counted
 from imprint_sweep.work import Work, find_work, missing_message, run_cells
 
@@ -66,6 +66,8 @@ def run_single(cell: Cell, settings: Settings) -> float:
     if row is not None:
         print("\n".join(["done before (force=true computes it again):", *outcome_lines(row, settings.results)]))
         return float(row["accuracy"])
+    for line in shots_of_everything(plan, work.sources.headers):
+        print(f"note: {line}", file=sys.stderr)
     for key in plan.entry_keys(0):
         settings.cache.open(key)  # verified now: a damaged entry is no result
     outcomes: list[Outcome] = []

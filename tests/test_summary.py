@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from imprint_sweep.cell import Cell, Model, Scheme, Task
-from imprint_sweep.plan import Plan
-from imprint_sweep.summary import _AXES, _TOLD_BY_OTHERS, SHOWN, accuracy_table, axes_without_meaning
+from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.plan import Plan, look_up
+from imprint_sweep.summary import (
+    _AXES,
+    _TOLD_BY_OTHERS,
+    SHOWN,
+    accuracy_table,
+    axes_without_meaning,
+    shots_of_everything,
+)
 from imprint_sweep.wording import counted
 from tests import data
 
@@ -99,6 +108,24 @@ def test_axes_that_no_cell_has_a_use_for() -> None:
     plan = Plan.of_cells([data.cell(BASE.task, gen="mean", agg="max"), data.cell(BASE.task, gen="fps", agg="max")])
     axes = ("agg.m", "k", "seed", "model.weight_decay", "task.remap", "agg.metric")
     assert axes_without_meaning(plan, axes) == ["agg.m", "model.weight_decay", "task.remap"]
+
+
+def test_shots_that_are_every_sample_are_said_to_be(tmp_path: Path) -> None:
+    """Of 30, 17, 3, 2 and 1 samples 30 shots are all; 20 are not. Merged classes have more samples."""
+    cache = EmbeddingCache(tmp_path)
+    uneven, joined = data.uneven(), data.joined()
+    data.write(cache, uneven, *joined)
+    merged = data.task(*joined)  # 60 samples of the largest label
+    cells = [
+        data.cell(data.task(uneven), gen="mean", n_shot=n, seed=seed) for n in (20, 30, 1000, None) for seed in (1, 2)
+    ]
+    cells += [data.cell(merged, gen="mean", n_shot=n) for n in (30, 60)]
+    plan = Plan.of_cells(cells)
+    assert shots_of_everything(plan, look_up(plan, cache).headers) == [
+        "n_shot=30,1000 takes every training sample of uneven, whose largest class has 30: the same as n_shot=null",
+        f"n_shot=60 takes every training sample of {merged.name}, whose largest class has 60: the same as n_shot=null",
+    ]
+    assert shots_of_everything(plan, {}) == []
 
 
 def test_one_is_one() -> None:

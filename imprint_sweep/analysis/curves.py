@@ -6,6 +6,7 @@ missing is named and counted.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pandas as pd
 from imprint_sweep.analysis import names
 from imprint_sweep.analysis.results import MODEL
 from imprint_sweep.analysis.selection import ELSEWHERE, Axes, Slice, medians, seeds_of, select
+from imprint_sweep.cell import GENERATORS
 
 STANDARD_ERRORS = 1.96
 """What the paper draws to either side of a point. Over its 3 to 10 values that covers less than 95 %."""
@@ -78,7 +80,7 @@ def points(
     """The points that some rows make, over their seeds.
 
     ``mean`` counts as ``kmeans`` with k = 1, and ``least_squares`` as ``k_least_squares`` with k = 1: they are equal by
-    construction.
+    construction. So do all rows that draw no more samples than the proxies they ask for count as ``all``.
 
     Args:
         frame: a results frame, :func:`with_models`.
@@ -123,12 +125,35 @@ def shots(table: pd.DataFrame, ks: Sequence[int]) -> pd.DataFrame:
     Returns:
         The points of all lines, with the column ``line`` (``"k = n"``, ``"k = 1"``, ...).
     """
-    kmeans = table[table["gen"] == "kmeans"]
-    lines = [table[table["gen"] == "all"].assign(line="k = n")]
+    kmeans, every = table[table["gen"] == "kmeans"], table[table["gen"] == "all"]
+    lines = [every.assign(line="k = n")]
     for k in ks:
-        asked_for = kmeans["n_shot"].fillna(k).clip(upper=k)
-        lines.append(kmeans[kmeans["k"] == asked_for].assign(line=f"k = {k}"))
+        few = (every["n_shot"] <= k).fillna(False)
+        lines.append(pd.concat([every[few], kmeans[kmeans["k"] == k]]).assign(line=f"k = {k}"))
     return pd.concat(lines, ignore_index=True)
+
+
+def every_sample_from(frame: pd.DataFrame, panel: Sequence[str]) -> dict[tuple[Any, ...], int]:
+    """From which n on a draw takes every training sample of every class, so that it repeats what is there without it.
+
+    Args:
+        frame: a results frame, :func:`with_models`; rows of whole datasets.
+        panel: columns that make a panel.
+
+    Returns:
+        Panel -> n, where rows tell: those with every sample a proxy say how many were drawn.
+    """
+    rows = _with_k(frame)
+    rows = rows[(rows["gen"] == "all") & rows["n_proxies"].notna()]
+    found = {}
+    for head, of_panel in rows.groupby(list(panel), observed=True):
+        most = of_panel["n_proxies"] == of_panel["n_proxies"].max()
+        drawn = sorted(int(n) for n in of_panel.loc[most, "n_shot"].dropna().unique())
+        whole = bool(of_panel["n_shot"].isna().any())
+        if drawn and (whole or len(drawn) > 1):
+            assert isinstance(head, tuple)
+            found[head] = drawn[0] + (not whole)
+    return found
 
 
 def above_from(n: Sequence[int], line: Sequence[float], other: Sequence[float]) -> int | None:
@@ -201,7 +226,13 @@ def mostly_run(table: pd.DataFrame, panel: Sequence[str]) -> pd.DataFrame:
     return run
 
 
-def gaps(table: pd.DataFrame, panel: Sequence[str], expected: pd.DataFrame, over: str) -> tuple[str, ...]:
+def gaps(
+    table: pd.DataFrame,
+    panel: Sequence[str],
+    expected: pd.DataFrame,
+    over: str,
+    below: Mapping[tuple[Any, ...], int] | None = None,
+) -> tuple[str, ...]:
     """What curves lack, in a sentence that counts and names it; no sentence if nothing.
 
     Args:
@@ -209,9 +240,13 @@ def gaps(table: pd.DataFrame, panel: Sequence[str], expected: pd.DataFrame, over
         panel: its columns that make a panel, :data:`FM` first.
         expected: the points that every panel should have: further columns, and `over`.
         over: the column of the x axis.
+        below: panel -> what `over` is below in the points that it should have.
     """
     panels = table[list(panel)].drop_duplicates()
     wanted = panels.merge(expected, how="cross")
+    if below:
+        ends = [below.get(head, math.inf) for head in _tuples(wanted[list(panel)])]
+        wanted = wanted[wanted[over].to_numpy() < np.array(ends)]
     there = set(_tuples(table[list(wanted.columns)]))
     absent = wanted[[row not in there for row in _tuples(wanted)]]
     if absent.empty:
@@ -268,9 +303,17 @@ def _rows_of(frame: pd.DataFrame, axes: Axes) -> pd.DataFrame:
 
 
 def _with_k(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, with k = 1 for those that have one proxy per class without asking for it."""
+    """The same rows, with k = 1 where there is one proxy per class, and ``all`` where every sample is a proxy.
+
+    A generator of one class returns all samples where there are no more than k of them (:meth:`Scheme.normal_form
+    <imprint_sweep.cell.Scheme.normal_form>`): k-means with k = 20 of 5 samples is what ``all`` is.
+    """
     one = rows["gen"].isin(list(_ONE_PROXY))
-    return rows.assign(gen=rows["gen"].astype(str).replace(_ONE_PROXY), k=rows["k"].mask(one, 1))
+    k = rows["k"].mask(one, 1)
+    joint = rows["gen"].isin([name for name, generator in GENERATORS.items() if generator.joint])
+    every = (rows["n_shot"] <= k).fillna(False).astype(bool) & ~joint
+    gen = rows["gen"].astype(str).replace(_ONE_PROXY).mask(every, "all")
+    return rows.assign(gen=gen, k=k.mask(every))
 
 
 def _tuples(frame: pd.DataFrame) -> list[tuple[Any, ...]]:

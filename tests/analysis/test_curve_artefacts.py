@@ -12,12 +12,17 @@ from scipy import stats
 
 from imprint_sweep.analysis.artefact import Chart, Options
 from imprint_sweep.analysis.artefacts import make
-from imprint_sweep.analysis.results import Results
+from imprint_sweep.analysis.results import Results, load
 from imprint_sweep.analysis.selection import FEW_SEEDS, MAIN_SEEDS
 from imprint_sweep.cell import Model
+from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.features import Features
+from imprint_sweep.outcome import Outcome
+from imprint_sweep.store import ResultStore
+from tests import data
 from tests.analysis.filled import filled
 from tests.analysis.shown import chart_of, lines, rows, table_of
-from tests.analysis.table import L2, LITE0, RESNET18, Score, same, scores, task, write
+from tests.analysis.table import FINGERPRINT, HERE, L2, LITE0, N_TEST, RESNET18, Score, same, scores, task, write
 
 MNIST, CIFAR10, FASHION = task("mnist"), task("cifar10"), task("fashion_mnist")
 NONE_L2 = {**L2, "norm_pre": "none"}
@@ -189,6 +194,87 @@ def test_fig_a4_is_a_part_of_it(tmp_path: Path) -> None:
 def test_own_seeds_are_said_to_be_own(tmp_path: Path) -> None:
     found = make("fig10", write(tmp_path, scores(LITE0, MNIST, {1: 500, 2: 600}, gen="all", n_shot=2, **L2)))
     assert found.basis == "1 model and 1 dataset; 2 seeds (not the paper's)."
+
+
+def test_k_above_n_is_every_sample_whatever_it_was_asked_for_as(tmp_path: Path) -> None:
+    """k-means with k = 20 of two samples, or any other generator with as many proxies, is what gen=all is."""
+    few = FEW_SEEDS
+    found = [
+        *scores(LITE0, MNIST, same(300, few), gen="mean", n_shot=1, **L2),
+        *scores(LITE0, MNIST, same(500, few[:2]), gen="kmeans", k=20, n_shot=2, **L2),
+        *scores(LITE0, MNIST, same(500, few[1:3]), gen="fps", k=2, n_shot=2, **L2),
+        *scores(LITE0, MNIST, same(500, few[3:]), gen="all", n_shot=2, **L2),
+        *scores(LITE0, MNIST, same(450, few), gen="kmeans", k=1, n_shot=2, **L2),
+        *scores(LITE0, MNIST, same(700, few), gen="kmeans", k=20, n_shot=10, **L2),
+        *scores(LITE0, MNIST, same(650, few), gen="k_least_squares", k=20, n_shot=5, **L2),  # sees all classes
+    ]
+    artefact = make("fig10", write(tmp_path, found))
+    drawn = lines(chart_of(artefact))
+    assert {label: (line.x.tolist(), line.y.tolist()) for label, line in drawn.items()} == {
+        "k = n": ([1, 2, 10], [30, 50, 70]),
+        "k = 1": ([1, 2], [30, 45]),
+        "k = 5": ([1, 2], [30, 50]),
+        "k = 20": ([1, 2, 10], [30, 50, 70]),
+    }
+    # Nothing that is there is called missing, and every point stands on five seeds.
+    assert artefact.missing[0].startswith("Missing are 38 of 48 points: ")
+    assert "fewer than 5 seeds" not in " ".join(artefact.missing)
+
+
+def counted_shots(outputs: Path, drawn: dict[int | None, int], **axes: object) -> Results:
+    """Rows of every sample a proxy, with how many were drawn under each n."""
+    with ResultStore(outputs / "results").writer(HERE) as writer:
+        for place, (n, n_proxies) in enumerate(drawn.items()):
+            for of, n_correct in scores(
+                LITE0, MNIST, same(500 + place, FEW_SEEDS), gen="all", n_shot=n, **{**L2, **axes}
+            ):
+                computation = of.computation_id()
+                outcome = Outcome(of, computation, FINGERPRINT, n_correct=n_correct, n_test=N_TEST, n_proxies=n_proxies)
+                writer.add(outcome)
+    return load(outputs)
+
+
+def test_n_above_the_size_of_every_class_does_not_repeat_all(tmp_path: Path) -> None:
+    """Ten classes of up to 130 samples: 200 shots and more are all samples, n = 100 is not all of the larger ones."""
+    results = counted_shots(tmp_path, {50: 500, 100: 990, 200: 1257, 400: 1257, 600: 1257, None: 1257})
+    artefact = make("fig10", results)
+    assert lines(chart_of(artefact))["k = n"].x.tolist() == [50, 100]
+    assert [row[2] for row in rows(table_of(artefact))] == [50, 100, "all"]
+    assert artefact.basis.endswith(
+        " Not shown, as no class has so many samples and all are drawn: efficientnet_lite0 on mnist from n = 200."
+    )
+    # n = 800 would be all samples again, so it is not missing: 7 n and 4 lines, of which two are there.
+    assert artefact.missing[0].startswith("Missing are 26 of 28 points: ")
+    assert "800" not in artefact.missing[0]
+
+
+def test_the_first_n_of_every_sample_stays_where_nothing_without_a_limit_was_run(tmp_path: Path) -> None:
+    artefact = make("fig10", counted_shots(tmp_path, {100: 990, 200: 1257, 400: 1257}))
+    assert lines(chart_of(artefact))["k = n"].x.tolist() == [100, 200]
+    assert "from n = 400" in artefact.basis
+    # One n alone may be less than all.
+    assert "Not shown, as" not in make("fig10", counted_shots(tmp_path / "one", {100: 990, 200: 1257})).basis
+
+
+def test_the_size_of_classes_is_read_from_the_embeddings_where_rows_do_not_tell(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path / "embeddings")
+    dataset = data.uneven()  # the largest class has 30
+    data.write(cache, dataset)
+    task_ = data.task(dataset)
+    fingerprint = Features(cache, data.MODEL, None).recorded(task_)
+    found = [
+        (data.cell(task_, gen="kmeans", k=1, n_shot=n, seed=seed, **L2), 500)
+        for n in (2, 20, 50, 100, None)
+        for seed in FEW_SEEDS
+    ]
+    results = write(tmp_path, found, fingerprint)
+    artefact = make("fig10", results)
+    assert lines(chart_of(artefact))["k = 1"].x.tolist() == [2, 20]
+    assert "toy on uneven from n = 50" in artefact.basis
+    # Embeddings that the results are not of tell nothing.
+    for path in cache.root.rglob("uneven-*"):
+        path.unlink()
+    assert lines(chart_of(make("fig10", results)))["k = 1"].x.tolist() == [2, 20, 50, 100]
 
 
 # Figs 11b, A.6a, A.6b

@@ -139,12 +139,12 @@ def shots_table(*rows: tuple[str, int | None, int | None, float]) -> pd.DataFram
 
 def test_with_few_shots_the_line_of_k_goes_through_k_equal_to_n() -> None:
     table = shots_table(
-        ("all", None, 1, 0.1), ("kmeans", 1, 1, 0.2), ("kmeans", 1, 2, 0.3), ("kmeans", 2, 2, 0.4),
+        ("all", None, 1, 0.1), ("all", None, 2, 0.4), ("kmeans", 1, 2, 0.3),
         ("kmeans", 1, 10, 0.5), ("kmeans", 5, 10, 0.6), ("kmeans", 5, None, 0.7), ("kmeans", 2, 10, 0.8),
     )  # fmt: skip
     found = curves.shots(table, [1, 5])
     lines = {line: rows["accuracy"].tolist() for line, rows in found.groupby("line")}
-    assert lines == {"k = n": [0.1], "k = 1": [0.2, 0.3, 0.5], "k = 5": [0.2, 0.4, 0.6, 0.7]}
+    assert lines == {"k = n": [0.1, 0.4], "k = 1": [0.1, 0.3, 0.5], "k = 5": [0.1, 0.4, 0.6, 0.7]}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ In the paper the classes of "d in 1" tasks are ImageNet's; here those of any dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,12 +33,23 @@ from imprint_sweep.analysis.artefacts.about import (
     sweep,
 )
 from imprint_sweep.analysis.artefacts.comparisons import L2, MAX, NONE
-from imprint_sweep.analysis.artefacts.lines import ACCURACY, beside, grid, groups, percent, series, stated_over_d, wide
+from imprint_sweep.analysis.artefacts.lines import (
+    ACCURACY,
+    Head,
+    beside,
+    grid,
+    groups,
+    percent,
+    series,
+    stated_over_d,
+    wide,
+)
 from imprint_sweep.analysis.curves import (
     FM,
     STANDARD_ERRORS,
     above_from,
     best_k,
+    every_sample_from,
     gaps,
     mostly_run,
     over_remaps,
@@ -48,7 +60,11 @@ from imprint_sweep.analysis.curves import (
     with_models,
 )
 from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.selection import FEW_SEEDS, Axes
+from imprint_sweep.analysis.selection import FEW_SEEDS, Axes, select
+from imprint_sweep.cell import Model, Task
+from imprint_sweep.embeddings import EmbeddingCache, label_sizes
+from imprint_sweep.features import Features
+from imprint_sweep.store import labels_of
 
 ALL_SHOTS: Axes = {"n_shot": [None]}
 GENS = ("kmeans", "kmedoids", "cov_max", "random", "fps")
@@ -153,23 +169,56 @@ def _over_shots(about: About, ns: Sequence[int], results: Results, options: Opti
     frame = with_models(results.frame)
     axes: Axes = {**UNMERGED, **L2, **MAX, "gen": ["kmeans", "all"]}
     found = points(frame, {**axes, "n_shot": ns}, [*PANEL, "gen", "k", "n_shot"], about.seeds, options.seeds)
+    ends = _every_sample_from(results, select(frame, {**UNMERGED, **L2, **MAX}))
     commands = [sweep("+experiment=n_shot", frame)]
-    table = mostly_run(_with_bands(shots(found.table, SHOT_KS)), PANEL)
+    table = shots(found.table, SHOT_KS)
+    heads = table[list(PANEL)].itertuples(index=False, name=None)
+    table = table[table["n_shot"].to_numpy() < np.array([ends.get(head, math.inf) for head in heads])]
+    table = mostly_run(_with_bands(table), PANEL)
     if table.empty:
         return about.nothing(found.missing, commands)
     wanted = pd.DataFrame([(line, n) for line in SHOT_LINES for n in ns], columns=["line", "n_shot"])
-    absent = gaps(table, PANEL, wanted, "n_shot")
+    absent = gaps(table, PANEL, wanted, "n_shot", ends)
     lines = {head: _shot_lines(rows) for head, rows in groups(table, PANEL)}
     # Without a limit there is no place on a log axis; the table has it.
     whole = points(frame, {**axes, **ALL_SHOTS}, [*PANEL, "gen", "k", "n_shot"], found.seeds, found.seeds)
     unlimited = _with_bands(shots(whole.table, SHOT_KS))
     return about.artefact(
-        basis([panels_in_words(table), seeds_in_words(found, about.seeds)], frame, table),
+        basis([panels_in_words(table), seeds_in_words(found, about.seeds)], frame, table) + _repeated(ends, table, ns),
         [*found.missing, *absent],
         commands if absent or not found.complete else [],
         [_shots_table(about, table, unlimited), *([_crossings(table)] if about is FIG10 else [])],
         [grid(about.name, about.title, lines, "n, samples per class", x_scale="log")],
     )
+
+
+def _every_sample_from(results: Results, rows: pd.DataFrame) -> dict[Head, int]:
+    """From which n on a draw only repeats what is there, by panel: as the rows tell, else the headers of embeddings."""
+    found = every_sample_from(rows, PANEL)
+    newest = rows.drop_duplicates(list(PANEL), keep="last").to_dict("records")
+    others = [row for row in newest if tuple(row[name] for name in PANEL) not in found]
+    cache = EmbeddingCache(results.outputs / "embeddings")
+    labels = labels_of(results.outputs / "results", [row["cell_id"] for row in others]) if others else []
+    for row, of_row in zip(others, labels, strict=True):
+        model = Model(row["model"], row["weights"], None if pd.isna(row["image_size"]) else int(row["image_size"]))
+        task = Task(row["task"], "all", of_row)
+        if Features(cache, model, None).recorded(task) == row["fingerprint"]:
+            sizes = label_sizes(model, task, "train", cache.header)
+            shots = rows.loc[(rows[FM] == row[FM]) & (rows["task"] == row["task"]), "n_shot"]
+            above = shots[shots >= max(sizes)] if sizes else shots[:0]
+            if len(above):
+                found[row[FM], row["task"]] = int(above.min()) + (not shots.isna().any())
+    return found
+
+
+def _repeated(ends: Mapping[Head, int], table: pd.DataFrame, ns: Sequence[int]) -> str:
+    """A sentence on the n that are not shown, as no class has so many samples; empty if there is none."""
+    which = [
+        f"{fm} on {task} from n = {min(n for n in ns if n >= ends[fm, task]):,}"
+        for fm, task in table[list(PANEL)].drop_duplicates().itertuples(index=False)
+        if ends.get((fm, task), math.inf) <= max(ns)
+    ]
+    return f" Not shown, as no class has so many samples and all are drawn: {names.some(which)}." if which else ""
 
 
 def _with_bands(table: pd.DataFrame) -> pd.DataFrame:
