@@ -258,9 +258,9 @@ def noise(comparison: Comparison, options: Options) -> str:
 
 
 def _too_few(comparison: Comparison, options: Options) -> bool:
-    """Whether there are so few different results that no pair could differ significantly."""
+    """Whether there are so few instances that no pair could differ significantly."""
     k = len(comparison.names)
-    return _evidence(comparison, options) < ranking.needed(k * (k - 1) // 2, options.alpha)
+    return len(comparison.matrix.instances) < ranking.needed(k * (k - 1) // 2, options.alpha)
 
 
 def _evidence(comparison: Comparison, options: Options) -> int:
