@@ -100,14 +100,22 @@ def user_errors(schema: type[Any] = Config) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show the project's own warnings, and Hydra's, as messages: where in the code they arose is nobody's business."""
+    """Show the project's own warnings, and Hydra's, as messages, each once.
+
+    Where in the code they arose is nobody's business.
+    """
     usual = warnings.formatwarning
+    shown: set[str] = set()
 
     def plain(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
         if category.__module__.startswith("imprint_sweep.") or filename.startswith(str(Path(hydra.__file__).parent)):
-            return f"warning: {one_line(message)}\n"
+            text = f"warning: {one_line(message)}\n"
+            if text in shown:  # a command may read the same damaged file several times
+                return ""
+            shown.add(text)
+            return text
         return usual(message, category, filename, lineno, line)
 
     warnings.formatwarning = plain

@@ -33,6 +33,8 @@ def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
     match error:
         case ImprintError():
             return str(error)
+        case MemoryError():
+            return f"there is not enough memory: {one_line(error)}"
         case MissingConfigException() if error.missing_cfg_file and error.options:
             group, _, option = error.missing_cfg_file.rpartition("/")
             return str(UnknownOptionError(group, option, error.options))

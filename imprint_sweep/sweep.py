@@ -23,7 +23,7 @@ from imprint_sweep import engine
 from imprint_sweep.bundled import is_bundled, make_bundled_embeddings
 from imprint_sweep.cell import Cell
 from imprint_sweep.embeddings import EntryKey
-from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, SweepError
+from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError, SweepError
 from imprint_sweep.interruption import ending_once, ending_with_launcher, jobs_first, launching, workers_first
 from imprint_sweep.invocation import command, default_outputs
 from imprint_sweep.launch import JOBLIB, LOCAL, SLURM, SUBMITIT_FOLDER, Resources, failures
@@ -33,7 +33,7 @@ from imprint_sweep.progress import Progress, Reporter, duration, finished_shards
 from imprint_sweep.request import Request
 from imprint_sweep.settings import Settings
 from imprint_sweep.slurm import LOGS, array_failures, submission_line, submit, wait_for, write_batch_script
-from imprint_sweep.store import ResultStore, errors_of, good_row
+from imprint_sweep.store import ResultStore, errors_of, newest_row, repair_command
 from imprint_sweep.summary import OUTCOME_FIELDS, accuracy_table, outcome_lines, planned_lines, shots_of_everything
 from imprint_sweep.wording import counted
 from imprint_sweep.work import Work, find_work, missing_message, run_cells
@@ -61,22 +61,49 @@ def run_single(cell: Cell, settings: Settings) -> float:
     work = find_work(plan, settings, since=since)
     if missing := work.missing():
         raise MissingEmbeddingsError(missing_message(missing, settings))
-    # Of the present embeddings: the table keeps the rows of those that were replaced, some of them newer.
-    row = good_row(settings.results, cell.cell_id, work.sources.fingerprint[0].decode()) if work.rows.done[0] else None
-    if row is not None:
-        print("\n".join(["done before (force=true computes it again):", *outcome_lines(row, settings.results)]))
-        return float(row["accuracy"])
+    if not work.todo[0]:
+        return _known(work, settings)
     for line in shots_of_everything(plan, work.sources.headers):
         print(f"note: {line}", file=sys.stderr)
     for key in plan.entry_keys(0):
         settings.cache.open(key)  # verified now: a damaged entry is no result
     outcomes: list[Outcome] = []
-    run_cells(plan, settings, since=since, report=outcomes.append)
+    begun: list[Work] = []
+    run_cells(plan, settings, since=since, begin=begun.append, report=outcomes.append)
+    if not outcomes:
+        return _known(begun[0], settings)
     (outcome,) = outcomes
     if outcome.status != OK:
         raise CellFailedError(f"the cell failed: {outcome.error}")
     row = {"cell_id": cell.cell_id, **{name: getattr(outcome, name) for name in OUTCOME_FIELDS}}
     print("\n".join(outcome_lines(row, settings.results)))
+    return float(row["accuracy"])
+
+
+def _known(work: Work, settings: Settings) -> float:
+    """Print what the table says of a single cell that was not computed, and return its accuracy.
+
+    It was done before, or another process was faster, or it failed and failed cells are not tried again.
+
+    Raises:
+        StoreError: the row cannot be read as a whole, though it says that the cell is done.
+        CellFailedError: the cell failed.
+    """
+    # Of the present embeddings: the table keeps the rows of those that were replaced, some of them newer.
+    cell_id, fingerprint = (ids[0].decode() for ids in (work.plan.cell_id, work.sources.fingerprint))
+    done = bool(work.rows.done[0])
+    row = newest_row(settings.results, cell_id, fingerprint, good=done)
+    if row is None:
+        raise StoreError(
+            f"the row of cell {cell_id} is in a damaged file of {settings.results}; move it aside with "
+            f"{repair_command(settings.results)}, then the same command computes the cell again"
+        )
+    if not done:
+        raise CellFailedError(f"the cell failed before (sweep.retry_failed=true tries again): {row['error']}")
+    title = (
+        "computed by another process meanwhile:" if settings.force else "done before (force=true computes it again):"
+    )
+    print("\n".join([f"{title}:", *outcome_lines(row, settings.results)]))
     return float(row["accuracy"])
 
 

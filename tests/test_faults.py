@@ -24,7 +24,7 @@ from imprint_sweep.engine import run as compute
 from imprint_sweep.outcome import FAILED, OK
 from imprint_sweep.processes import Process
 from imprint_sweep.progress import Progress
-from imprint_sweep.store import Provenance, ResultStore, load_results
+from imprint_sweep.store import Provenance, ResultStore, compact, load_results
 from imprint_sweep.sweep import PLAN, quoted
 from tests import data
 from tests.outputs import LARGE, ROOT, SMALL, TOY, Outputs, await_, ended, under_way
@@ -218,12 +218,17 @@ def test_two_sweeps_over_one_grid_at_once_agree(outputs: Outputs, small_sweep: O
 # --- damaged ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_truncated_part_is_set_aside_and_its_cells_computed_again(finished: Outputs, small_sweep: Outputs) -> None:
+def test_a_truncated_part_is_named_and_left_and_its_cells_computed_again(
+    finished: Outputs, small_sweep: Outputs
+) -> None:
     (part,) = parts(finished)
     os.truncate(part, part.stat().st_size // 2)
     out, err = finished.run(*SMALL)
     assert f"0 done, {SMALL_CELLS} to run" in out
-    assert f"warning: {part} cannot be read and was renamed to _quarantined-{part.name}" in err
+    assert err.count(f"warning: {part} is damaged and was passed over") == 1
+    assert part in parts(finished)
+    assert f"compact.py --results '{finished.root / 'results'}' --repair" in err
+    compact(finished.root / "results", repair=True)
     assert finished.n_correct() == small_sweep.n_correct()
     assert part not in parts(finished)
 

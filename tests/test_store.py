@@ -32,7 +32,6 @@ from imprint_sweep.store import (
     COLUMN_DOCS,
     SCHEMA,
     SCHEMA_VERSION,
-    DamagedPartWarning,
     Provenance,
     ResultStore,
     labels_of,
@@ -395,34 +394,7 @@ def damage_foreign(path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), path)
 
 
-@pytest.mark.parametrize("damage", [damage_truncate, damage_empty, damage_flip, damage_footer, damage_foreign])
-def test_a_damaged_part_is_named_and_set_aside(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    write(tmp_path, good(0), name="a")
-    bad = write(tmp_path, good(1), name="b")
-    write(tmp_path, good(2), name="c")
-    damage(bad)
-    with pytest.warns(DamagedPartWarning, match=r"part-b\.parquet cannot be read and was renamed"):
-        assert seeds(tmp_path) == [0, 2]
-    assert visible(tmp_path) == ["_quarantined-part-b.parquet", "part-a.parquet", "part-c.parquet"]
-    assert seeds(tmp_path) == [0, 2]
-    assert not ResultStore(tmp_path).look_up(ids([1]), fingerprints(1)).done.any()
-
-
-def seeds(root: Path) -> list[int]:
-    return load_results(root).seed.tolist()
-
-
-def test_a_damaged_part_in_a_read_only_folder_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, good(0), name="a")
-    damage_truncate(write(tmp_path, good(1), name="b"))
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "rename", refuse)
-    with pytest.warns(DamagedPartWarning, match="was skipped"):
-        assert accuracies(tmp_path) == {0: 90}
-    assert visible(tmp_path) == ["part-a.parquet", "part-b.parquet"]
+DAMAGES = [damage_truncate, damage_empty, damage_flip, damage_footer, damage_foreign]
 
 
 # ---- writing

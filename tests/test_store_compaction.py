@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from imprint_sweep.commands.compact import main
 from imprint_sweep.errors import StoreError
-from imprint_sweep.store import DamagedPartWarning, ResultStore, Snapshot, compact, load_results
+from imprint_sweep.store import ResultStore, Snapshot, compact, load_results
 from imprint_sweep.store import compaction as compaction_module
 from imprint_sweep.store import parts as parts_module
 from imprint_sweep.store.compaction import PARTS_KEY
@@ -185,17 +185,6 @@ def test_parts_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
     assert pq.read_table(path)["energy"].to_pylist() == [1.5]
     assert len(visible(tmp_path)) == 2
     assert sorted(accuracies(tmp_path)) == [0, 1, 2, 3, 4, 8]
-
-
-def test_a_damaged_part_is_not_merged_and_not_removed(tmp_path: Path) -> None:
-    some_parts(tmp_path)
-    path = write(tmp_path, good(8), name="z")
-    path.write_bytes(path.read_bytes()[:-50])
-    with pytest.warns(DamagedPartWarning):
-        done = compact(tmp_path)
-    assert done.damaged == (path,)
-    assert (tmp_path / "_quarantined-part-z.parquet").exists()
-    assert len(ResultStore(tmp_path).parts()) == 1
 
 
 def test_what_killed_processes_left_long_ago_is_removed(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +15,17 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from imprint_sweep.cell import Cell, Model
-from imprint_sweep.errors import MissingEmbeddingsError
+from imprint_sweep.errors import MissingEmbeddingsError, StoreError
 from imprint_sweep.request import Request
 from imprint_sweep.schemas import SweepConfig
 from imprint_sweep.settings import Settings
+from imprint_sweep.store import ResultStore, compact, load_results
+from imprint_sweep.store.parts import read_parts
 from imprint_sweep.sweep import run_shard, run_single, run_sweep
+from imprint_sweep.work import Work, find_work
 from tests import data
-from tests.outputs import Outputs
+from tests.outputs import ROOT, Outputs, ended
+from tests.test_store import damage_flip, run_python
 
 
 def with_sweep(settings: Settings, **keys: Any) -> Settings:
@@ -93,6 +99,106 @@ def test_a_cell_shows_the_result_of_its_present_embeddings(
     assert first[0].startswith("accuracy ")
     assert first[0] != second[0]
     assert third == ["done before (force=true computes it again):", *first]
+
+
+OTHER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from imprint_sweep.schemas import SweepConfig
+from imprint_sweep.settings import Settings
+from imprint_sweep.sweep import run_single
+from tests import data
+from tests.test_sweep import HERE
+settings = Settings(outputs=Path(sys.argv[1]), data=Path(sys.argv[1]), sweep=SweepConfig(threads=1))
+for seed in map(int, sys.argv[2].split(",")):
+    run_single(data.cell(data.task(HERE), gen="random", k=2, seed=seed), settings)
+"""
+
+
+def another_process_first(monkeypatch: pytest.MonkeyPatch, settings: Settings, *seeds: int) -> None:
+    """Let another process compute cells after this one has found out what is to do, and before it begins."""
+
+    def find(*arguments: Any, **keywords: Any) -> Work:
+        work = find_work(*arguments, **keywords)
+        monkeypatch.undo()
+        finished = run_python(OTHER, settings.outputs, ",".join(map(str, seeds)))
+        assert finished.returncode == 0, finished.stderr
+        return work
+
+    monkeypatch.setattr("imprint_sweep.sweep.find_work", find)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_cell_that_another_process_finishes_first_is_shown(
+    with_one: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    cell = data.cell(data.task(HERE), gen="random", k=2, seed=5)
+    another_process_first(monkeypatch, with_one, 5)
+    run_single(cell, replace(with_one, force=force))
+    title, *first = printed(capsys).splitlines()
+    assert title == (
+        "computed by another process meanwhile:" if force else "done before (force=true computes it again):"
+    )
+    run_single(cell, with_one)
+    assert printed(capsys).splitlines()[1:] == first
+    assert len(read_parts(with_one.results).table) == 1
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_a_sweep_whose_cells_another_process_finishes_first_ends_well(
+    with_one: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    cells = [data.cell(data.task(HERE), gen="random", k=2, seed=seed) for seed in (0, 1)]
+    another_process_first(monkeypatch, with_one, *range(done))
+    run_sweep(request(*cells), with_one, Loop(with_one))
+    out = printed(capsys)
+    assert "0 done, 2 to run" in out
+    assert "2 cells in " in out
+    assert sorted(load_results(with_one.results)["seed"]) == [0, 1]
+    assert len(read_parts(with_one.results).table) == 2
+
+
+def test_processes_that_compute_one_cell_at_once_all_show_it(with_one: Settings) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OTHER, str(with_one.outputs), "3"],
+            cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    shown = {ended(process)[0].partition("accuracy ")[2].split()[0] for process in processes}
+    assert len(shown) == 1
+    assert load_results(with_one.results)["seed"].tolist() == [3]
+
+
+@pytest.mark.filterwarnings("ignore:The distutils package is deprecated:DeprecationWarning")  # scikit-learn-extra
+def test_a_cell_that_failed_before_and_is_not_tried_again_says_why(
+    with_one: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = data.cell(data.task(HERE), gen="kmedoids", k=2)
+    with pytest.raises(SystemExit, match="1"):
+        run_single(cell, with_sweep(with_one, memory_gb=1e-9))
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="1"):
+        run_single(cell, with_sweep(with_one, retry_failed=False))
+    err = capsys.readouterr().err
+    assert err.startswith(
+        "error: the cell failed before (sweep.retry_failed=true tries again): StageError: gen=kmedoids"
+    )
+
+
+@pytest.mark.filterwarnings("ignore::imprint_sweep.store.DamagedPartWarning")
+def test_a_cell_whose_row_is_damaged_beside_what_says_that_it_is_done(with_one: Settings) -> None:
+    cell = data.cell(data.task(HERE), gen="mean")
+    run_single(cell, with_one)
+    (part,) = ResultStore(with_one.results).parts()
+    damage_flip(part)  # of a column that planning does not read
+    with pytest.raises(StoreError, match=r"is in a damaged file of .* --repair"):
+        run_single(cell, with_one)
+    compact(with_one.results, repair=True)
+    run_single(cell, with_one)
+    assert len(load_results(with_one.results)) == 1
 
 
 # --- A sweep ---------------------------------------------------------------------------------------------------------

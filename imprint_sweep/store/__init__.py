@@ -5,8 +5,8 @@ Rows are only ever added. A cell has several when it failed and was tried again,
 """
 
 from imprint_sweep.store.compaction import Compaction, compact
-from imprint_sweep.store.parts import DamagedPartWarning
-from imprint_sweep.store.reading import Conflict, LookUp, Snapshot, errors_of, good_row, labels_of, load_results
+from imprint_sweep.store.parts import DamagedPartWarning, repair_command
+from imprint_sweep.store.reading import Conflict, LookUp, Snapshot, errors_of, labels_of, load_results, newest_row
 from imprint_sweep.store.result_store import ResultStore
 from imprint_sweep.store.rows import Provenance
 from imprint_sweep.store.schema import COLUMN_DOCS, SCHEMA, SCHEMA_VERSION
@@ -26,7 +26,8 @@ __all__ = [
     "Snapshot",
     "compact",
     "errors_of",
-    "good_row",
     "labels_of",
     "load_results",
+    "newest_row",
+    "repair_command",
 ]

@@ -1,7 +1,8 @@
 """Parts: the immutable Parquet files of a results table. Written whole or not at all, read even if some are damaged.
 
-A part is named ``part-…`` (written by a run) or ``compact-…`` (merged from others). Names that begin with ``_`` or
-``.`` are no parts: pyarrow and pandas skip them, too.
+The table's own files are named ``part-…`` (written by a run) or ``compact-…`` (merged from others). Another Parquet
+file in the folder is read if it holds rows of the table, and is never changed. Names that begin with ``_`` or ``.`` are
+skipped, as pyarrow and pandas skip them. Reading renames and removes nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import errno
 import os
 import re
 import secrets
+import shlex
 import socket
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,12 +26,13 @@ import pyarrow.dataset as ds
 import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
-from imprint_sweep.errors import StoreError
+from imprint_sweep.errors import StoreError, one_line
+from imprint_sweep.invocation import command
 from imprint_sweep.store.schema import SCHEMA
 
 SUFFIX = ".parquet"
 TEMPORARY_SUFFIX = ".tmp"
-COMPACTED = "compact-"
+WRITTEN, COMPACTED = "part-", "compact-"
 QUARANTINED = "_quarantined-"
 
 # Checksums are written with every page (see write_part), so that a flipped bit is found and not believed.
@@ -37,9 +41,24 @@ _FORMAT = ds.ParquetFileFormat(
 )
 _ATTEMPTS = 20
 
+READ_ERRORS = (pa.ArrowException, OSError, MemoryError, UnicodeError)
+"""What reading a Parquet file raises. :func:`is_damage` tells bad files from a system that is short of something."""
+
+_OF_CONTENT = (
+    pa.ArrowInvalid,
+    pa.ArrowNotImplementedError,
+    pa.ArrowTypeError,
+    pa.ArrowKeyError,
+    pa.ArrowIndexError,
+    UnicodeError,
+)
+# Libraries below Arrow report these like unreadable content: "Couldn't deserialize thrift: std::bad_alloc".
+_NO_MEMORY = re.compile(r"std::bad_alloc|Allocation error|annot allocate|ut of memory|malloc of size")
+_NO_THREAD = re.compile(r"Failed to launch worker thread|Resource temporarily unavailable")
+
 
 class DamagedPartWarning(UserWarning):
-    """A part of the results table cannot be read; its rows are missing from what was returned."""
+    """A file of the results table cannot be read; its rows are missing from what was returned."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +68,12 @@ class Rows:
     Args:
         table: the rows of all parts, in the order of the parts' names.
         parts: the parts that were read whole.
-        damaged: those that were not.
+        damaged: those that were not -> why.
     """
 
     table: pa.Table
     parts: tuple[Path, ...]
-    damaged: tuple[Path, ...]
+    damaged: Mapping[Path, str]
 
 
 def unique_stem() -> str:
@@ -77,7 +96,8 @@ def write_part(root: Path, name: str, table: pa.Table) -> Path:
     # Encoded in memory: then only this function writes, and sees every error of the file system itself.
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    path, temporary = root / name, root / f".{name}{TEMPORARY_SUFFIX}"
+    # The temporary name is this call's own: what a killed process left is in nobody's way.
+    path, temporary = root / name, root / f".{name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     try:
         with open(temporary, "xb") as file:
             file.write(memoryview(sink.getvalue()))
@@ -98,6 +118,20 @@ def write_part(root: Path, name: str, table: pa.Table) -> Path:
     return path
 
 
+def check_table(root: Path) -> None:
+    """Check that there is a folder.
+
+    Raises:
+        StoreError: there is none, or nobody may look.
+    """
+    try:
+        there = root.is_dir()
+    except OSError as error:
+        raise StoreError(f"the results table {root} cannot be read: {shortage(error)}") from error
+    if not there:
+        raise StoreError(f"there is no results table at {root}; run a cell, or give the folder of one")
+
+
 def list_parts(root: Path) -> list[Path]:
     """The parts of a table, sorted by name; none if there is no such folder.
 
@@ -114,36 +148,124 @@ def list_parts(root: Path) -> list[Path]:
         names = again
 
 
-def read_parts(
-    root: Path, columns: Sequence[str] | None = None, *, only: Callable[[Path], bool] = lambda part: True
-) -> Rows:
-    """Read all rows while others write and compact.
+def read_parts(root: Path, columns: Sequence[str] | None = None) -> Rows:
+    """Read all rows while others write and compact. Nothing in the folder is changed.
 
-    A damaged part is named in a warning and set aside: renamed so that nobody stumbles over it again, or only skipped
-    where the folder cannot be written. Columns that an old part lacks are null.
+    Each damaged part is named in a :class:`DamagedPartWarning`, at every read, and the others are read. Columns that an
+    old part lacks are null.
 
     Args:
         root: the folder of the table.
         columns: which columns; all of :data:`SCHEMA` by default. ``cell_id`` is read in any case.
+
+    Raises:
+        StoreError: the table cannot be read now, though it may be intact: no memory, no file handles, no permission.
+    """
+    rows = try_parts(root, columns)
+    warn_of_damage(rows.damaged)
+    return rows
+
+
+def try_parts(
+    root: Path, columns: Sequence[str] | None = None, *, only: Callable[[Path], bool] = lambda part: True
+) -> Rows:
+    """The same as :func:`read_parts` of some parts, without warnings.
+
+    Args:
+        root, columns: as there.
         only: which parts.
 
     Raises:
-        StoreError: the folder cannot be read.
+        StoreError: as there.
     """
     names = list(SCHEMA.names if columns is None else dict.fromkeys(["cell_id", *columns]))
-    damaged: dict[Path, None] = {}
+    damaged: dict[Path, str] = {}
     last: Exception | None = None
     for _ in range(_ATTEMPTS):
-        parts = [part for part in list_parts(root) if part not in damaged and only(part)]
         try:
-            return Rows(_scan(parts, names), tuple(parts), tuple(damaged))
-        except (pa.ArrowException, OSError) as error:
-            # Either a part is damaged, or a compaction removed one since it was listed: then its rows are elsewhere.
-            last = error
-            damaged |= dict.fromkeys(part for part in parts if _set_aside_if_damaged(part, names))
+            parts = [part for part in list_parts(root) if part not in damaged and only(part)]
+            try:
+                return Rows(_scan(parts, names), tuple(parts), damaged)
+            except READ_ERRORS as error:
+                # A part is damaged, or a compaction removed one since it was listed: then its rows are elsewhere.
+                last = error
+                if not (is_damage(error) or _is_gone(error)):
+                    raise
+                damaged |= {part: why for part in parts if (why := damage(part, names)) is not None}
+        except READ_ERRORS as error:
+            raise StoreError(
+                f"the results table {root} cannot be read now: {shortage(error)}; nothing in it was changed"
+            ) from error
     raise StoreError(
         f"the results table {root} cannot be read, {_ATTEMPTS} attempts failed; the last: {last}"
     ) from last
+
+
+def damage(path: Path, columns: Sequence[str] | None = None) -> str | None:
+    """Why a part cannot be read; None if it can, or is gone.
+
+    Args:
+        path: the file.
+        columns: which columns are wanted; all of :data:`SCHEMA` by default.
+
+    Raises:
+        OSError, MemoryError, pyarrow.ArrowException: the reason is not the file, see :func:`is_damage`.
+    """
+    try:
+        _scan([path], list(columns or SCHEMA.names), threads=False)
+    except READ_ERRORS as error:
+        if os.path.lexists(path) and not path.is_file():
+            return "it is not a file"
+        if _is_gone(error):
+            return None
+        if not is_damage(error):
+            raise
+        return re.sub(r"^Could not open Parquet input source '.*?': ", "", one_line(error))
+    return None
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error of reading a Parquet file is about its content.
+
+    It is not if memory, threads or file handles ran out, or a permission or a network file system was in the way.
+    """
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) or _NO_THREAD.search(str(error)):
+        return False
+    # Arrow reports damaged pages as OSError without a number; one with a number comes from the system.
+    return error.errno is None if isinstance(error, OSError) else isinstance(error, _OF_CONTENT)
+
+
+def shortage(error: BaseException) -> str:
+    """What the system lacked or refused, for a message."""
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return f"there is not enough memory ({one_line(error)})"
+    return (isinstance(error, OSError) and error.strerror) or one_line(error)
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file has a name that the table gives."""
+    return path.name.startswith((WRITTEN, COMPACTED))
+
+
+def repair_command(root: Path) -> str:
+    """The command that moves the damaged parts of a table aside."""
+    return f"{command('compact')} --results {shlex.quote(str(root))} --repair"
+
+
+def warn_of_damage(damaged: Mapping[Path, str]) -> None:
+    """Name each damaged part in a :class:`DamagedPartWarning`."""
+    for path, why in damaged.items():
+        if is_own(path):
+            message = (
+                f"{path} is damaged and was passed over ({why}); cells without another row will be computed again. "
+                f"Move it aside with: {repair_command(path.parent)}"
+            )
+        else:
+            message = (
+                f"{path} is not a part of this results table and was passed over ({why}); keep it in another folder"
+            )
+        # With a registry of Python's a warning of the same words would be shown once: each read must tell it.
+        warnings.warn_explicit(message, DamagedPartWarning, *_caller(), registry={})
 
 
 def _names(root: Path) -> set[str]:
@@ -155,11 +277,12 @@ def _names(root: Path) -> set[str]:
         raise StoreError(f"the results table {root} cannot be read: {error.strerror or error}") from error
 
 
-def _scan(parts: Sequence[Path], columns: list[str]) -> pa.Table:
+def _scan(parts: Sequence[Path], columns: list[str], *, threads: bool = True) -> pa.Table:
     """The rows of some parts.
 
     Raises:
-        OSError, pyarrow.ArrowException: a part is gone or damaged.
+        OSError, MemoryError, UnicodeError, pyarrow.ArrowException: a part is gone or damaged, or the system is short of
+            something.
     """
     if not parts:
         return SCHEMA.empty_table().select(columns)
@@ -168,7 +291,7 @@ def _scan(parts: Sequence[Path], columns: list[str]) -> pa.Table:
     dataset = ds.FileSystemDataset.from_paths(
         [str(part) for part in parts], schema=schema, format=_FORMAT, filesystem=fs.LocalFileSystem()
     )
-    table = dataset.to_table(columns=columns, fragment_readahead=32)
+    table = dataset.to_table(columns=columns, fragment_readahead=32, use_threads=threads)
     # Page checksums do not cover the footer, where a flipped bit can rename a column; and others' files may lie around.
     for name in columns:
         if not SCHEMA.field(name).nullable and table[name].null_count:
@@ -176,24 +299,13 @@ def _scan(parts: Sequence[Path], columns: list[str]) -> pa.Table:
     return table
 
 
-def _set_aside_if_damaged(path: Path, columns: list[str]) -> bool:
-    try:
-        _scan([path], columns)
-        return False
-    except (pa.ArrowException, OSError) as error:
-        # pyarrow reports damaged pages as OSError without a number; one with a number comes from the system.
-        number = error.errno if isinstance(error, OSError) else None
-        if isinstance(error, FileNotFoundError) or number == errno.ESTALE:
-            return False
-        reason = str(error).splitlines()[0]
-    fate = "skipped"
-    if number is None:
-        with suppress(OSError):
-            os.rename(path, path.with_name(QUARANTINED + path.name))
-            fate = f"renamed to {QUARANTINED}{path.name}"
-    warnings.warn(
-        f"{path} cannot be read and was {fate}; cells without another row will be computed again ({reason})",
-        DamagedPartWarning,
-        stacklevel=4,
-    )
-    return True
+def _caller() -> tuple[str, int, str]:
+    """File, line and module of the call that came from outside of the package."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("imprint_sweep."):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", "")
+
+
+def _is_gone(error: BaseException) -> bool:
+    return isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno == errno.ESTALE)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from imprint_sweep.cell import METHOD_VERSION, Cell, Label, parsed
 from imprint_sweep.errors import StoreError, did_you_mean
 from imprint_sweep.outcome import OK, Outcome
-from imprint_sweep.store.parts import read_parts
+from imprint_sweep.store.parts import check_table, read_parts
 from imprint_sweep.store.rows import Provenance
 from imprint_sweep.store.schema import SCHEMA
 
@@ -58,11 +58,13 @@ def load_results(
         like, texts are pandas strings, ``labels`` and ``f1`` hold an array per row.
 
     Raises:
-        StoreError: no such folder or column.
+        StoreError: no such folder or column, or the table cannot be read now.
+
+    Warns:
+        DamagedPartWarning: a file cannot be read, and its rows are missing.
     """
     root = Path(path)
-    if not root.is_dir():
-        raise StoreError(f"there is no results table at {root}; run a cell, or give the folder of one")
+    check_table(root)
     wanted = SCHEMA.names if columns is None else list(columns)
     if unknown := [name for name in wanted if name not in SCHEMA.names]:
         raise StoreError(f"the results table has no column {unknown[0]!r}{did_you_mean(unknown[0], SCHEMA.names)}")
@@ -78,21 +80,27 @@ def load_results(
     return frame
 
 
-def good_row(
-    path: str | PathLike[str], cell_id: str, fingerprint: str, *, method_version: int = METHOD_VERSION
+def newest_row(
+    path: str | PathLike[str],
+    cell_id: str,
+    fingerprint: str,
+    *,
+    good: bool = True,
+    method_version: int = METHOD_VERSION,
 ) -> dict[str, Any] | None:
-    """The newest good row of one cell from one set of embeddings by one version of the method.
+    """The newest good, or failed, row of one cell from one set of embeddings by one version of the method.
 
     Args:
         path: the folder of the results table.
         cell_id, fingerprint: 20 hex digits each.
+        good: False for a failed row.
         method_version: the present one.
 
     Returns:
         Column -> value, as :data:`imprint_sweep.store.SCHEMA` has them, nulls as None; None if there is no such row.
     """
     table = read_parts(Path(path)).table
-    mine = _equals(table["cell_id"], cell_id) & _equals(table["fingerprint"], fingerprint) & _good(table)
+    mine = _equals(table["cell_id"], cell_id) & _equals(table["fingerprint"], fingerprint) & (_good(table) == good)
     table = table.filter(pa.array(mine & (_numbers(table["method_version"], 0, np.int16) == method_version)))
     rows: list[dict[str, Any]] = table.to_pylist()
     return max(rows, key=lambda row: row["finished_at"]) if rows else None

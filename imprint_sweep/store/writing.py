@@ -11,10 +11,8 @@ from typing import Self
 from imprint_sweep.errors import StoreError
 from imprint_sweep.heartbeat import Heartbeat
 from imprint_sweep.outcome import Outcome
-from imprint_sweep.store.parts import SUFFIX, unique_stem, write_part
+from imprint_sweep.store.parts import SUFFIX, WRITTEN, shortage, unique_stem, write_part
 from imprint_sweep.store.rows import Provenance, table_of
-
-PART = "part-"
 
 
 class ResultWriter:
@@ -80,12 +78,14 @@ class ResultWriter:
             if self._waiting:
                 try:
                     self._root.mkdir(parents=True, exist_ok=True)
-                    write_part(self._root, f"{PART}{unique_stem()}{SUFFIX}", table_of(self._waiting, self._provenance))
-                except OSError as error:
+                    write_part(
+                        self._root, f"{WRITTEN}{unique_stem()}{SUFFIX}", table_of(self._waiting, self._provenance)
+                    )
+                except (OSError, MemoryError) as error:
                     n = len(self._waiting)
                     raise StoreError(
                         f"{n:,} row{'s were' if n != 1 else ' was'} not written to {self._root}: "
-                        f"{error.strerror or error}; make room or choose another place with paths.outputs=<folder>, "
+                        f"{shortage(error)}; make room or choose another place with paths.outputs=<folder>, "
                         "then run the same command again"
                     ) from error
                 self._waiting.clear()
