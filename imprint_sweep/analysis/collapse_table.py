@@ -1,7 +1,8 @@
 """The table of NC1 beside the results: computed once per model, task and state of the embeddings, then read.
 
 It is one small file, ``<outputs>/collapse/nc1.parquet``, with one row per instance. A row counts as long as the results
-of that instance have its fingerprint, so that NC1 and accuracy are of the same embeddings.
+of that instance have its fingerprint, so that NC1 and accuracy are of the same embeddings. Processes may add rows at
+once: each holds the lock beside the file while it reads, changes and replaces it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from imprint_sweep.analysis import collapse, names
 from imprint_sweep.analysis.collapse import Collapse
@@ -24,7 +26,7 @@ from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, StageError, StoreError
 from imprint_sweep.features import Features
 from imprint_sweep.store import SCHEMA, labels_of
-from imprint_sweep.store.parts import write_part
+from imprint_sweep.store.parts import READ_ERRORS, is_damage, shortage, write_part
 
 VALUES = ("nc1", "nc1_published", "rank", "n_samples")
 """What is computed; see :class:`imprint_sweep.analysis.collapse.Collapse`."""
@@ -183,8 +185,10 @@ def _load(at: Path) -> list[Row]:
         rows: list[Row] = table.select(_SCHEMA.names).to_pylist()
     except FileNotFoundError:
         return []
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise StoreError(f"{at} cannot be read ({error}); delete it, and it is made again") from error
+    except (*READ_ERRORS, KeyError) as error:
+        if isinstance(error, KeyError) or is_damage(error):
+            raise StoreError(f"{at} cannot be read ({error}); delete it, and it is made again") from error
+        raise StoreError(f"{at} cannot be read now: {shortage(error)}") from error
     for row in rows:
         if row["published_version"] != _PUBLISHED_VERSION:
             row["nc1_published"] = None
@@ -194,9 +198,11 @@ def _load(at: Path) -> list[Row]:
 def _store(at: Path, row: Row) -> None:
     """Put a row in the place of what the table has of its instance."""
     instance = (*MODEL, *TASK)
-    others = [other for other in _load(at) if any(other[name] != row[name] for name in instance)]
     try:
         at.parent.mkdir(parents=True, exist_ok=True)
-        write_part(at.parent, at.name, pa.Table.from_pylist([*others, row], _SCHEMA))
-    except OSError as error:
-        raise StoreError(f"{at} cannot be written: {error.strerror or error}") from error
+        # The lock's file stays: who removes it lets two processes hold a lock each.
+        with FileLock(at.with_name(f".{at.name}.lock")):
+            others = [other for other in _load(at) if any(other[name] != row[name] for name in instance)]
+            write_part(at.parent, at.name, pa.Table.from_pylist([*others, row], _SCHEMA))
+    except (OSError, MemoryError) as error:
+        raise StoreError(f"{at} cannot be written: {shortage(error)}") from error

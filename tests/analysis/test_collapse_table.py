@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from imprint_sweep.errors import StoreError
 from imprint_sweep.features import Features
 from tests import data
 from tests.analysis import table
+from tests.outputs import ROOT
 
 CLEAN = data.clean()
 LEFT, RIGHT = data.joined()
@@ -163,6 +167,65 @@ def test_a_damaged_table_is_a_sentence(cache: EmbeddingCache) -> None:
     for read in (collapse_table.read, collapse_table.update):
         with pytest.raises(StoreError, match=r"nc1.parquet cannot be read \(.*\); delete it"):
             read(results)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (pa.ArrowMemoryError("malloc of size 64 failed"), "not enough memory"),
+        (OSError("Couldn't deserialize thrift: std::bad_alloc"), "not enough memory"),
+    ],
+)
+def test_a_healthy_table_is_not_called_damaged(
+    cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    results = results_of(cache, data.task(CLEAN))
+    collapse_table.update(results)
+
+    def fail(_: Path) -> pq.ParquetFile:
+        raise error
+
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    for read in (collapse_table.read, collapse_table.update):
+        with pytest.raises(StoreError, match=f"cannot be read now: .*{reason}") as told:
+            read(results)
+        assert "delete" not in str(told.value)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from imprint_sweep.analysis import collapse_table as table
+from imprint_sweep.cell import METHOD_VERSION
+for number in range(int(sys.argv[2]), int(sys.argv[2]) + 25):
+    row = dict.fromkeys(table._SCHEMA.names) | {
+        "model": "toy", "weights": "none", "task": f"task {number}", "classes": "all", "labels": ["a:1"],
+        "fingerprint": "f", "method_version": METHOD_VERSION, "nc1": float(number), "rank": 1, "n_samples": 1,
+    }
+    table._store(Path(sys.argv[1]), row)
+"""
+
+
+def test_processes_that_add_rows_at_once_lose_none(tmp_path: Path) -> None:
+    path = collapse_table.path(tmp_path)
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(100 * i)], cwd=ROOT) for i in range(4)]
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            collapse_table._load(path)  # whole at any time
+    assert [writer.returncode for writer in writers] == [0] * 4
+    expected = {f"task {100 * i + number}" for i in range(4) for number in range(25)}
+    assert {row["task"] for row in collapse_table._load(path)} == expected
+    assert sorted(one.name for one in path.parent.iterdir()) == [".nc1.parquet.lock", "nc1.parquet"]
+
+
+def test_what_a_killed_process_left_is_in_nobodys_way(cache: EmbeddingCache) -> None:
+    results = results_of(cache, data.task(CLEAN))
+    folder = collapse_table.path(results.outputs).parent
+    folder.mkdir()
+    for name in (".nc1.parquet.tmp", ".nc1.parquet.lock"):
+        (folder / name).write_bytes(b"PAR1")
+    assert len(computed_by(results)) == 1
 
 
 def test_a_table_that_cannot_be_written_is_a_sentence(cache: EmbeddingCache) -> None:
