@@ -14,6 +14,7 @@ each round the fastest loop counts, and of the rounds the median, so that the ra
 What decoding costs is shown for files of 500 x 375, with no bar: on a CPU that is busy with the network it hides behind
 nothing.
 """
+# ruff: noqa: E402
 
 from __future__ import annotations
 
@@ -24,6 +25,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from imprint_sweep.foundation.process import prepare_process
+
+prepare_process()  # as commands do before torch loads
 
 import numpy as np
 import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from imprint_sweep.embeddings import EntryKey
+from imprint_sweep.foundation.process import prepare_process
 from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.settings import Settings
 
@@ -23,10 +24,14 @@ def make_bundled_embeddings(plan: Plan, settings: Settings) -> None:
 
 
 def make_bundled_entries(missing: Iterable[EntryKey], settings: Settings) -> None:
-    """Compute those of the missing entries that ship inside packages."""
+    """Compute those of the missing entries that ship inside packages.
+
+    Sets the process up for networks if there is anything to compute: only commands may call this.
+    """
     bundled = [key for key in missing if is_bundled(key)]
     if not bundled:
         return
+    prepare_process()
     from imprint_sweep.foundation.extraction import Extraction, ensure
 
     ensure(settings.cache, bundled, Extraction(data_root=settings.data, device=settings.device))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.outputs import ROOT
 
 HEAVY = ("numba", "pandas", "pyarrow", "scipy", "sklearn", "sklearn_extra", "torch", "torchvision")
 
@@ -39,3 +46,153 @@ def test_a_heavy_import_would_be_seen() -> None:
 def test_the_analysis_reads_a_table_without_torch() -> None:
     require("imprint_sweep.store")
     assert "torch" not in loaded_by("imprint_sweep.store")
+
+
+# ---- the process
+
+STATE = """
+import asyncio, importlib, locale, logging, multiprocessing, os, random, signal, socket, sys, threading, warnings
+
+def state():
+    from threadpoolctl import threadpool_info
+    import numpy, torch
+    pools = {(pool["prefix"], pool["filepath"]): pool["num_threads"] for pool in threadpool_info()}
+    return {
+        "environment": dict(os.environ),
+        "warning filters": [str(one) for one in warnings.filters],
+        "how warnings are shown": (warnings.showwarning, warnings.formatwarning),
+        "signal handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "thread pools": pools,
+        "threads of torch": (torch.get_num_threads(), torch.get_num_interop_threads()),
+        "precision of torch": (torch.get_default_dtype(), torch.backends.cudnn.allow_tf32, torch.is_grad_enabled()),
+        "threads": [thread.name for thread in threading.enumerate()],
+        "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook, sys.displayhook),
+        "path": list(sys.path),
+        "limits": (sys.getrecursionlimit(), sys.getswitchinterval()),
+        "logging": (logging.root.level, list(logging.root.handlers), logging.root.manager.disable),
+        "floating-point errors": numpy.geterr(),
+        "random": (random.getstate(), str(numpy.random.get_state()), torch.random.get_rng_state().tolist()),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "folder": (os.getcwd(), os.umask(0o22)),
+        "sockets": socket.getdefaulttimeout(),
+        "processes": multiprocessing.get_start_method(allow_none=True),
+    }
+"""
+
+IMPORTS = """
+import json
+modules, others = json.loads(sys.stdin.read())
+for name in others:  # what other packages do to the process is theirs
+    try:
+        importlib.import_module(name)
+    except Exception:
+        pass
+before = state()
+for name in modules:
+    importlib.import_module(name)
+    after = state()
+    for key, value in before.items():
+        if after[key] != value:
+            print(f"{name} changes the {key}: {value} -> {after[key]}")
+    before = after
+print("imported", len(modules))
+"""
+
+OTHERS = """
+import importlib, json, sys
+modules = json.loads(sys.stdin.read())
+for name in modules:
+    importlib.import_module(name)
+own = tuple({name.partition(".")[0] for name in modules})
+print(json.dumps([name for name in sys.modules if name.partition(".")[0] not in (*own, "__main__")]))
+"""
+
+
+def python(program: str, given: object) -> str:
+    """What a program prints in a fresh interpreter that gets something as JSON."""
+    finished = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, input=json.dumps(given), capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def modules() -> list[str]:
+    """Every module of the package and of the plugin."""
+    files = [
+        path.relative_to(ROOT) for top in ("imprint_sweep", "hydra_plugins") for path in (ROOT / top).rglob("*.py")
+    ]
+    names = {".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files}
+    return sorted(names)
+
+
+@pytest.mark.slow
+def test_importing_any_module_changes_nothing_in_the_process() -> None:
+    names = modules()
+    assert len(names) > 100
+    others = json.loads(python(OTHERS, names))
+    assert python(STATE + IMPORTS, (names, others)).splitlines() == [f"imported {len(names)}"]
+
+
+def test_a_change_of_the_process_would_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "rude.py").write_text(
+        "import os, signal, warnings\n"
+        "os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'\n"
+        "warnings.filterwarnings('ignore', 'Cluster')\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    )
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{STATE}{IMPORTS}"
+    changes = python(program, (["rude"], ["torch"])).splitlines()
+    assert [line.partition(":")[0] for line in changes[:-1]] == [
+        f"rude changes the {what}" for what in ("environment", "warning filters", "signal handlers")
+    ]
+
+
+ARENAS = """
+import ctypes, sys, threading
+import imprint_sweep.foundation.extraction
+if sys.argv[1] == "command":
+    from imprint_sweep.foundation.process import prepare_process
+    prepare_process()
+libc = ctypes.CDLL(None)
+together = threading.Barrier(4)
+
+def allocate():
+    together.wait()
+    libc.malloc(1000)
+    together.wait()
+
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_stats()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="no glibc")
+@pytest.mark.parametrize("by", ["import", "command"])
+def test_threads_have_heaps_of_their_own_unless_a_command_says_otherwise(by: str) -> None:
+    finished = subprocess.run([sys.executable, "-c", ARENAS, by], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    arenas = len(re.findall(r"^Arena \d+:", finished.stderr, flags=re.MULTILINE))
+    assert (arenas > 1) == (by == "import")
+
+
+EMBED = """
+import os, sys
+sys.argv += ["model=pixels", "task=digits", "limit=10"]
+from imprint_sweep.commands.embed import main
+before = os.environ.get("OMP_WAIT_POLICY"), "torch" in sys.modules
+main()
+print(*before, os.environ["OMP_WAIT_POLICY"])
+"""
+
+
+def test_a_command_that_embeds_prepares_its_process(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    words = [sys.executable, "-c", EMBED, f"paths.outputs={tmp_path}"]
+    finished = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.splitlines()[-1] == "None False PASSIVE"

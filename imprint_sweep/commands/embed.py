@@ -16,6 +16,7 @@ from imprint_sweep.cell import check_count
 from imprint_sweep.config import absolute, classes_from, data_folder, model_from, settings_from, typed
 from imprint_sweep.embeddings import SPLITS, EntryKey
 from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
+from imprint_sweep.foundation.process import prepare_process
 from imprint_sweep.interruption import ending_with_launcher, mark_launcher
 from imprint_sweep.launch import JOBLIB, LOCAL, SLURM, kind_of
 from imprint_sweep.schemas import EmbedConfig
@@ -72,6 +73,7 @@ def _embed(cfg: DictConfig) -> None:
     classes = classes_from(config.task)
     keys = [EntryKey(model, dataset, split, config.limit) for dataset in config.task.datasets for split in SPLITS]
 
+    prepare_process()
     # Torch takes seconds to load, a mistyped option should not.
     from imprint_sweep.foundation.extraction import Extraction, embed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -73,7 +74,9 @@ class Workers:
 
 @contextmanager
 def workers(threads: int) -> Iterator[Workers]:
-    """A pool of `threads` threads, BLAS and OpenMP limited to one thread each, everything restored at the end.
+    """A pool of `threads` threads, BLAS and OpenMP limited to one thread each.
+
+    What libraries remark on duplicated samples is not shown meanwhile. Everything is restored at the end.
 
     A run that is given up does not wait for the jobs that are running: what it knows can be saved at once.
     """
@@ -81,7 +84,11 @@ def workers(threads: int) -> Iterator[Workers]:
     def initialise() -> None:
         threadpool_limits(limits=1)  # OpenMP's limit belongs to the thread that sets it
 
-    with threadpool_limits(limits=1):
+    # Set here for all threads: catch_warnings in one would undo what another has set.
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        # Fewer clusters, or an empty one, is what the algorithms make of duplicated samples (KMeans, KMedoids).
+        warnings.filterwarnings("ignore", "Number of distinct clusters")
+        warnings.filterwarnings("ignore", "Cluster .* is empty", UserWarning)
         pool = ThreadPoolExecutor(threads, thread_name_prefix="imprint", initializer=initialise)
         crew = Workers(pool, threads)
         try:

@@ -58,6 +58,8 @@ def write(times: int) -> None:
 PRELUDE = f"""
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from imprint_sweep.foundation.process import prepare_process
+prepare_process()
 from tests.foundation.test_allocation import faults, kept_memory, write
 
 def new_pages(threads=1):
@@ -79,7 +81,7 @@ def printed(program: str) -> list[list[int]]:
 
 
 def test_blocks_are_reused_whichever_thread_asks_for_them() -> None:
-    """Threads that start after the package is loaded, that is."""
+    """Threads that start after the process was prepared, that is."""
     program = """
 for threads in (1, 2):
     usual = new_pages(threads)

@@ -130,16 +130,19 @@ def test_worker_threads_limited_to_one_give_the_bits_of_the_main_thread() -> Non
             np.testing.assert_array_equal(matrix, clustering.pairwise_distances(job[0]))
 
 
-def test_duplicates_warn_in_no_thread() -> None:
+def test_duplicates_warn_in_no_thread_of_a_run() -> None:
     program = """
+import warnings
 import numpy as np
-from concurrent.futures import ThreadPoolExecutor
+from imprint_sweep.engine.workers import workers
 from imprint_sweep.stages.generation import clustering
 x = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
-with ThreadPoolExecutor(4) as pool:
-    for found in pool.map(lambda seed: clustering.kmeans(x, 5, seed), range(100)):
+filters = list(warnings.filters)
+with workers(4) as crew:
+    for _, found in crew.map(lambda seed: clustering.kmeans(x, 5, seed), range(100)):
         assert len(set(found.assignment)) == 3
-print(clustering.kmedoids(clustering.pairwise_distances(x), 5))
+    print(clustering.kmedoids(clustering.pairwise_distances(x), 5))
+assert warnings.filters == filters
 """
     # scikit-learn-extra compares versions with distutils at import.
     quiet = ["-W", "error", "-W", "ignore::DeprecationWarning"]

@@ -1,26 +1,19 @@
 """Generators that cluster the samples of a class: k-means and k-medoids (section 3.1 of the paper).
 
 Their bits depend on the number of BLAS and OpenMP threads. The caller limits both to one, in the thread that calls:
-OpenMP keeps its limit per thread.
+OpenMP keeps its limit per thread. Duplicated samples make both libraries warn, of fewer clusters or of an empty one.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from imprint_sweep.errors import StageError
-
-# Duplicated samples are nothing to warn of: fewer clusters, or an empty one, is what the algorithms make of them. Set
-# once for the process, because warnings.catch_warnings in one thread undoes what another has set.
-warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)
-warnings.filterwarnings("ignore", "Cluster .* is empty", UserWarning)
 
 
 @dataclass(frozen=True, eq=False)
