@@ -100,9 +100,7 @@ def _known(work: Work, settings: Settings) -> float:
         )
     if not done:
         raise CellFailedError(f"the cell failed before (sweep.retry_failed=true tries again): {row['error']}")
-    title = (
-        "computed by another process meanwhile:" if settings.force else "done before (force=true computes it again):"
-    )
+    title = "computed by another process meanwhile" if settings.force else "done before (force=true computes it again)"
     print("\n".join([f"{title}:", *outcome_lines(row, settings.results)]))
     return float(row["accuracy"])
 
