@@ -15,7 +15,7 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from imprint_sweep.cell import Cell, Model
-from imprint_sweep.errors import MissingEmbeddingsError, StoreError
+from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError
 from imprint_sweep.request import Request
 from imprint_sweep.schemas import SweepConfig
 from imprint_sweep.settings import Settings
@@ -173,19 +173,13 @@ def test_processes_that_compute_one_cell_at_once_all_show_it(with_one: Settings)
 
 
 @pytest.mark.filterwarnings("ignore:The distutils package is deprecated:DeprecationWarning")  # scikit-learn-extra
-def test_a_cell_that_failed_before_and_is_not_tried_again_says_why(
-    with_one: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_cell_that_failed_before_and_is_not_tried_again_says_why(with_one: Settings) -> None:
     cell = data.cell(data.task(HERE), gen="kmedoids", k=2)
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(CellFailedError, match="the cell failed: StageError: gen=kmedoids"):
         run_single(cell, with_sweep(with_one, memory_gb=1e-9))
-    capsys.readouterr()
-    with pytest.raises(SystemExit, match="1"):
+    before = r"the cell failed before \(sweep.retry_failed=true tries again\): StageError: gen=kmedoids"
+    with pytest.raises(CellFailedError, match=before):
         run_single(cell, with_sweep(with_one, retry_failed=False))
-    err = capsys.readouterr().err
-    assert err.startswith(
-        "error: the cell failed before (sweep.retry_failed=true tries again): StageError: gen=kmedoids"
-    )
 
 
 @pytest.mark.filterwarnings("ignore::imprint_sweep.store.DamagedPartWarning")
