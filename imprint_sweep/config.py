@@ -24,7 +24,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from imprint_sweep.cell import Cell, Model, Scheme, Task, check_count, check_name, meaningless
+from imprint_sweep.cell import Cell, Model, Task, check_name
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
 from imprint_sweep.invocation import named_path, outputs_folder
@@ -44,6 +44,7 @@ from imprint_sweep.schemas import (
     TaskConfig,
     unknown_key,
 )
+from imprint_sweep.scheme import Scheme, check_count, meaningless
 from imprint_sweep.settings import Settings
 from imprint_sweep.tasks import SELECTIONS, classes_of, make_task
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import GENERATORS, Model, Scheme, Task
+from imprint_sweep.cell import Model, Task
 from imprint_sweep.embeddings import SPLITS, EntryHeader, EntryKey, label_sizes
+from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, DenseMetric, FittedMetric, SequentialNorm
 from imprint_sweep.keys import GenSpec, Readout
 from imprint_sweep.plan import Plan
+from imprint_sweep.scheme import Scheme
 
 Codes = NDArray[np.int64]
 Columns = NDArray[np.int64] | NDArray[np.int32]
@@ -26,14 +28,10 @@ FLOPS_64 = 40e9
 """float64 matrix products, operations per second."""
 WHITENING_FLOPS = 20e9
 """Whitening, whose order of summation is fixed: operations per second."""
-L1_RATE = 24e9
-"""Manhattan kernel, element differences per second."""
 RESCORE_RATE = 2.5e9
 """float64 rescoring, elements per second."""
 SCAN_RATE = 1e9
 """Scanning filter scores for the nearest, scores per second."""
-FREE_GENS = ("all", "random", "mean")
-"""What takes so little that several shards may each do it."""
 VOTE_SECONDS = 2e-7
 """Voting and counting, per query."""
 CELL_SECONDS = 2e-4
@@ -97,7 +95,7 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
     form, forms = plan.normal_forms
     specs = [GenSpec.of(s) for s in forms]
     gen = _codes(specs)[form]
-    family = _codes(spec.family for spec in specs)[form]
+    family = _codes(spec.unit for spec in specs)[form]
     view = _codes(Readout.of(s).view for s in forms)[form]
     scores = _codes(_scores(s) for s in forms)[form]
 
@@ -129,7 +127,7 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
     seconds += _shares(_group(pair, gen, view), pair, form, cost=view_seconds)
     seconds += _shares(plan.computation, pair, form, cost=vote_seconds)
     unit = _group(source, family)
-    free = np.array([s.gen in FREE_GENS for s in forms], bool)[form]
+    free = np.array([GENS[s.gen].cheap for s in forms], bool)[form]
     part = _group(unit, np.where(free, scores + 1, 0))
     # Not by view: cells equal by construction may come to differ in it once the proxies are known.
     return Estimate(source, unit, part, _group(part, np.where(free, labels + 1, 0)), seconds)
@@ -137,15 +135,21 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
 
 def _scores(s: Scheme) -> tuple[str, ...]:
     """Readouts of one GEN result with the same value read the same filter scores (see the engine's passes)."""
-    quantile = "quantile" if s.norm_post == "quantile" else ""
-    if s.metric == "manhattan":
-        return (s.metric, s.norm_post, s.norm_inf)
-    return (s.metric, s.norm_post) if s.metric == "mahalanobis" else ("inner_products", quantile)
+    match METRICS[s.metric]:
+        case DenseMetric():
+            return (s.metric, s.norm_post, s.norm_inf)
+        case FittedMetric():
+            return (s.metric, s.norm_post)
+    return ("products", *("" if NORMS[name].scales else name for name in (s.norm_post, s.norm_inf)))
 
 
 def _of_one_task(s: Scheme) -> bool:
-    """Whether each task has scores of its own, because its proxies or their covariance are."""
-    return s.metric == "mahalanobis" or s.norm_post == "quantile" or GENERATORS[s.gen].joint
+    """Whether each task has scores of its own, because its proxies or what is fitted to them are."""
+    return (
+        isinstance(METRICS[s.metric], FittedMetric)
+        or isinstance(NORMS[s.norm_post], SequentialNorm)
+        or GENS[s.gen].joint
+    )
 
 
 @dataclass(frozen=True)
@@ -169,20 +173,7 @@ class _Size:
         return self.n_train if s.n_shot is None else min(self.n_train, s.n_shot * self.n_labels)
 
     def gen_seconds(self, s: Scheme) -> float:
-        n, d = self._n(s), self.d
-        elements = n * d
-        k = s.k or 0
-        if s.gen in ("kmeans", "k_least_squares"):
-            cost = elements / 8e6 * (0.15 + 0.02 * k)
-        elif s.gen == "kmedoids":
-            cost = elements * (n / self.n_labels) * 2 / FLOPS
-        elif s.gen == "fps":
-            cost = elements * k / 1e9
-        else:
-            cost = elements / 1e9
-        if GENERATORS[s.gen].joint:
-            cost += elements * d * 2 / FLOPS_64 + d**3 / FLOPS_64
-        return cost
+        return GENS[s.gen].seconds(self._n(s), self.d, s.k or 0, self.n_labels)
 
     def _p(self, s: Scheme) -> int:
         most = s.max_proxies(self.n_labels)
@@ -192,9 +183,10 @@ class _Size:
         """Filter scores of all queries against all proxies, in one geometry."""
         p = self._p(s)
         products = self.n_test * p * self.d
-        if s.metric == "manhattan":
-            return products / L1_RATE
-        if s.metric != "mahalanobis":
+        metric = METRICS[s.metric]
+        if isinstance(metric, DenseMetric):
+            return products / metric.rate
+        if not isinstance(metric, FittedMetric):
             return products * 2 / FLOPS
         # Few proxies have a span of their own, which takes a decomposition, and two products more per row.
         r = min(p, self.d)

@@ -26,8 +26,9 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import Model, Task, canonical_json, digest
+from imprint_sweep.cell import Model, Task
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, MissingEmbeddingsError, enumerated
+from imprint_sweep.hashing import canonical_json, digest
 from imprint_sweep.invocation import command, conf_folder, default_outputs
 
 FORMAT_VERSION = 1

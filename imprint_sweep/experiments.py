@@ -23,22 +23,21 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_INF, NORM_POST, NORM_PRE, WEIGHTINGS
 from imprint_sweep.composition import Tree
 from imprint_sweep.conditions import Condition
 from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
 from imprint_sweep.overrides import EXPERIMENT, Axes, CommandLine, axis_names, check_option, part_of, read_axis
 from imprint_sweep.schemas import GROUPS
+from imprint_sweep.scheme import AGGREGATIONS
 from imprint_sweep.tasks import SELECTIONS
 
 WORDS: dict[str, Collection[str]] = {
-    "gen.name": GENERATORS,
+    "gen.name": GENS,
     "agg.name": AGGREGATIONS,
     "agg.metric": METRICS,
     "agg.weighting": WEIGHTINGS,
-    "norm.pre": NORM_PRE,
-    "norm.post": NORM_POST,
-    "norm.inf": NORM_INF,
+    **{f"norm.{position}": norms_at(position) for position in Position},
     "task.classes": SELECTIONS,
 }
 """What axes can be compared with in a condition, where that is known."""

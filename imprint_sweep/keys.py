@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imprint_sweep.cell import GENERATORS, Scheme
+from imprint_sweep.imprinting.components import GENS, Variant
+from imprint_sweep.scheme import Scheme
 
 
 @dataclass(frozen=True, order=True)
@@ -31,17 +32,13 @@ class GenSpec:
 
     Args:
         draw: its input.
-        gen: a name of :data:`imprint_sweep.cell.GENERATORS`.
-        k: proxies per label, 0 where the gen has no k.
-        seed: its own seed, 0 where it is deterministic.
-        weight_decay: lambda of the least-squares gens, 0 for the others.
+        gen: a name of :data:`imprint_sweep.imprinting.components.GENS`.
+        variant: its parameters.
     """
 
     draw: Draw
     gen: str
-    k: int
-    seed: int
-    weight_decay: float
+    variant: Variant
 
     @classmethod
     def of(cls, normal_form: Scheme) -> GenSpec:
@@ -51,28 +48,28 @@ class GenSpec:
             seed=normal_form.seed if normal_form.n_shot is not None else 0,
             norm_pre=normal_form.norm_pre,
         )
-        return cls(
-            draw=draw,
-            gen=normal_form.gen,
+        variant = Variant(
             k=normal_form.k or 0,
-            seed=normal_form.seed if GENERATORS[normal_form.gen].seeded else 0,
+            seed=normal_form.seed if GENS[normal_form.gen].seeded else 0,
             weight_decay=normal_form.weight_decay or 0.0,
+            parameters=tuple((key.removeprefix("gen."), value) for key, value in normal_form.parameters),
         )
+        return cls(draw, normal_form.gen, variant)
 
     @property
     def joint(self) -> bool:
-        """Whether the gen sees all classes of a task at once."""
-        return GENERATORS[self.gen].joint
+        """Whether it sees all classes of the task at once."""
+        return GENS[self.gen].joint
 
     @property
-    def family(self) -> tuple[object, ...]:
-        """Specs of one family are made together.
+    def unit(self) -> tuple[object, ...]:
+        """Specs for which this is equal share so much that a shard keeps them together."""
+        return self.draw, GENS[self.gen].stays_with(self.variant)
 
-        One distance matrix serves all k of kmedoids; one factorisation all k, and the oracle, of least squares.
-        """
-        if self.joint:
-            return (self.draw, "least_squares")
-        return (self.draw, self.gen) if self.gen == "kmedoids" else (self,)
+    @property
+    def round(self) -> tuple[object, ...]:
+        """Specs for which this is equal are made in one round: they share what is forgotten after it."""
+        return self.draw, GENS[self.gen].shares(self.variant)
 
 
 @dataclass(frozen=True, order=True)
@@ -82,7 +79,7 @@ class Readout:
     Args:
         norm_post: ``"none"``, ``"l2"`` or ``"quantile"``.
         norm_inf: ``"none"`` or ``"l2"``.
-        metric: a name of :data:`imprint_sweep.cell.METRICS`.
+        metric: a name of :data:`imprint_sweep.imprinting.components.METRICS`.
         m: neighbours that vote.
         weighting: ``"inverse_distance"``, ``"uniform"``, or ``""`` where a single vote has no weight.
     """

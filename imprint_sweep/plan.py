@@ -16,10 +16,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import Cell, Model, Scheme, Task, cell_ids
+from imprint_sweep.cell import Cell, Model, Task, cell_ids
 from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, EntryKey, cell_fingerprint, check_classes
+from imprint_sweep.equalities import normal_form
 from imprint_sweep.errors import SweepError
 from imprint_sweep.request import Request
+from imprint_sweep.scheme import Scheme
 
 Indices = NDArray[np.int64]
 Column = NDArray[np.int32]
@@ -111,7 +113,7 @@ class Plan:
         sizes, size = np.unique([len(task.labels) for task in self.tasks], return_inverse=True)
         code = self.scheme.astype(np.int64) * len(sizes) + size[self.task]
         distinct, position = np.unique(code, return_inverse=True)
-        forms = [self.schemes[c // len(sizes)].normal_form(int(sizes[c % len(sizes)])) for c in distinct.tolist()]
+        forms = [normal_form(self.schemes[c // len(sizes)], int(sizes[c % len(sizes)])) for c in distinct.tolist()]
         form_code, unique = _distinct(forms, forms)
         return form_code[position], unique
 

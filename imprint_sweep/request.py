@@ -20,14 +20,16 @@ from hydra.core.utils import env_override
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from imprint_sweep.cell import GENERATORS, Model, Scheme, Task
+from imprint_sweep.cell import Model, Task
 from imprint_sweep.composition import Assignment, CoupledError, Parts, Tree, as_job, disagreement, obstacle, pairwise
 from imprint_sweep.config import cell_from_config, config_from, model_from, scheme_from, task_from, typed
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError
 from imprint_sweep.experiments import Block
+from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.overrides import NUMBERS, Value, part_of
 from imprint_sweep.schemas import GROUPS, AggConfig, GenConfig, ModelConfig, NormConfig, NumbersConfig, TaskConfig
+from imprint_sweep.scheme import Scheme
 
 Column = NDArray[np.int32]
 Indices = NDArray[np.int64]
@@ -366,9 +368,9 @@ class _Rows:
         # Only the gens that take a weight decay let the model reach into the scheme.
         decays = [None, *dict.fromkeys(state.value.weight_decay for state in product.states["model"])]
         decay = np.array([decays.index(state.value.weight_decay, 1) for state in product.states["model"]])
-        joint = np.array([node.name in GENERATORS and GENERATORS[node.name].joint for node in values[0]])
+        uses = np.array([node.name in GENS and GENS[node.name].uses_weight_decay for node in values[0]])
         codes = [product.codes[part][rows] for part in parts]
-        codes.append(np.where(joint[codes[0]], decay[product.codes["model"][rows]], 0).astype(np.int32))
+        codes.append(np.where(uses[codes[0]], decay[product.codes["model"][rows]], 0).astype(np.int32))
         sizes = [*(len(options) for options in values), len(decays)]
 
         def make(key: int) -> Scheme:

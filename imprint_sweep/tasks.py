@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from imprint_sweep.cell import Label, Task, check_count
+from imprint_sweep.cell import Label, Task
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError, enumerated
+from imprint_sweep.scheme import check_count
 
 PUBLISHED_SEED = 420
 """Seeds the sample of ImageNet's classes and the shuffles of "d in 1", as in the paper's published runs."""

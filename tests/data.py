@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from imprint_sweep.cell import Cell, Label, Model, Scheme, Task
+from imprint_sweep.cell import Cell, Label, Model, Task
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
+from imprint_sweep.scheme import Scheme
 
 MODEL = Model(name="toy", weights="none")
 """The model under which :func:`write` stores everything here."""

@@ -1,7 +1,7 @@
 """The plain, obvious computation of one cell: what the engine is tested against, and what its speed is compared with.
 
 Written from the method alone, one cell at a time: scikit-learn and NumPy in float64, no sharing, no representatives, no
-float32 filters, nothing of :mod:`imprint_sweep.stages`. The only thing it has in common with the engine is
+float32 filters, nothing of :mod:`imprint_sweep.imprinting`. The only thing it has in common with the engine is
 :func:`imprint_sweep.cell.stage_seed`, because keyed draws must be the same draws.
 
 It is plain and not slow on purpose: one cell as a competent researcher would write it, with vectorised NumPy and
@@ -24,7 +24,8 @@ from sklearn.metrics import f1_score
 from sklearn.metrics.pairwise import euclidean_distances, pairwise_distances
 from threadpoolctl import threadpool_limits
 
-from imprint_sweep.cell import Cell, Label, Scheme, Task, stage_seed
+from imprint_sweep.cell import Cell, Label, Task, stage_seed
+from imprint_sweep.scheme import Scheme
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

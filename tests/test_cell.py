@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imprint_sweep.cell import GENERATORS, METRICS, Model, Scheme, Task, canonical_json, digest, meaningless
+from imprint_sweep.cell import Model, Task
 from imprint_sweep.errors import ConfigError, InvalidCellError, UnknownOptionError
+from imprint_sweep.hashing import canonical_json, digest
+from imprint_sweep.imprinting.components import GENS, METRICS
+from imprint_sweep.scheme import Scheme, meaningless
 
 TWO_LABELS = ((("digits", 0),), (("digits", 1),))
 
@@ -90,7 +93,7 @@ def test_what_means_nothing(gen: str, agg: str, expected: set[str]) -> None:
     assert meaningless(gen=gen, agg=agg) == expected
 
 
-@pytest.mark.parametrize("gen", sorted(GENERATORS))
+@pytest.mark.parametrize("gen", sorted(GENS))
 @pytest.mark.parametrize("agg", ["max", "mnn"])
 def test_exactly_what_means_nothing_is_null(gen: str, agg: str) -> None:
     scheme = create(gen=gen, agg=agg, metric="cosine", m=2, weighting="uniform", weight_decay=0.1, n_shot=5)

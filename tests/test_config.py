@@ -13,7 +13,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_POST, WEIGHTINGS, Model, Scheme
+from imprint_sweep.cell import Model
 from imprint_sweep.config import (
     cell_from_config,
     classes_from,
@@ -28,8 +28,10 @@ from imprint_sweep.config import (
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, ImprintError, MissingEmbeddingsError
 from imprint_sweep.foundation.models import efficientnet_lite, torchvision_models
+from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
 from imprint_sweep.invocation import conf_folder, outputs_folder
 from imprint_sweep.schemas import GROUPS, SCHEMAS, AggConfig, Config, GenConfig, NormConfig, known_keys
+from imprint_sweep.scheme import AGGREGATIONS, Scheme
 
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
 IMPORTED = ["model=imported", "model.name=mynet", "task=imported", "task.name=mydata"]
@@ -64,7 +66,7 @@ def with_embeddings(tmp_path: Path, model: Model, **classes: list[int]) -> str:
 
 def test_the_groups_have_the_options_of_the_method() -> None:
     options = {group: {option for g, option in OPTIONS if g == group} for group in GROUPS}
-    assert options["gen"] == set(GENERATORS)
+    assert options["gen"] == set(GENS)
     assert options["agg"] == set(AGGREGATIONS)
     assert options["norm"] == {"l2", "none", "quantile"}
     assert options["model"] >= {"efficientnet_lite0", "resnet18", "resnet50", "vit_b_16", "swin_b", "imported"}
@@ -179,7 +181,7 @@ def test_max_takes_every_metric(metric: str) -> None:
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-@pytest.mark.parametrize("post", NORM_POST)
+@pytest.mark.parametrize("post", norms_at(Position.POST))
 def test_values_of_the_stages(weighting: str, post: str) -> None:
     scheme = cell_from_config(compose("agg=mnn", f"agg.weighting={weighting}", f"norm.post={post}")).scheme
     assert (scheme.weighting, scheme.norm_post) == (weighting, post)

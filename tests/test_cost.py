@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_POST, NORM_PRE, Cell, Model
+from imprint_sweep.cell import Cell, Model
 from imprint_sweep.cost import CELL_SECONDS, Estimate, estimate
 from imprint_sweep.embeddings import EntryHeader, EntryKey
+from imprint_sweep.imprinting.components import GENS, METRICS, Position, norms_at
 from imprint_sweep.plan import Plan, shards
+from imprint_sweep.scheme import AGGREGATIONS
 from tests import data
 
 BLOBS = data.blobs(train_sizes=dict.fromkeys(range(10), 20))
@@ -21,11 +23,11 @@ ALL, EVEN = data.task(BLOBS), data.task(BLOBS, classes=(0, 2, 4, 6, 8))
 LARGE = data.blobs("large", train_sizes=dict.fromkeys(range(10), 20))
 GRID = [
     {"gen": gen, "agg": agg, "metric": metric, "norm_pre": pre, "norm_post": post, "n_shot": n_shot}
-    for gen in GENERATORS
+    for gen in GENS
     for agg in AGGREGATIONS
     for metric in METRICS
-    for pre in NORM_PRE
-    for post in NORM_POST
+    for pre in norms_at(Position.PRE)
+    for post in norms_at(Position.POST)
     for n_shot in (None, 10)
     if (agg, metric) != ("mnn", "inner_product")
 ]

@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imprint_sweep.cell import AGGREGATIONS, GENERATORS, METRICS, NORM_INF, NORM_POST, NORM_PRE, WEIGHTINGS, Cell, Task
+from imprint_sweep.cell import Cell, Task
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, predictions, run
 from imprint_sweep.engine.memory import ProxyCache
+from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
 from imprint_sweep.outcome import OK, Outcome
+from imprint_sweep.scheme import AGGREGATIONS
 from tests import data, oracle
 
 # Some classes here hold fewer distinct samples than k, which both libraries remark on.
@@ -60,10 +62,10 @@ def random_cells(n: int, seed: int, tasks: Iterable[Task] = TASKS.values()) -> l
     """Distinct random points of the grid; every gen and every task comes up equally often."""
     rng = np.random.default_rng(seed)
     cells: dict[str, Cell] = {}
-    gens_and_tasks = list(product(GENERATORS, tasks))
+    gens_and_tasks = list(product(GENS, tasks))
     while len(cells) < n:
         gen, task = gens_and_tasks[rng.integers(len(gens_and_tasks))]
-        agg, metric = rng.choice(AGGREGATIONS), rng.choice(METRICS)
+        agg, metric = rng.choice(AGGREGATIONS), rng.choice(list(METRICS))
         if agg == "mnn" and metric == "inner_product":
             continue
         cell = data.cell(
@@ -74,10 +76,10 @@ def random_cells(n: int, seed: int, tasks: Iterable[Task] = TASKS.values()) -> l
             k=int(rng.choice([1, 2, 5])),
             n_shot=(None, None, 1, 4, 10)[rng.integers(5)],
             m=int(rng.choice([1, 3, 8, 10_000])),
-            weighting=str(rng.choice(WEIGHTINGS)),
-            norm_pre=str(rng.choice(NORM_PRE)),
-            norm_post=str(rng.choice(NORM_POST)),
-            norm_inf=str(rng.choice(NORM_INF)),
+            weighting=str(rng.choice(list(WEIGHTINGS))),
+            norm_pre=str(rng.choice(norms_at(Position.PRE))),
+            norm_post=str(rng.choice(norms_at(Position.POST))),
+            norm_inf=str(rng.choice(norms_at(Position.INF))),
             seed=int(rng.integers(3)),
         )
         cells[cell.cell_id] = cell
@@ -172,7 +174,7 @@ def test_the_proxy_cache_does_not_matter(
 def test_the_global_seed_does_not_matter(
     grid: list[Cell], reference: Mapping[str, tuple[object, ...]], cache: EmbeddingCache
 ) -> None:
-    seeded = [cell for cell in grid if GENERATORS[cell.scheme.gen].seeded][:20]
+    seeded = [cell for cell in grid if GENS[cell.scheme.gen].seeded][:20]
     np.random.seed(12345)  # noqa: NPY002
     assert results(seeded, cache) == {cell.cell_id: reference[cell.cell_id] for cell in seeded}
     drawn = np.random.random()  # noqa: NPY002
@@ -236,7 +238,7 @@ def equal_by_construction(task: Task) -> list[list[Cell]]:
     gens = [("kmeans", 1), ("mean", 1), ("k_least_squares", 1), ("least_squares", 1), ("random", 2), ("all", 2)]
     aggs = [("max", 1, metric) for metric in METRICS]
     aggs += [("mnn", m, metric) for m in (1, 500) for metric in METRICS if metric != "inner_product"]
-    norms = product(NORM_PRE, NORM_POST, NORM_INF)
+    norms = product(norms_at(Position.PRE), norms_at(Position.POST), norms_at(Position.INF))
     for (gen, k), (agg, m, metric), (pre, post, inf), seed in product(gens, aggs, list(norms), (0, 1)):
         cell = data.cell(
             task, gen=gen, k=k, agg=agg, m=m, metric=metric, norm_pre=pre, norm_post=post, norm_inf=inf, seed=seed

@@ -17,13 +17,14 @@ import pandas as pd
 import pytest
 
 from imprint_sweep.app import INTERRUPTED, USER_ERROR
-from imprint_sweep.cell import Cell, Model, Scheme, Task
+from imprint_sweep.cell import Cell, Model, Task
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.engine import EngineSettings
 from imprint_sweep.engine import run as compute
 from imprint_sweep.outcome import FAILED, OK
 from imprint_sweep.processes import Process
 from imprint_sweep.progress import Progress
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.store import Provenance, ResultStore, compact, load_results
 from imprint_sweep.sweep import PLAN, quoted
 from tests import data

@@ -11,7 +11,8 @@ from scipy.spatial.distance import cdist
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from imprint_sweep.cell import GENERATORS, Cell, stage_seed
+from imprint_sweep.cell import Cell, stage_seed
+from imprint_sweep.imprinting.components import GENS
 from tests import data, oracle
 
 CLEAN = data.clean()
@@ -61,10 +62,10 @@ def test_shots_are_nested_and_keyed_by_the_label_alone() -> None:
     assert not np.array_equal(other_seed, five)
 
 
-@pytest.mark.parametrize("gen", [name for name, generator in GENERATORS.items() if not generator.joint])
+@pytest.mark.parametrize("gen", [name for name, generator in GENS.items() if not generator.joint])
 def test_no_more_samples_than_k_are_all_returned_and_otherwise_k(gen: str) -> None:
     cell = data.cell(data.task(UNEVEN), gen=gen, k=5)
-    takes_k = GENERATORS[gen].takes_k
+    takes_k = GENS[gen].takes_k
     for label, proxies in zip(cell.task.labels, oracle.generate(cell, TRAIN), strict=True):
         samples = oracle.samples_of(label, TRAIN)
         expected = min(5, len(samples)) if takes_k else 1 if gen == "mean" else len(samples)

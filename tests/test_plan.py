@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.cell import Cell, Model, Task
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey, cell_fingerprint
+from imprint_sweep.equalities import normal_form
 from imprint_sweep.errors import SweepError
 from imprint_sweep.plan import Plan, look_up, shards
 from tests import data
@@ -95,7 +96,7 @@ def test_normal_forms_are_those_of_the_schemes() -> None:
     plan = Plan.of_cells(CELLS)
     code, forms = plan.normal_forms
     assert len(set(forms)) == len(forms)
-    assert [forms[c] for c in code] == [c.scheme.normal_form(len(c.task.labels)) for c in every(plan)]
+    assert [forms[c] for c in code] == [normal_form(c.scheme, len(c.task.labels)) for c in every(plan)]
 
 
 def test_a_single_cell_is_a_plan_of_one() -> None:

@@ -15,31 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imprint_sweep.cell import (
-    AGGREGATIONS,
-    GENERATORS,
-    METRICS,
-    NORM_INF,
-    NORM_POST,
-    NORM_PRE,
-    WEIGHTINGS,
-    Cell,
-    Label,
-    Model,
-    Scheme,
-    Task,
-    cell_ids,
-    stage_seed,
-)
+from imprint_sweep.cell import Cell, Label, Model, Task, cell_ids, stage_seed
+from imprint_sweep.equalities import normal_form
+from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
+from imprint_sweep.scheme import AGGREGATIONS, Scheme
 from imprint_sweep.tasks import make_task
 
 MODEL = Model("efficientnet_lite0", "IMAGENET1K", 112)
 DIGITS = tuple((("digits", value),) for value in range(10))
 EVEN = Task("digits", "even", DIGITS[::2])
 
-PER_CLASS = sorted(name for name, generator in GENERATORS.items() if not generator.joint)
-DETERMINISTIC = sorted(name for name, generator in GENERATORS.items() if not generator.seeded)
-SEEDED = sorted(name for name, generator in GENERATORS.items() if generator.seeded)
+PER_CLASS = sorted(name for name, generator in GENS.items() if not generator.joint)
+DETERMINISTIC = sorted(name for name, generator in GENS.items() if not generator.seeded)
+SEEDED = sorted(name for name, generator in GENS.items() if generator.seeded)
 
 
 def scheme(**axes: Any) -> Scheme:
@@ -233,7 +221,7 @@ def test_a_class_with_no_more_than_k_samples_gives_them_all(gen: str) -> None:
 
 @pytest.mark.parametrize("gen", ["least_squares", "k_least_squares"])
 def test_the_least_squares_gens_are_not_all_samples_however_few_there_are(gen: str) -> None:
-    assert scheme(gen=gen, k=20, n_shot=1).normal_form(5).gen == gen
+    assert normal_form(scheme(gen=gen, k=20, n_shot=1), 5).gen == gen
 
 
 @pytest.mark.parametrize("metric", [metric for metric in METRICS if metric != "inner_product"])
@@ -262,18 +250,18 @@ def test_only_the_data_can_tell_how_many_samples_there_are() -> None:
     assert all_different({"m": 100_000}, {"m": 200_000}, agg="mnn", gen="all")
 
 
-@pytest.mark.parametrize("norm_post", NORM_POST)
+@pytest.mark.parametrize("norm_post", norms_at(Position.POST))
 def test_the_length_of_a_query_does_not_matter_to_inner_products(norm_post: str) -> None:
     assert same_computation({"norm_inf": "none"}, {"norm_inf": "l2"}, norm_post=norm_post)
 
 
 @pytest.mark.parametrize("axes", [{"agg": "max"}, {"agg": "mnn", "m": 1}, {"agg": "mnn", "m": 5}])
 def test_lengths_do_not_matter_to_cosine(axes: dict[str, Any]) -> None:
-    variants = [{"norm_post": post, "norm_inf": inf} for post in ("none", "l2") for inf in NORM_INF]
+    variants = [{"norm_post": post, "norm_inf": inf} for post in ("none", "l2") for inf in norms_at(Position.INF)]
     assert same_computation(*variants, metric="cosine", **axes)
 
 
-@pytest.mark.parametrize("norm_inf", NORM_INF)
+@pytest.mark.parametrize("norm_inf", norms_at(Position.INF))
 def test_on_unit_proxies_max_is_the_nearest_neighbour_in_angle_and_in_distance(norm_inf: str) -> None:
     assert same_computation(
         {"agg": "max", "metric": "inner_product"},
@@ -307,9 +295,9 @@ def test_gens_blind_to_length_normalise_before_or_after(gen: str, metric: str) -
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gen", [gen for gen in GENERATORS if gen not in ("all", "random")])
+@pytest.mark.parametrize("gen", [gen for gen in GENS if gen not in ("all", "random")])
 def test_gens_that_see_lengths_do_not_normalise_before_or_after_alike(gen: str) -> None:
-    variants = [{"norm_pre": pre, "norm_post": post} for pre in NORM_PRE for post in ("none", "l2")]
+    variants = [{"norm_pre": pre, "norm_post": post} for pre in norms_at(Position.PRE) for post in ("none", "l2")]
     assert all_different(*variants, gen=gen, k=2, metric="euclidean", agg="mnn", m=5)
 
 
@@ -367,18 +355,18 @@ def test_more_shots_are_other_shots() -> None:
 def schemes(draw: st.DrawFn) -> Scheme:
     """Any valid scheme, small numbers preferred: there the rules meet."""
     agg = draw(st.sampled_from(AGGREGATIONS))
-    metrics = METRICS if agg == "max" else tuple(metric for metric in METRICS if metric != "inner_product")
+    metrics = tuple(METRICS) if agg == "max" else tuple(metric for metric in METRICS if metric != "inner_product")
     return Scheme.create(
-        gen=draw(st.sampled_from(sorted(GENERATORS))),
+        gen=draw(st.sampled_from(sorted(GENS))),
         k=draw(st.integers(1, 4)),
         n_shot=draw(st.none() | st.integers(1, 4)),
-        norm_pre=draw(st.sampled_from(NORM_PRE)),
-        norm_post=draw(st.sampled_from(NORM_POST)),
-        norm_inf=draw(st.sampled_from(NORM_INF)),
+        norm_pre=draw(st.sampled_from(norms_at(Position.PRE))),
+        norm_post=draw(st.sampled_from(norms_at(Position.POST))),
+        norm_inf=draw(st.sampled_from(norms_at(Position.INF))),
         agg=agg,
         metric=draw(st.sampled_from(metrics)),
         m=draw(st.integers(1, 12)),
-        weighting=draw(st.sampled_from(WEIGHTINGS)),
+        weighting=draw(st.sampled_from(list(WEIGHTINGS))),
         seed=draw(st.integers(-2, 2)),
         weight_decay=draw(st.sampled_from([0.1, 1e-4])),
     )
@@ -386,15 +374,15 @@ def schemes(draw: st.DrawFn) -> Scheme:
 
 @given(schemes(), st.integers(1, 4), st.booleans())
 def test_a_normal_form_is_its_own_normal_form(any_scheme: Scheme, n_labels: int, zero_proxies: bool) -> None:
-    form = any_scheme.normal_form(n_labels, zero_proxies=zero_proxies)
-    assert form.normal_form(n_labels, zero_proxies=zero_proxies) == form
+    form = normal_form(any_scheme, n_labels, zero_proxies=zero_proxies)
+    assert normal_form(form, n_labels, zero_proxies=zero_proxies) == form
 
 
 @given(schemes(), schemes(), st.integers(1, 4))
 def test_zero_proxies_only_ever_keep_cells_apart(one: Scheme, other: Scheme, n_labels: int) -> None:
     # So a plan that counts computations before the proxies are known never counts too many.
-    if one.normal_form(n_labels, zero_proxies=True) == other.normal_form(n_labels, zero_proxies=True):
-        assert one.normal_form(n_labels) == other.normal_form(n_labels)
+    if normal_form(one, n_labels, zero_proxies=True) == normal_form(other, n_labels, zero_proxies=True):
+        assert normal_form(one, n_labels) == normal_form(other, n_labels)
 
 
 @given(schemes(), st.integers(1, 4))
@@ -402,7 +390,7 @@ def test_gen_s_share_of_a_normal_form_does_not_depend_on_aggregation(any_scheme:
     # GEN must not know AGG, or its work could not be shared between aggregations.
     euclidean = replace(any_scheme, agg="mnn", metric="euclidean", m=3, weighting="uniform", norm_inf="none")
     for name in ("n_shot", "norm_pre", "gen", "k", "seed", "weight_decay"):
-        assert getattr(any_scheme.normal_form(n_labels), name) == getattr(euclidean.normal_form(n_labels), name)
+        assert getattr(normal_form(any_scheme, n_labels), name) == getattr(normal_form(euclidean, n_labels), name)
 
 
 @given(schemes(), schemes())

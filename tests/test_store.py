@@ -25,9 +25,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imprint_sweep import __version__
-from imprint_sweep.cell import METHOD_VERSION, Cell, Model, Scheme, Task
+from imprint_sweep.cell import METHOD_VERSION, Cell, Model, Task
 from imprint_sweep.errors import StoreError
 from imprint_sweep.outcome import FAILED, Outcome
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.store import (
     COLUMN_DOCS,
     SCHEMA,

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imprint_sweep.cell import Cell, Model, Scheme, Task
+from imprint_sweep.cell import Cell, Model, Task
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.plan import Plan, look_up
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.summary import (
     _AXES,
     _TOLD_BY_OTHERS,

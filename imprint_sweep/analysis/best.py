@@ -20,10 +20,10 @@ from imprint_sweep.analysis.selection import (
     select,
     under_one_name,
 )
-from imprint_sweep.cell import GENERATORS, METRICS
 from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.imprinting.components import GENS, METRICS, DenseMetric, FittedMetric, ProductMetric
 
-ORACLES = tuple(name for name, generator in GENERATORS.items() if generator.joint)
+ORACLES = tuple(name for name, gen in GENS.items() if gen.joint)
 """The gens that see all classes at once: no imprinting schemes."""
 
 
@@ -91,7 +91,7 @@ def best(
             f"is n_shot = {', '.join(map(str, shots)) or 'null'}"
         )
     if not oracles:
-        rows = select(rows, {"gen": [gen for gen in GENERATORS if gen not in ORACLES]})
+        rows = select(rows, {"gen": [gen for gen in GENS if gen not in ORACLES]})
         if rows.empty:
             raise ConfigError(
                 f"there is nothing but {' and '.join(map(names.gen, ORACLES))}, which see all classes at once and "
@@ -149,9 +149,20 @@ def _proxies(rows: pd.DataFrame, configurations: pd.DataFrame) -> NDArray[np.int
     return most.reindex(index).to_numpy(np.int64)
 
 
+def _by_effort() -> list[str]:
+    """The metrics, the cheapest first."""
+    kinds = (ProductMetric, DenseMetric, FittedMetric)
+
+    def effort(name: str) -> tuple[int, bool, str]:
+        metric = METRICS[name]
+        return next(i for i, kind in enumerate(kinds) if isinstance(metric, kind)), metric.is_distance, name
+
+    return sorted(METRICS, key=effort)
+
+
 def _preferred(configurations: pd.DataFrame, proxies: NDArray[np.int64], ranks: NDArray[np.float64]) -> list[int]:
     """All configurations, the best first."""
-    metric = configurations["metric"].map({metric: place for place, metric in enumerate(METRICS)})
+    metric = configurations["metric"].map({metric: place for place, metric in enumerate(_by_effort())})
     order = np.lexsort((metric.to_numpy(np.int64), configurations["agg"] != "max", proxies, ranks))
     return [int(configuration) for configuration in order]
 

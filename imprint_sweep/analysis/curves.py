@@ -18,7 +18,7 @@ import pandas as pd
 from imprint_sweep.analysis import names
 from imprint_sweep.analysis.results import MODEL
 from imprint_sweep.analysis.selection import ELSEWHERE, Axes, Slice, medians, seeds_of, select
-from imprint_sweep.cell import GENERATORS
+from imprint_sweep.imprinting.components import GENS
 
 STANDARD_ERRORS = 1.96
 """What the paper draws to either side of a point. Over its 3 to 10 values that covers less than 95 %."""
@@ -310,7 +310,7 @@ def _with_k(rows: pd.DataFrame) -> pd.DataFrame:
     """
     one = rows["gen"].isin(list(_ONE_PROXY))
     k = rows["k"].mask(one, 1)
-    joint = rows["gen"].isin([name for name, generator in GENERATORS.items() if generator.joint])
+    joint = rows["gen"].isin([name for name, generator in GENS.items() if generator.joint])
     every = (rows["n_shot"] <= k).fillna(False).astype(bool) & ~joint
     gen = rows["gen"].astype(str).replace(_ONE_PROXY).mask(every, "all")
     return rows.assign(gen=gen, k=k.mask(every))

@@ -8,19 +8,7 @@ from typing import Any
 import pandas as pd
 
 from imprint_sweep.analysis.results import MODEL, TASK
-
-GENS = {
-    "all": "all",
-    "mean": "mean",
-    "random": "k-random",
-    "kmeans": "k-means",
-    "kmedoids": "k-medoids",
-    "cov_max": "k-cov-max",
-    "fps": "k-fps",
-    "least_squares": "least squares",
-    "k_least_squares": "k-least-squares",
-}
-"""Value of ``gen`` -> its name in the paper."""
+from imprint_sweep.imprinting.components import GENS, METRICS
 
 
 def gen(name: str, k: int | None = None) -> str:
@@ -29,7 +17,7 @@ def gen(name: str, k: int | None = None) -> str:
     >>> gen("kmeans", 20), gen("mean")
     ('k-means, k = 20', 'mean')
     """
-    shown = GENS.get(name, name)
+    shown = (GENS[name].label if name in GENS else "") or name
     return shown if k is None else f"{shown}, k = {k}"
 
 
@@ -39,7 +27,7 @@ def metric(name: str) -> str:
     >>> metric("inner_product"), metric("manhattan")
     ('inner product', 'Manhattan')
     """
-    return name.replace("_", " ") if name in ("cosine", "inner_product") else name.capitalize()
+    return (METRICS[name].label if name in METRICS else "") or name.replace("_", " ")
 
 
 def norm(pre: str, post: str, inf: str) -> str:

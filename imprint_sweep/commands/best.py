@@ -14,9 +14,9 @@ from imprint_sweep.analysis.results import SCHEME
 from imprint_sweep.analysis.selection import FEW_SEEDS, MAIN_SEEDS, basis
 from imprint_sweep.analysis.subset import subset
 from imprint_sweep.app import user_errors
-from imprint_sweep.cell import Scheme
 from imprint_sweep.commands.overrides_of import scheme_overrides
 from imprint_sweep.invocation import command, outputs_folder
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.wording import counted, visible
 
 ALPHA = 0.05

@@ -12,7 +12,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from imprint_sweep.app import launch, user_errors
-from imprint_sweep.cell import check_count
 from imprint_sweep.config import absolute, classes_from, data_folder, model_from, settings_from, typed
 from imprint_sweep.embeddings import SPLITS, EntryKey
 from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
@@ -20,6 +19,7 @@ from imprint_sweep.foundation.process import prepare_process
 from imprint_sweep.interruption import ending_with_launcher, mark_launcher
 from imprint_sweep.launch import JOBLIB, LOCAL, SLURM, kind_of
 from imprint_sweep.schemas import EmbedConfig
+from imprint_sweep.scheme import check_count
 from imprint_sweep.slurm import leftovers
 
 

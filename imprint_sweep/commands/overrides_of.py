@@ -11,11 +11,12 @@ from typing import Any
 import hydra
 from hydra.errors import HydraException
 
-from imprint_sweep.cell import Cell, Model, Scheme, Task, parsed
+from imprint_sweep.cell import Cell, Model, Task, parsed
 from imprint_sweep.config import cell_from_config
 from imprint_sweep.embeddings import IMPORTED
 from imprint_sweep.errors import ImprintError, StoreError
 from imprint_sweep.invocation import conf_folder, default_outputs
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.tasks import SELECTIONS
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)

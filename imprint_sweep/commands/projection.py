@@ -13,16 +13,16 @@ from imprint_sweep.analysis.artefact import Projection
 from imprint_sweep.analysis.projection import project
 from imprint_sweep.app import launch, user_errors
 from imprint_sweep.bundled import make_bundled_entries
-from imprint_sweep.cell import NORM_PRE, Label, Model, Task, stage_seed
+from imprint_sweep.cell import Label, Model, Task, stage_seed
 from imprint_sweep.config import absolute, model_from, settings_from, task_from, typed
 from imprint_sweep.embeddings import SPLITS, EntryKey, file_name
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.features import Features
+from imprint_sweep.imprinting.components import NORMS, Position, norms_at
+from imprint_sweep.imprinting.gen.kmeans import kmeans
+from imprint_sweep.imprinting.n_shot import draw
 from imprint_sweep.schemas import ProjectionConfig
 from imprint_sweep.settings import Settings
-from imprint_sweep.stages.generation import clustering
-from imprint_sweep.stages.normalization import l2
-from imprint_sweep.stages.sampling import draw
 from imprint_sweep.wording import counted
 
 
@@ -38,8 +38,8 @@ def run(cfg: DictConfig) -> None:
 
 
 def _draw(config: ProjectionConfig, settings: Settings) -> None:
-    if config.norm.pre not in NORM_PRE:
-        raise UnknownOptionError("norm.pre", config.norm.pre, NORM_PRE)
+    if config.norm.pre not in norms_at(Position.PRE):
+        raise UnknownOptionError("norm.pre", config.norm.pre, norms_at(Position.PRE))
     for name, value in (("k", config.k), ("samples", config.samples)):
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}")
@@ -77,13 +77,13 @@ def _projection(config: ProjectionConfig, model: Model, task: Task, settings: Se
     with threadpool_limits(limits=1):  # the bits of k-means depend on the number of threads
         for label in task.labels:
             rows = features.rows("train", label)
-            rows = l2(rows) if config.norm.pre == "l2" else rows
+            rows = NORMS[config.norm.pre].rows(rows)
             chosen = draw(
                 len(rows), config.samples, np.random.default_rng(stage_seed("projection", config.seed, label))
             )
             samples.append(rows[chosen].astype(np.float64))
             means.append(rows.mean(axis=0, dtype=np.float64)[None])
-            proxies.append(clustering.kmeans(rows, config.k, config.seed).centers.astype(np.float64))
+            proxies.append(kmeans(rows, config.k, config.seed).centers.astype(np.float64))
     placed, shares = project(samples, means, proxies)
     merged = "" if task.merge is None else f", {task.merge} in 1, remap {task.remap}"
     title = (

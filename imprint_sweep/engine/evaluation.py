@@ -2,10 +2,10 @@
 
 A *pass* is one matrix of filter scores between queries and proxies:
 
-* one pass of inner products serves ``inner_product``, ``cosine`` and ``euclidean`` under every scaling of either side;
-* Manhattan needs a pass for each normalisation of both sides;
-* Mahalanobis needs one for each task and NORM_post, because its covariance is that of the task's proxies;
-* ``quantile`` and the least-squares gens give each task proxies of its own, hence passes of its own.
+* one pass of inner products serves all product metrics under every scaling of either side;
+* a dense metric (Manhattan) needs a pass for each normalisation of both sides;
+* a fitted metric (Mahalanobis) needs one for each task and NORM_post, because it depends on the task's proxies;
+* sequential norms (quantile) and joint gens give each task proxies of its own, hence passes of its own.
 
 Everywhere else the proxies of a class, hence the columns of the scores, serve every task that contains the class.
 """
@@ -18,6 +18,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,23 +28,32 @@ from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import Once, StageMemory, Together
 from imprint_sweep.engine.workers import Failure, Workers
 from imprint_sweep.features import Features
+from imprint_sweep.imprinting import vectors
+from imprint_sweep.imprinting.agg import search, voting
+from imprint_sweep.imprinting.components import (
+    METRICS,
+    NORMS,
+    WEIGHTINGS,
+    DenseMetric,
+    FittedMetric,
+    Map,
+    ProductMetric,
+    SequentialNorm,
+    checked_rows,
+)
+from imprint_sweep.imprinting.vectors import Filter, Vectors
 from imprint_sweep.keys import Readout, View
-from imprint_sweep.stages import distances, neighbors, normalization, voting, whitening
-from imprint_sweep.stages.distances import Vectors
 
 Rows = NDArray[np.float32]
 Key = tuple[Task, Readout]
 Searches = Mapping[Task, Mapping[View, Sequence[Readout]]]
-Geometry = tuple[Vectors, Vectors, neighbors.Filter]
-
-PRODUCT_METRICS = ("inner_product", "cosine", "euclidean")
-"""What inner products, rows and columns scaled, are enough for."""
+Geometry = tuple[Vectors, Vectors, Filter]
 
 CHUNK = 1024
 """Queries of one job."""
 
-WHITENED_AT_ONCE = 2048
-"""Proxies that one thread whitens before it looks for more."""
+MAPPED_AT_ONCE = 2048
+"""Proxies that one thread maps before it looks for more."""
 
 AT_ONCE = 2
 """Passes in flight at most: the next one fills the threads while the last jobs of one are running."""
@@ -74,9 +84,12 @@ class Queries:
         """The label's test embeddings after NORM_inf, (n, d)."""
 
         def compute() -> Vectors:
-            if norm_inf == "l2":
-                return Vectors.of(normalization.l2(self(label, "none").rows))
-            return Vectors.of(self._features.rows("test", label))
+            if norm_inf == "none":
+                return Vectors.of(self._features.rows("test", label))
+            rows = self(label, "none").rows
+            return Vectors.of(
+                checked_rows(NORMS[norm_inf].rows(rows), f"norm.inf={norm_inf}", rows.shape[1], len(rows))
+            )
 
         return self._memory.get(("queries", label, norm_inf), compute).value
 
@@ -86,7 +99,7 @@ class Queries:
 
 
 class Proxies:
-    """Proxies of several labels as one matrix, and the same after NORM_post l2.
+    """Proxies of several labels as one matrix, and the same after each NORM_post.
 
     Args:
         sizes: number of proxies of each label, in the order of the matrix.
@@ -100,7 +113,7 @@ class Proxies:
         self._columns = {label: (stop - size, stop) for (label, size), stop in zip(sizes.items(), stops, strict=True)}
         self._make = by_label
         self._by_label = Once[Mapping[Label, Rows]]()
-        self._none, self._l2 = Once[Vectors](), Once[Vectors]()
+        self._after = {name: Once[Vectors]() for name in NORMS}
 
     def __len__(self) -> int:
         return sum(self.sizes.values())
@@ -110,10 +123,14 @@ class Proxies:
         return self._by_label(self._make)
 
     def after(self, norm_post: str) -> Vectors:
-        """All proxies, (p, d); after l2 if that is asked for. (``quantile`` has made other proxies by then.)"""
-        if norm_post == "l2":
-            return self._l2(lambda: Vectors.of(normalization.l2(self.after("none").rows)))
-        return self._none(lambda: Vectors.of(np.concatenate([self.by_label()[label] for label in self.sizes])))
+        """All proxies, (p, d), after a norm. (A sequential one has made other proxies by then.)"""
+        norm = NORMS[norm_post]
+        if norm_post == "none" or isinstance(norm, SequentialNorm):
+            made = self._after["none"]
+            return made(lambda: Vectors.of(np.concatenate([self.by_label()[label] for label in self.sizes])))
+        rows = self.after("none").rows
+        name = f"norm.post={norm_post}"
+        return self._after[norm_post](lambda: Vectors.of(checked_rows(norm.rows(rows), name, self.features, len(rows))))
 
     def columns(self, task: Task) -> list[tuple[int, int]]:
         """The ranges of the rows that belong to the task's labels, in task order."""
@@ -123,11 +140,11 @@ class Proxies:
         """The task's label of each of its proxies, in task order."""
         return np.repeat(np.arange(len(task.labels), dtype=np.int32), [self.sizes[label] for label in task.labels])
 
-    def quantile(self, task: Task) -> Proxies:
-        """The task's proxies after NORM_post quantile, which depends on the order of its labels."""
+    def imprinted(self, task: Task, norm: SequentialNorm) -> Proxies:
+        """The task's proxies after a norm that depends on the order of its labels."""
 
         def compute() -> Mapping[Label, Rows]:
-            normalised = normalization.quantile([self.by_label()[label] for label in task.labels])
+            normalised = norm.imprint([self.by_label()[label] for label in task.labels])
             return dict(zip(task.labels, normalised, strict=True))
 
         return Proxies({label: self.sizes[label] for label in task.labels}, self.features, compute)
@@ -174,47 +191,55 @@ class Pass(ABC):
 
 
 class ProductPass(Pass):
-    """Inner products of vectors as they are: the metrics and scalings are made from them."""
+    """Inner products of vectors in one scaling: product metrics and the other scalings are made from them."""
 
     stage = "inner_products"
 
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
-        raw_proxies = self.proxies.after("none")
+        post, inf = _unscaled(self.views[0])
+        raw_proxies = self.proxies.after(post)
         for rows in _split(chunk, size):
-            raw_queries = self.queries(label, "none")[rows]
+            raw_queries = self.queries(label, inf)[rows]
 
             def geometry(view: View, rows: slice = rows, raw_queries: Vectors = raw_queries) -> Geometry:
                 queries = self.queries(label, view.norm_inf)[rows]
                 proxies = self.proxies.after(view.norm_post)
-                bounds = neighbors.product_filter(view.metric, raw_queries, raw_proxies, queries, proxies)
-                return queries, proxies, bounds
+                metric = cast(ProductMetric, METRICS[view.metric])
+                return queries, proxies, metric.bounds(raw_queries, raw_proxies, queries, proxies)
 
-            scores = distances.inner_products(raw_queries.rows, raw_proxies.rows)
+            scores = vectors.inner_products(raw_queries.rows, raw_proxies.rows)
             yield Block(scores, self.views, geometry, 2 * scores.size * raw_queries.rows.shape[1])
 
 
-class ManhattanPass(Pass):
-    """Manhattan distances in the one view of `searches`."""
-
-    stage = "manhattan"
-
-    def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
-        (view,) = self.views
-        proxies = self.proxies.after(view.norm_post)
-        for rows in _split(chunk, size):
-            queries = self.queries(label, view.norm_inf)[rows]
-            geometry = queries, proxies, neighbors.manhattan_filter(queries, proxies)
-            scores = distances.manhattan_distances(queries.rows, proxies.rows)
-            yield Block(scores, self.views, _always(geometry), scores.size * queries.rows.shape[1])
-
-
-class MahalanobisPass(Pass):
-    """Inner products of whitened vectors, for the one task and NORM_post of `searches`; no other proxies take part."""
-
-    stage = "mahalanobis"
+class DensePass(Pass):
+    """The fast scores of a dense metric in the one view of `searches`."""
 
     def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
         super().__init__(proxies, queries, searches)
+        (self._view,) = self.views
+        self._metric = cast(DenseMetric, METRICS[self._view.metric])
+        self.stage = self._metric.name
+
+    def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
+        view, metric = self._view, self._metric
+        proxies = self.proxies.after(view.norm_post)
+        for rows in _split(chunk, size):
+            queries = self.queries(label, view.norm_inf)[rows]
+            geometry = queries, proxies, metric.bounds(queries, proxies)
+            scores = metric.fast(queries.rows, proxies.rows)
+            yield Block(scores, self.views, _always(geometry), scores.size * queries.rows.shape[1])
+
+
+class FittedPass(Pass):
+    """Inner products of mapped vectors, for the one metric, task and NORM_post of `searches`.
+
+    No other proxies take part.
+    """
+
+    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
+        super().__init__(proxies, queries, searches)
+        self._metric = cast(FittedMetric, METRICS[self.views[0].metric])
+        self.stage = self._metric.name
         ((task, self._ranges),) = self.columns.items()
         stops = np.cumsum([stop - start for start, stop in self._ranges]).tolist()
         self.columns = {task: list(zip([0, *stops[:-1]], stops, strict=True))}
@@ -224,53 +249,53 @@ class MahalanobisPass(Pass):
         self._parts = [
             (rows, slice(rows.start - a + start, rows.stop - a + start))
             for (a, b), start in zip(self._ranges, starts, strict=True)
-            for rows in _split(slice(a, b), WHITENED_AT_ONCE)
+            for rows in _split(slice(a, b), MAPPED_AT_ONCE)
         ]
-        self._whitening = Once[whitening.Whitening]()
-        self._white = Once[tuple[Vectors, NDArray[np.float32]]]()
+        self._map = Once[Map]()
+        self._mapped = Once[tuple[Vectors, NDArray[np.float32]]]()
         self._fill = Together(len(self._parts))
 
     @property
     def nbytes(self) -> int:
-        """The whitened proxies, float64 and float32."""
+        """The mapped proxies, float64 and float32."""
         return 12 * self.width * min(self.width, self.proxies.features)
 
     def _rows(self) -> Rows:
         """All proxies after NORM_post, those of other tasks among them."""
         return self.proxies.after(self.views[0].norm_post).rows
 
-    def _whitener(self) -> whitening.Whitening:
-        def fit() -> whitening.Whitening:
+    def _fitted(self) -> Map:
+        def fit() -> Map:
             rows = self._rows()
             # In task order: the whole is not copied where it is what the task has.
             whole = self._ranges == self.columns[next(iter(self.columns))] and self.width == len(rows)
-            return whitening.fit(rows if whole else np.concatenate([rows[a:b] for a, b in self._ranges]))
+            return self._metric.fit(rows if whole else np.concatenate([rows[a:b] for a, b in self._ranges]))
 
-        return self._whitening(fit)
+        return self._map(fit)
 
     def _room(self) -> tuple[Vectors, NDArray[np.float32]]:
-        """Where the whitened proxies go: exact, and as the filter takes them. All of them share the same rest."""
-        shape = self.width, self._whitener().matrix.shape[1]
+        """Where the mapped proxies go: exact, and as the fast scores take them. All of them share the same rest."""
+        shape = self.width, self._fitted().width
         return Vectors(np.empty(shape), np.empty(shape[0]), np.zeros(shape[0])), np.empty(shape, np.float32)
 
-    def _whiten(self, part: int) -> None:
-        """Whiten one part of the proxies."""
-        white, filtering = self._white(self._room)
+    def _map_part(self, part: int) -> None:
+        """Map one part of the proxies."""
+        mapped, narrow = self._mapped(self._room)
         rows, columns = self._parts[part]
-        found = self._whitener().transform(self._rows()[rows])
-        white.rows[columns], white.lengths[columns] = found.rows, found.lengths
-        filtering[columns] = _float32(found.rows)
+        found = self._fitted().transform(self._rows()[rows])
+        mapped.rows[columns], mapped.lengths[columns] = found.rows, found.lengths
+        narrow[columns] = _float32(found.rows)
 
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
-        self._fill(self._whiten)
-        proxies, filtering = self._white(self._room)
+        self._fill(self._map_part)
+        proxies, narrow = self._mapped(self._room)
         for view in self.views:
-            queries = self._whitener().transform(self.queries(label, view.norm_inf).rows[chunk])
+            queries = self._fitted().transform(self.queries(label, view.norm_inf).rows[chunk])
             for rows in _split(slice(0, len(queries)), size):
                 block = queries[rows]
-                geometry = block, proxies, neighbors.product_filter("mahalanobis", block, proxies, block, proxies)
-                scores = distances.inner_products(_float32(block.rows), filtering)
-                operations = 2 * scores.size * filtering.shape[1]
+                geometry = block, proxies, self._metric.bounds(block, proxies, block, proxies)
+                scores = vectors.inner_products(_float32(block.rows), narrow)
+                operations = 2 * scores.size * narrow.shape[1]
                 yield Block(scores, [view], _always(geometry), operations)
 
 
@@ -322,26 +347,42 @@ def evaluate(
 def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries) -> Iterator[Pass]:
     """The fewest passes that answer every wanted pair."""
     shared: dict[Task, dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
-    quantile: dict[Task, dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
+    sequential: dict[tuple[str, Task], dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
     for task, readout in wanted:
-        searches = quantile if readout.norm_post == "quantile" else shared
-        searches[task][readout.view].append(readout)
+        alone = isinstance(NORMS[readout.norm_post], SequentialNorm)
+        searches = sequential[readout.norm_post, task] if alone else shared[task]
+        searches[readout.view].append(readout)
     yield from _passes(proxies, queries, shared)
-    for task, views in quantile.items():
-        yield from _passes(proxies.quantile(task), queries, {task: views})
+    for (norm_post, task), views in sequential.items():
+        norm = cast(SequentialNorm, NORMS[norm_post])
+        yield from _passes(proxies.imprinted(task, norm), queries, {task: views})
 
 
 def _passes(proxies: Proxies, queries: Queries, searches: Searches) -> Iterator[Pass]:
-    views = sorted({view for of_task in searches.values() for view in of_task})
-    if products := _reading(searches, [view for view in views if view.metric in PRODUCT_METRICS]):
-        yield ProductPass(proxies, queries, products)
-    for view in views:
-        if view.metric == "manhattan":
-            yield ManhattanPass(proxies, queries, _reading(searches, [view]))
-    for norm_post in dict.fromkeys(view.norm_post for view in views):
-        whitened = [view for view in views if view.metric == "mahalanobis" and view.norm_post == norm_post]
-        for task, of_task in _reading(searches, whitened).items():
-            yield MahalanobisPass(proxies, queries, {task: of_task})
+    products: dict[object, list[View]] = defaultdict(list)
+    fitted: dict[object, list[View]] = defaultdict(list)
+    for view in sorted({view for of_task in searches.values() for view in of_task}):
+        match METRICS[view.metric]:
+            case ProductMetric():
+                products[_unscaled(view)].append(view)
+            case FittedMetric():
+                fitted[view.metric, view.norm_post].append(view)
+            case DenseMetric():
+                yield DensePass(proxies, queries, _reading(searches, [view]))
+    for views in products.values():
+        yield ProductPass(proxies, queries, _reading(searches, views))
+    for views in fitted.values():
+        for task, of_task in _reading(searches, views).items():
+            yield FittedPass(proxies, queries, {task: of_task})
+
+
+def _unscaled(view: View) -> tuple[str, str]:
+    """The norms of proxies and queries without those that only scale: what inner products are made of."""
+    post, inf = (
+        "none" if NORMS[name].scales or isinstance(NORMS[name], SequentialNorm) else name
+        for name in (view.norm_post, view.norm_inf)
+    )
+    return post, inf
 
 
 def _reading(searches: Searches, views: Sequence[View]) -> Searches:
@@ -392,10 +433,19 @@ def _search(
                 if not readouts:
                     continue
                 m = max(readout.m for readout in readouts)
-                found = neighbors.nearest(
-                    block.scores, bounds, view.metric, queries, proxies, pass_.columns[task], m, distances=m > 1
+                found = search.nearest(
+                    block.scores,
+                    bounds,
+                    METRICS[view.metric],
+                    queries,
+                    proxies,
+                    pass_.columns[task],
+                    m,
+                    distances=m > 1,
                 )
-                ballots = [(readout.m, readout.weighting) for readout in readouts]
+                ballots = [
+                    (readout.m, WEIGHTINGS[readout.weighting] if readout.weighting else None) for readout in readouts
+                ]
                 predicted = voting.votes(labels[task][found.position], found.distance, ballots, len(task.labels))
                 n = len(task.labels)
                 offsets = n * np.arange(len(readouts))[:, None]

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from imprint_sweep.cell import METHOD_VERSION, canonical_json, digest
 from imprint_sweep.engine.ledger import Ledger
+from imprint_sweep.hashing import canonical_json, digest
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
@@ -36,6 +36,53 @@ class Timed(Generic[T]):
 
     value: T
     seconds: float
+
+
+class _Meter(threading.local):
+    """What the stage that a thread is computing owes to the shared results it reads."""
+
+    def __init__(self) -> None:
+        self.open: list[list[float]] = []
+
+    def charge(self, elapsed: float, seconds: float) -> None:
+        """Replace the time that getting a result took here by the time that computing it takes."""
+        if self.open:
+            self.open[-1][0] += elapsed
+            self.open[-1][1] += seconds
+
+
+_METER = _Meter()
+
+
+def metered(compute: Callable[[], T]) -> tuple[Timed[T], float]:
+    """Run a computation; its seconds include those of all shared results that it reads, whoever computed them.
+
+    The clock is that of the thread, which computes alone: other processes, and threads it waits for, add nothing.
+
+    Returns:
+        The timed result, and the seconds that were spent here and now on nothing shared.
+    """
+    _METER.open.append([0.0, 0.0])
+    start = time.thread_time()
+    try:
+        value = compute()
+    finally:
+        elapsed = time.thread_time() - start
+        inner, shared = _METER.open.pop()
+        own = elapsed - inner
+        _METER.charge(elapsed, own + shared)
+    return Timed(value, own + shared), own
+
+
+def uncharged(compute: Callable[[], T]) -> T:
+    """Run a computation whose time belongs to no stage."""
+    _METER.open.append([0.0, 0.0])
+    start = time.thread_time()
+    try:
+        return compute()
+    finally:
+        _METER.open.pop()
+        _METER.charge(time.thread_time() - start, 0.0)
 
 
 class StageMemory:
@@ -62,25 +109,25 @@ class StageMemory:
                 future.set_result(self.time(key[0], compute))
             except BaseException as error:
                 future.set_exception(error)
-        return future.result()
+            return future.result()
+        start = time.thread_time()
+        timed: Timed[T] = future.result()
+        _METER.charge(time.thread_time() - start, timed.seconds)
+        return timed
 
     def time(self, stage: str, compute: Callable[[], T]) -> Timed[T]:
-        """Run, count and time a computation without keeping its result.
-
-        The clock is that of the thread, which computes alone: other processes, and threads it waits for, add nothing.
-        """
-        start = time.thread_time()
+        """Run, count and time a computation without keeping its result."""
+        own = 0.0
         try:
-            value = compute()
+            timed, own = metered(compute)
         finally:
-            seconds = time.thread_time() - start
-            self._ledger.add(stage, calls=1, seconds=seconds)
-        return Timed(value, seconds)
+            self._ledger.add(stage, calls=1, seconds=own)
+        return timed
 
-    def forget(self, *stages: str) -> None:
-        """Drop the results of some stages: whoever asks again computes again."""
+    def forget(self) -> None:
+        """Drop all results: whoever asks again computes again."""
         with self._lock:
-            self._futures = {key: kept for key, kept in self._futures.items() if key[0] not in stages}
+            self._futures = {}
 
 
 class ProxyCache:
@@ -104,14 +151,23 @@ class ProxyCache:
         self._unseen_bytes = 0  # written since the last look at the folder
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[Any, ...], compute: Callable[[], Timed[Arrays]]) -> Timed[Arrays]:
-        """Read the arrays of `key`, or compute and keep them. A full or read-only disk costs time, never a result."""
+    def get(self, key: tuple[Any, ...], compute: Callable[[], Timed[Arrays]], version: int = 1) -> Timed[Arrays]:
+        """Read the arrays of `key`, or compute and keep them. A full or read-only disk costs time, never a result.
+
+        Args:
+            key: what the arrays depend on.
+            compute: makes them.
+            version: of the component that does.
+        """
         if self._root is None:
             return compute()
-        name = digest(canonical_json(key), canonical_json([METHOD_VERSION, *_bits_depend_on()]))
+        name = digest(canonical_json(key), canonical_json([version, *_bits_depend_on()]))
         path = self._root / name[:2] / f"{name}.safetensors"
         with suppress(OSError, SafetensorError, KeyError, ValueError):  # not there, or damaged: computing mends both
-            return _read(path)
+            start = time.thread_time()
+            timed = _read(path)
+            _METER.charge(time.thread_time() - start, timed.seconds)
+            return timed
         timed = compute()
         if timed.seconds >= self.WORTH_SECONDS:
             with suppress(OSError):

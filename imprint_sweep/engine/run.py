@@ -22,11 +22,13 @@ from imprint_sweep.engine.gen import Generation, Samples
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
 from imprint_sweep.engine.workers import Failure, Workers, workers
+from imprint_sweep.equalities import normal_form
 from imprint_sweep.errors import EmbeddingsError
 from imprint_sweep.features import Features
+from imprint_sweep.imprinting.components import GENS
+from imprint_sweep.imprinting.scores import scores
 from imprint_sweep.keys import Draw, GenSpec, Readout
 from imprint_sweep.outcome import FAILED, Outcome
-from imprint_sweep.stages import metrics
 
 Cells = Mapping[Task, Sequence[Cell]]
 
@@ -139,17 +141,17 @@ class _Group:
                 for cell in cells:
                     yield _failed(cell, fingerprints[cell.task], result.error)
                 continue
-            scores = metrics.scores(result.evaluation.confusion)
+            counts = scores(result.evaluation.confusion)
             for cell in cells:
                 yield Outcome(
                     cell=cell,
                     computation_id=cell.computation_id(zero_proxies=result.zero_proxies),
                     fingerprint=fingerprints[cell.task],
-                    n_correct=scores.n_correct,
-                    n_test=scores.n_test,
-                    f1=scores.f1,
-                    f1_macro=scores.f1_macro,
-                    f1_weighted=scores.f1_weighted,
+                    n_correct=counts.n_correct,
+                    n_test=counts.n_test,
+                    f1=counts.f1,
+                    f1_macro=counts.f1_macro,
+                    f1_weighted=counts.f1_weighted,
                     n_proxies=result.n_proxies,
                     gen_seconds=result.gen_seconds,
                     eval_seconds=result.evaluation.seconds,
@@ -160,13 +162,13 @@ class _Group:
         draws: dict[Draw, dict[GenSpec, dict[Task, list[Cell]]]] = {}
         for task, cells in by_task.items():
             for cell in cells:
-                spec = GenSpec.of(cell.scheme.normal_form(len(task.labels)))
+                spec = GenSpec.of(normal_form(cell.scheme, len(task.labels)))
                 draws.setdefault(spec.draw, {}).setdefault(spec, {}).setdefault(task, []).append(cell)
         for draw in sorted(draws):
             labels = dict.fromkeys(label for tasks in draws[draw].values() for task in tasks for label in task.labels)
             generation = Generation(
                 self._features,
-                StageMemory(self._ledger),
+                self._ledger,
                 self._disk,
                 memory_bytes=self._bytes,
                 threads=self._crew.threads,
@@ -194,14 +196,15 @@ class _Group:
     def _proxy_bytes(self, label: Label, spec: GenSpec) -> float:
         """What the proxies of one label take, at most."""
         n = self._features.count("train", label)
-        rows = min(n, spec.draw.n_shot or n)
-        if spec.gen != "all":
-            rows = min(rows, spec.k or 1)
+        most = GENS[spec.gen].per_class(spec.variant.k)
+        rows = min(n, spec.draw.n_shot or n, n if most is None else most)
         return self._features.nbytes("train", [label]) / n * rows
 
     def _moment_bytes(self, specs: Mapping[GenSpec, Cells], labels: int) -> float:
         """What the second moments of all labels take, and their factorisations for every task and lambda."""
-        solved = {(task, spec.weight_decay) for spec, by_task in specs.items() if spec.joint for task in by_task}
+        solved = {
+            (task, spec.variant.weight_decay) for spec, by_task in specs.items() if spec.joint for task in by_task
+        }
         if not solved:
             return 0.0
         label = next(iter(solved))[0].labels[0]
@@ -258,8 +261,8 @@ class _Group:
         zero = {task: not zero_labels.isdisjoint(task.labels) for task in by_task}
         for task, cells in by_task.items():
             for cell in cells:
-                normal_form = cell.scheme.normal_form(len(task.labels), zero_proxies=zero[task])
-                sharing[task, Readout.of(normal_form)].append(cell)
+                form = normal_form(cell.scheme, len(task.labels), zero_proxies=zero[task])
+                sharing[task, Readout.of(form)].append(cell)
         found = evaluate(
             proxies,
             list(sharing),
@@ -285,31 +288,19 @@ class _Group:
 
 
 def _rounds(specs: Iterable[GenSpec]) -> list[list[GenSpec]]:
-    """Specs of one draw that share what is forgotten after them; any other spec is a round of its own.
-
-    Every k of kmedoids reads the same distances, kmeans and k_least_squares the clusterings of their (k, seed), and
-    every lambda the class means.
-    """
+    """Specs of one draw that share what is forgotten after them."""
     rounds: dict[object, list[GenSpec]] = defaultdict(list)
     for spec in sorted(specs):
-        match spec.gen:
-            case "kmedoids":
-                rounds["distances"].append(spec)
-            case "kmeans" | "k_least_squares":
-                rounds["clusterings", spec.k, spec.seed].append(spec)
-            case "least_squares":
-                rounds["class means"].append(spec)
-            case _:
-                rounds[spec].append(spec)
+        rounds[spec.round].append(spec)
     return list(rounds.values())
 
 
 def _jobs(specs: Mapping[GenSpec, Cells]) -> list[tuple[Label, list[GenSpec]]]:
-    """What one thread makes at once: one spec for one label, but every k of kmedoids."""
+    """What one thread makes at once: one spec for one label, or all of a round."""
     jobs: dict[tuple[Label, object], list[GenSpec]] = defaultdict(list)
     for spec, by_task in specs.items():
         for label in dict.fromkeys(label for task in by_task for label in task.labels):
-            jobs[label, "kmedoids" if spec.gen == "kmedoids" else spec].append(spec)
+            jobs[label, spec.round if GENS[spec.gen].one_job else spec].append(spec)
     return [(label, wanted) for (label, _), wanted in jobs.items()]
 
 

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from imprint_sweep import __version__
-from imprint_sweep.cell import METHOD_VERSION, Model, Scheme, Task, spelled
+from imprint_sweep.cell import METHOD_VERSION, Model, Task, spelled
 from imprint_sweep.outcome import Outcome
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.store.schema import SCHEMA
 
 T = TypeVar("T")

@@ -8,8 +8,9 @@ from pathlib import Path
 from imprint_sweep.analysis import results
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.analysis.selection import MAIN_SEEDS
-from imprint_sweep.cell import Cell, Model, Scheme, Task
+from imprint_sweep.cell import Cell, Model, Task
 from imprint_sweep.outcome import Outcome
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.store import Provenance, ResultStore
 from imprint_sweep.tasks import make_task
 

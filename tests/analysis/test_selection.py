@@ -27,8 +27,9 @@ from imprint_sweep.analysis.selection import (
     under_one_name,
     universe,
 )
-from imprint_sweep.cell import Scheme
+from imprint_sweep.equalities import normal_form
 from imprint_sweep.errors import UnknownOptionError
+from imprint_sweep.scheme import Scheme
 from tests.analysis.frames import frame, product, shuffled
 
 KS = (1, 5, 20)
@@ -99,7 +100,7 @@ def test_what_goes_by_one_name_is_equal_by_construction() -> None:
     name = named.groupby(list(SCHEME), observed=True, dropna=False).ngroup()
     of_name: dict[int, set[Scheme]] = {}
     for number, scheme in zip(name, schemes, strict=True):
-        of_name.setdefault(number, set()).add(scheme.normal_form(10))
+        of_name.setdefault(number, set()).add(normal_form(scheme, 10))
     assert all(len(forms) == 1 for forms in of_name.values())
     assert len(of_name) < len(set(schemes))
 

@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imprint_sweep.cell import Cell, Model, Scheme
+from imprint_sweep.cell import Cell, Model
 from imprint_sweep.commands.cell import main
 from imprint_sweep.commands.overrides_of import cell_of, compose, overrides_of, spelled
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
@@ -25,6 +25,7 @@ from imprint_sweep.invocation import conf_folder
 from imprint_sweep.outcome import FAILED, OK, Outcome
 from imprint_sweep.plan import Plan
 from imprint_sweep.schemas import GROUPS, SweepConfig
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.settings import Settings
 from imprint_sweep.store import Provenance, ResultStore
 from imprint_sweep.store.parts import read_parts

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from imprint_sweep.cell import GENERATORS, Scheme
 from imprint_sweep.commands.demo import FIG2, fig2, main, table
 from imprint_sweep.commands.overrides_of import compose
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
+from imprint_sweep.imprinting.components import GENS
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.store import load_results
 from imprint_sweep.store.parts import read_parts
 
@@ -48,7 +49,7 @@ def test_the_methods_are_those_of_the_figure() -> None:
     assert {method.name: compose(method.overrides).scheme for method in figure.methods} == SCHEMES
     assert {method.name: (method.accuracy, method.rank) for method in figure.methods} == PUBLISHED
     assert figure.seeds == [17121997, 123987, 12412312]
-    assert {scheme.gen for scheme in SCHEMES.values()} <= GENERATORS.keys()
+    assert {scheme.gen for scheme in SCHEMES.values()} <= GENS.keys()
     assert "TMLR 2025" in FIG2.read_text()
 
 

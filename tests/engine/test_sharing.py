@@ -31,9 +31,13 @@ from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
 from imprint_sweep.engine.workers import Workers, workers
 from imprint_sweep.errors import StageError
+from imprint_sweep.imprinting import vectors
+from imprint_sweep.imprinting.agg.metrics.mahalanobis import Mahalanobis
+from imprint_sweep.imprinting.agg.metrics.manhattan import Manhattan
+from imprint_sweep.imprinting.gen import fps, kmeans, kmedoids
+from imprint_sweep.imprinting.gen.kmeans import Clustering
+from imprint_sweep.imprinting.norm.quantile import Quantile
 from imprint_sweep.outcome import FAILED, OK, Outcome
-from imprint_sweep.stages import distances, normalization, whitening
-from imprint_sweep.stages.generation import clustering, selection
 from tests import data
 
 BLOBS = data.blobs(train_sizes={number: 20 + number for number in range(6)})
@@ -156,7 +160,7 @@ def test_one_pass_of_inner_products_serves_three_metrics_under_every_scaling(
 ) -> None:
     scores = 0
     lock = threading.Lock()
-    inner_products = distances.inner_products
+    inner_products = vectors.inner_products
 
     def counting(queries: NDArray[np.float32], proxies: NDArray[np.float32]) -> NDArray[np.float32]:
         nonlocal scores
@@ -164,7 +168,7 @@ def test_one_pass_of_inner_products_serves_three_metrics_under_every_scaling(
             scores += len(queries) * len(proxies)
         return inner_products(queries, proxies)
 
-    monkeypatch.setattr(distances, "inner_products", counting)
+    monkeypatch.setattr(vectors, "inner_products", counting)
     scalings: dict[str, Any] = {"norm_post": ["none", "l2"], "norm_inf": ["none", "l2"]}
     cells = grid(gen=["kmeans"], agg=["max"], metric=["inner_product", "cosine", "euclidean"], **scalings)
     cells += grid(gen=["kmeans"], agg=["mnn"], metric=["cosine", "euclidean"], m=[2, 5], **scalings)
@@ -320,12 +324,12 @@ def failing(*_: object, **__: object) -> Any:
 @pytest.mark.parametrize(
     ("module", "function", "depends"),
     [
-        (selection, "fps", lambda s: s.gen == "fps"),
-        (clustering, "kmeans", lambda s: s.gen in ("kmeans", "k_least_squares")),
-        (clustering, "pairwise_distances", lambda s: s.gen == "kmedoids"),
-        (distances, "manhattan_distances", lambda s: s.metric == "manhattan"),
-        (whitening, "fit", lambda s: s.metric == "mahalanobis"),
-        (normalization, "quantile", lambda s: s.norm_post == "quantile"),
+        (fps, "fps", lambda s: s.gen == "fps"),
+        (kmeans, "kmeans", lambda s: s.gen in ("kmeans", "k_least_squares")),
+        (kmedoids, "pairwise_distances", lambda s: s.gen == "kmedoids"),
+        (Manhattan, "fast", lambda s: s.metric == "manhattan"),
+        (Mahalanobis, "fit", lambda s: s.metric == "mahalanobis"),
+        (Quantile, "imprint", lambda s: s.norm_post == "quantile"),
     ],
 )
 def test_a_stage_fails_the_cells_that_depend_on_it_and_no_others(
@@ -360,15 +364,15 @@ def test_a_stage_fails_the_cells_that_depend_on_it_and_no_others(
 
 
 def test_a_label_fails_the_tasks_that_hold_it(cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    kmeans = clustering.kmeans
+    fit = kmeans.kmeans
     of_label_3 = 20 + 3
 
-    def picky(x: NDArray[np.float32], k: int, seed: int) -> clustering.Clustering:
+    def picky(x: NDArray[np.float32], k: int, seed: int) -> Clustering:
         if len(x) == of_label_3:
             raise MemoryError("too large")
-        return kmeans(x, k, seed)
+        return fit(x, k, seed)
 
-    monkeypatch.setattr(clustering, "kmeans", picky)
+    monkeypatch.setattr(kmeans, "kmeans", picky)
     outcomes = {o.cell.task: o for o in run(grid(gen=["kmeans"]), cache, PLAIN)}
     assert {task: outcome.error for task, outcome in outcomes.items()} == {
         ALL: "MemoryError: too large",
@@ -405,7 +409,7 @@ def preemptible() -> Iterator[int]:
     signal.signal(signal.SIGUSR1, before)
 
 
-@pytest.mark.parametrize(("module", "function"), [(selection, "fps"), (distances, "inner_products")])
+@pytest.mark.parametrize(("module", "function"), [(fps, "fps"), (vectors, "inner_products")])
 def test_what_a_signal_raises_is_never_taken_for_the_failure_of_a_cell(
     module: Any, function: str, cache: EmbeddingCache, preemptible: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,13 +486,10 @@ def test_a_failure_is_computed_once_and_told_to_all_who_ask() -> None:
         with pytest.raises(StageError, match="this stage fails"):
             memory.get(("stage", 1), failing)
     assert ledger.calls == {"stage": 1}
-    memory.forget("another")
-    assert memory.get(("other",), lambda: 3).value == 3
-    memory.forget("stage", "another")
+    memory.forget()
     with pytest.raises(StageError):
         memory.get(("stage", 1), failing)
-    assert memory.get(("other",), lambda: 4).value == 3
-    assert ledger.calls == {"stage": 2, "other": 1}
+    assert ledger.calls == {"stage": 2}
 
 
 # --- Memory ----------------------------------------------------------------------------------------------------------
@@ -500,15 +501,15 @@ def clusterings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
     alive: weakref.WeakValueDictionary[int, NDArray[np.int32]] = weakref.WeakValueDictionary()
     numbers = count()
     lock = threading.Lock()
-    kmeans = clustering.kmeans
+    fit = kmeans.kmeans
 
-    def watched(x: NDArray[np.float32], k: int, seed: int) -> clustering.Clustering:
-        fit = kmeans(x, k, seed)
+    def watched(x: NDArray[np.float32], k: int, seed: int) -> Clustering:
+        found = fit(x, k, seed)
         with lock:
-            alive[next(numbers)] = fit.assignment
-        return fit
+            alive[next(numbers)] = found.assignment
+        return found
 
-    monkeypatch.setattr(clustering, "kmeans", watched)
+    monkeypatch.setattr(kmeans, "kmeans", watched)
     gc.disable()
     yield lambda: len(alive)
     gc.enable()
@@ -543,13 +544,13 @@ def test_fits_of_several_specs_run_at_once_where_there_are_more_cores_than_label
     threads = 2 * len(SHORT.labels)
     # Each fit waits until every thread has one.
     together = threading.Barrier(threads, timeout=30)
-    kmeans = clustering.kmeans
+    fit = kmeans.kmeans
 
-    def waiting(x: NDArray[np.float32], k: int, seed: int) -> clustering.Clustering:
+    def waiting(x: NDArray[np.float32], k: int, seed: int) -> Clustering:
         together.wait()
-        return kmeans(x, k, seed)
+        return fit(x, k, seed)
 
-    monkeypatch.setattr(clustering, "kmeans", waiting)
+    monkeypatch.setattr(kmeans, "kmeans", waiting)
     cells = grid([SHORT], gen=["kmeans"], k=[2, 3], seed=[0, 1])
     assert counted(cells, cache, EngineSettings(threads=threads, memory_gb=1.0))["kmeans"] == 2 * threads
 
@@ -588,17 +589,17 @@ def test_counts_of_several_threads_are_not_lost() -> None:
 def test_what_a_pass_holds_goes_with_it_and_does_not_wait_for_the_garbage_collector(
     cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alive: weakref.WeakSet[evaluation.MahalanobisPass] = weakref.WeakSet()
+    alive: weakref.WeakSet[evaluation.FittedPass] = weakref.WeakSet()
     most = 0
 
-    class Watched(evaluation.MahalanobisPass):
-        def _room(self) -> tuple[distances.Vectors, NDArray[np.float32]]:
+    class Watched(evaluation.FittedPass):
+        def _room(self) -> tuple[vectors.Vectors, NDArray[np.float32]]:
             nonlocal most
             alive.add(self)
             most = max(most, len(alive))
             return super()._room()
 
-    monkeypatch.setattr(evaluation, "MahalanobisPass", Watched)
+    monkeypatch.setattr(evaluation, "FittedPass", Watched)
     cells = grid(gen=("all",), norm_post=("none", "l2"), agg=("mnn",), metric=("mahalanobis",), m=(3,))
     gc.disable()
     try:
@@ -655,12 +656,12 @@ def test_the_first_time_holds_neither_compilation_nor_imports(cache: EmbeddingCa
     program = """
 import sys
 from pathlib import Path
-from imprint_sweep.cell import GENERATORS
+from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, run
 from tests import data
 from tests.engine.test_sharing import ALL
-for gen in GENERATORS:
+for gen in GENS:
     for _ in range(2):
         (outcome,) = run([data.cell(ALL, gen=gen, k=3)], EmbeddingCache(Path(sys.argv[1])), EngineSettings())
         print(gen, outcome.gen_seconds)

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from imprint_sweep.bundled import make_bundled_embeddings
-from imprint_sweep.cell import Cell, Model, Scheme, Task
+from imprint_sweep.cell import Cell, Model, Task
 from imprint_sweep.plan import Plan
+from imprint_sweep.scheme import Scheme
 from imprint_sweep.settings import Settings
 from imprint_sweep.store import load_results
 from imprint_sweep.tasks import make_task

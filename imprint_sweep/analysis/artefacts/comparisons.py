@@ -24,7 +24,12 @@ from imprint_sweep.analysis.selection import (
     under_one_name,
     universe,
 )
-from imprint_sweep.cell import METRICS, WEIGHTINGS
+
+DISTANCES = ("euclidean", "cosine", "manhattan", "mahalanobis")
+"""The metrics of agg_focus under m-nn; max has the inner product, too."""
+
+WEIGHTINGS = ("inverse_distance", "uniform")
+"""The weightings of agg_focus."""
 
 Names = Callable[[pd.DataFrame], list[str]]
 """From configurations (:data:`~imprint_sweep.analysis.results.SCHEME`) to the name of each."""
@@ -188,7 +193,7 @@ def _aggs(name: str, title: str, proxies: str, gen: Axes, request: str) -> Focus
 
 
 def _metrics(name: str, proxies: str, gen: Axes, request: str) -> Focus:
-    mnn: Axes = {"agg": ["mnn"], "metric": METRICS[1:]}
+    mnn: Axes = {"agg": ["mnn"], "metric": DISTANCES}
     return Focus(
         name=f"metrics{name}",
         title=f"Metrics, {proxies}",
@@ -201,13 +206,13 @@ def _metrics(name: str, proxies: str, gen: Axes, request: str) -> Focus:
         request=f"+experiment=agg_focus {request}",
         best=norms_and_aggs,
         equal=True,
-        values=[names.metric(metric) for metric in METRICS],
+        values=[names.metric(metric) for metric in ("inner_product", *DISTANCES)],
         noise=True,
     )
 
 
 def _weightings(name: str, proxies: str, gen: Axes, request: str) -> Focus:
-    mnn: Axes = {"agg": ["mnn"], "metric": METRICS[1:], "m": [3, 5, 20, 50]}
+    mnn: Axes = {"agg": ["mnn"], "metric": DISTANCES, "m": [3, 5, 20, 50]}
     return Focus(
         name=f"weightings{name}",
         title=f"Weightings of votes, {proxies}",

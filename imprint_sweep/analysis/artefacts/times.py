@@ -9,13 +9,13 @@ from imprint_sweep.analysis import filling, names, published
 from imprint_sweep.analysis.artefact import Artefact, Column, Options, Table
 from imprint_sweep.analysis.results import Results
 from imprint_sweep.analysis.selection import INSTANCE, MAIN_SEEDS, Axes, complete, seeds_of, select, under_one_name
-from imprint_sweep.cell import GENERATORS
+from imprint_sweep.imprinting.components import GENS
 
 K = (None, 5, 20)
 AXES: Axes = {"merge": [None], "remap": [None], "limit": [None], "n_shot": [None], "k": K}
-JOINT = [gen for gen, generator in GENERATORS.items() if generator.joint]
+JOINT = [gen for gen, generator in GENS.items() if generator.joint]
 BLOCKS: tuple[Axes, ...] = (
-    {**AXES, "norm_pre": ["l2"], "gen": [gen for gen in GENERATORS if gen != "all" and gen not in JOINT]},
+    {**AXES, "norm_pre": ["l2"], "gen": [gen for gen in GENS if gen != "all" and gen not in JOINT]},
     {**AXES, "norm_pre": ["none"], "gen": JOINT},
 )
 """NORM of the training embeddings (pre) is that of the paper's rows: k-means takes its own time on unit vectors."""

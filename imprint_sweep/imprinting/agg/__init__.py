@@ -1,0 +1,1 @@
+"""AGG: from proxies and queries to labels (section 3.1 of the paper)."""

@@ -1,0 +1,1 @@
+"""How a query and a proxy are compared, a metric a file."""

@@ -1,0 +1,158 @@
+"""The Mahalanobis distance for the covariance of the proxies: a Euclidean search among whitened vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.imprinting.agg.metrics.euclidean import EUCLIDEAN
+from imprint_sweep.imprinting.compiled import compiled
+from imprint_sweep.imprinting.components import FittedMetric, Rows
+from imprint_sweep.imprinting.vectors import Filter, Vectors, lengths
+
+RIDGE = 1e-6
+"""VI = inv(cov(proxies) + RIDGE I)."""
+
+_ROWS = 256
+_BLOCK = 4096
+_COLUMNS = 64
+
+
+class Mahalanobis(FittedMetric):
+    """The length of the difference of whitened vectors, VI = inv(cov(proxies) + 1e-6 I)."""
+
+    name = "mahalanobis"
+    label = "Mahalanobis"
+
+    def fit(self, proxies: Rows) -> Whitening:
+        """The whitening for the covariance of the proxies."""
+        return fit(proxies)
+
+    def exact(
+        self, queries: Vectors, proxies: Vectors, query: NDArray[np.int64], proxy: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """The distance of each pair of whitened vectors."""
+        return EUCLIDEAN.exact(queries, proxies, query, proxy)
+
+    def bounds(self, raw_queries: Vectors, raw_proxies: Vectors, queries: Vectors, proxies: Vectors) -> Filter:
+        """Those of the Euclidean distance."""
+        return EUCLIDEAN.bounds(raw_queries, raw_proxies, queries, proxies)
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """A linear map under which Mahalanobis distances to the proxies are Euclidean ones.
+
+    Args:
+        center: (d,) float64 mean of the proxies.
+        matrix: (d, r) float64; a centred row times it is whitened.
+        basis: (d, r) float64 orthonormal basis of the span of the centred proxies, or None where that is everything.
+    """
+
+    center: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    basis: NDArray[np.float64] | None
+
+    @property
+    def width(self) -> int:
+        """r."""
+        return int(self.matrix.shape[1])
+
+    def transform(self, x: NDArray[np.float32]) -> Vectors:
+        """Whiten rows.
+
+        A row's result depends on that row alone, to the last bit: equal proxies stay equally near.
+
+        Args:
+            x: (n, d) float32.
+
+        Returns:
+            (n, r) float64 rows; what lies outside the span of the proxies, the same for all of them, is their ``rest``.
+        """
+        rows = np.empty((len(x), self.matrix.shape[1]))
+        rest = np.zeros(len(x))
+        for start in range(0, len(x), _ROWS):
+            block = slice(start, start + _ROWS)
+            centred = x[block].astype(np.float64) - self.center
+            rows[block] = _product(centred, self.matrix)
+            if self.basis is not None:
+                inside = _product(_product(centred, self.basis), np.ascontiguousarray(self.basis.T))
+                rest[block] = lengths(centred - inside) ** 2 / RIDGE
+        return Vectors.of(rows, rest)
+
+
+def fit(proxies: NDArray[np.float32]) -> Whitening:
+    """The whitening for the covariance of some proxies (ddof 1; zero for a single one).
+
+    With no more proxies than features, everything outside their span is scaled by 1 / sqrt(RIDGE) and is the same for
+    all proxies of a query. It would drown the differences that decide, so it is kept apart.
+
+    Args:
+        proxies: (p, d) float32.
+    """
+    from scipy.linalg import cholesky, solve_triangular
+
+    p, d = proxies.shape
+    center = proxies.mean(axis=0, dtype=np.float64)
+    if p > d:
+        # In blocks: a float64 copy of all samples as proxies is larger than everything else.
+        scatter = np.zeros((d, d))
+        for start in range(0, p, _BLOCK):
+            block = proxies[start : start + _BLOCK] - center
+            scatter += block.T @ block
+        # A covariance holds the ridge only while its own rounding is far smaller; singular values are not squares.
+        if np.finfo(np.float64).eps * np.trace(scatter) / (p - 1) < 1e-4 * RIDGE:
+            factor = cholesky(scatter / (p - 1) + RIDGE * np.eye(d), lower=True)
+            inverse = solve_triangular(factor, np.eye(d), lower=True)
+            return Whitening(center, np.ascontiguousarray(inverse.T), None)
+    x = proxies - center
+    _, singular, right = np.linalg.svd(x, full_matrices=False)
+    # Directions without variance beyond rounding belong to what lies outside the span.
+    inside = singular > max(p, d) * np.finfo(np.float64).eps * max(singular.max(initial=0.0), np.finfo(np.float64).tiny)
+    basis = np.ascontiguousarray(right[inside].T)
+    variance = singular[inside] ** 2 / max(p - 1, 1)
+    return Whitening(center, basis / np.sqrt(variance + RIDGE), basis)
+
+
+def _product(x: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, d) times (d, r), both C-contiguous, every element summed from the first feature to the last.
+
+    BLAS chooses its order of summation by the shape and by where in it a row stands.
+    """
+    out = np.empty((len(x), matrix.shape[1]))
+    _multiply(x, matrix, out)
+    return out
+
+
+@compiled()
+def _multiply(x, matrix, out):  # type: ignore[no-untyped-def]
+    # 2 rows x 4 features at a time: sums are loaded and stored once for four products.
+    n, d = x.shape
+    r = matrix.shape[1]
+    whole = d - d % 4
+    s, t = np.empty(_COLUMNS), np.empty(_COLUMNS)
+    for j in range(0, r, _COLUMNS):
+        w = min(_COLUMNS, r - j)
+        for i in range(0, n, 2):
+            a, b = x[i], x[min(i + 1, n - 1)]
+            s[:] = 0.0
+            t[:] = 0.0
+            for f in range(0, whole, 4):
+                a0, a1, a2, a3 = a[f], a[f + 1], a[f + 2], a[f + 3]
+                b0, b1, b2, b3 = b[f], b[f + 1], b[f + 2], b[f + 3]
+                m0, m1 = matrix[f, j : j + w], matrix[f + 1, j : j + w]
+                m2, m3 = matrix[f + 2, j : j + w], matrix[f + 3, j : j + w]
+                for c in range(w):
+                    s[c] = (((s[c] + a0 * m0[c]) + a1 * m1[c]) + a2 * m2[c]) + a3 * m3[c]
+                    t[c] = (((t[c] + b0 * m0[c]) + b1 * m1[c]) + b2 * m2[c]) + b3 * m3[c]
+            for f in range(whole, d):
+                for c in range(w):
+                    s[c] += a[f] * matrix[f, j + c]
+                    t[c] += b[f] * matrix[f, j + c]
+            out[i, j : j + w] = s[:w]
+            out[min(i + 1, n - 1), j : j + w] = t[:w]
+
+
+MAHALANOBIS = Mahalanobis()

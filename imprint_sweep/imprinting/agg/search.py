@@ -1,0 +1,233 @@
+"""The nearest proxies of each query, exactly: float32 narrows down, float64 decides (method, section 7).
+
+A fast score v of a pair comes with a bound e: the exact value, put into v's terms, lies within v - e .. v + e. The
+m-th smallest v + e is a ceiling for the m-th nearest, so only pairs with v - e below it can be among the m nearest.
+Those few are scored exactly, by the metric; they alone decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.imprinting.compiled import compiled
+from imprint_sweep.imprinting.components import Metric
+from imprint_sweep.imprinting.vectors import Filter, Vectors
+
+_BLOCK = 64
+_CANDIDATES = 1 << 16
+"""Pairs that are scored exactly at a time, and the candidates of one query more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbors:
+    """The m nearest proxies of each query.
+
+    Args:
+        position: (b, m) int32, nearest first, equally near ones by position; positions count along the columns asked
+            for.
+        distance: (b, m) float64 exact values; undefined (0) where they were not asked for.
+    """
+
+    position: NDArray[np.int32]
+    distance: NDArray[np.float64]
+
+
+def nearest(
+    scores: NDArray[np.float32],
+    bounds: Filter,
+    metric: Metric,
+    queries: Vectors,
+    proxies: Vectors,
+    columns: Sequence[tuple[int, int]],
+    m: int,
+    *,
+    distances: bool = True,
+) -> Neighbors:
+    """The m nearest of some of the proxies.
+
+    Args:
+        scores: (b, p) float32 fast scores.
+        bounds: how they bound the exact values.
+        metric: decides the exact values.
+        queries: (b, d), what is compared.
+        proxies: (p, d), what is compared.
+        columns: ranges (start, stop) of the columns that take part; in this order they define positions.
+        m: how many; all of them if there are fewer.
+        distances: whether the exact values are needed; where m is 1, going without saves most of them.
+
+    Returns:
+        The neighbours, min(m, number of columns) of them.
+    """
+    starts = np.array([start for start, _ in columns], np.int64)
+    stops = np.array([stop for _, stop in columns], np.int64)
+    total = int((stops - starts).sum())
+    m = min(m, total)
+    b = len(scores)
+    position = np.empty((b, m), np.int32)
+    distance = np.zeros((b, m))
+    room = min(b * total, _CANDIDATES + total)
+    query, column, place = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int32)
+    ends = np.zeros(b + 1, np.int64)
+    first = 0
+    while first < b:
+        last = _candidates(
+            scores,
+            bounds.add_low,
+            bounds.add_high,
+            bounds.mul,
+            bounds.err,
+            bounds.low,
+            bounds.high,
+            bounds.err_scale,
+            bounds.rounding,
+            bounds.usable,
+            starts,
+            stops,
+            distances or m > 1,
+            first,
+            query,
+            column,
+            place,
+            ends,
+            position,
+        )
+        found = slice(0, int(ends[last]))
+        values = metric.exact(queries, proxies, query[found], column[found])
+        _keep_nearest(values, place, ends, first, last, position, distance)
+        first = last
+    return Neighbors(position, distance)
+
+
+@compiled()
+def _replace_largest(heap, x):  # type: ignore[no-untyped-def]
+    """Put x in the place of the largest element of a max-heap."""
+    m = heap.shape[0]
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= m:
+            break
+        if child + 1 < m and heap[child + 1] > heap[child]:
+            child += 1
+        if heap[child] <= x:
+            break
+        heap[i] = heap[child]
+        i = child
+    heap[i] = x
+
+
+@compiled()
+def _candidates(  # type: ignore[no-untyped-def]
+    scores,
+    add_low,
+    add_high,
+    mul,
+    err,
+    low,
+    high,
+    err_scale,
+    rounding,
+    usable,
+    starts,
+    stops,
+    exact,
+    first,
+    query,
+    column,
+    place,
+    ends,
+    position,
+):
+    """List the pairs that need an exact value, query by query while there is room; the query after the last one.
+
+    The candidates of query q are ends[q] .. ends[q + 1]. A query that has a single one and needs no exact value has
+    none, but its position.
+    """
+    b, m = position.shape
+    total = 0
+    for s in range(starts.shape[0]):
+        total += stops[s] - starts[s]
+    heap = np.empty(m, np.float32)
+    values = np.empty(_BLOCK, np.float32)
+    count = 0
+    ends[first] = 0
+    q = first
+    while q < b and count + total <= column.shape[0]:
+        ceiling = np.float32(np.inf)
+        if usable:
+            heap[:] = np.inf
+            scale = high[q]
+            e = err_scale[q]
+            for s in range(starts.shape[0]):
+                for j in range(starts[s], stops[s], _BLOCK):
+                    n = min(_BLOCK, stops[s] - j)
+                    # Whole blocks are compared at once; few hold anything below the ceiling.
+                    row, a, c, w = scores[q, j : j + n], add_high[j : j + n], mul[j : j + n], err[j : j + n]
+                    below = 0
+                    for i in range(n):
+                        v = a[i] + scale * c[i] * row[i] + e * w[i]
+                        values[i] = v
+                        below += v < ceiling
+                    if below:
+                        for i in range(n):
+                            if values[i] < ceiling:
+                                _replace_largest(heap, values[i])
+                                ceiling = heap[0]
+            ceiling += rounding[q]
+        before = count
+        offset = 0
+        scale = low[q]
+        e = err_scale[q]
+        for s in range(starts.shape[0]):
+            for j in range(starts[s], stops[s], _BLOCK):
+                n = min(_BLOCK, stops[s] - j)
+                row, a, c, w = scores[q, j : j + n], add_low[j : j + n], mul[j : j + n], err[j : j + n]
+                within = n
+                if usable:
+                    within = 0
+                    for i in range(n):
+                        v = a[i] + scale * c[i] * row[i] - e * w[i]
+                        values[i] = v
+                        within += v <= ceiling
+                if within:
+                    for i in range(n):
+                        if not usable or values[i] <= ceiling:
+                            query[count] = q
+                            column[count] = j + i
+                            place[count] = offset + i
+                            count += 1
+                offset += n
+        if count == before + 1 and not exact:
+            position[q, 0] = place[before]
+            count = before
+        q += 1
+        ends[q] = count
+    return q
+
+
+@compiled()
+def _keep_nearest(values, place, ends, first, last, position, distance):  # type: ignore[no-untyped-def]
+    """The m nearest of each query's candidates; where it has none, its position is known."""
+    m = position.shape[1]
+    for q in range(first, last):
+        kept = 0
+        for i in range(ends[q], ends[q + 1]):
+            x = values[i]
+            # Candidates come by position, so an equally near one goes behind.
+            if kept < m:
+                slot = kept
+                kept += 1
+            elif x < distance[q, m - 1]:
+                slot = m - 1
+            else:
+                continue
+            while slot > 0 and x < distance[q, slot - 1]:
+                distance[q, slot] = distance[q, slot - 1]
+                position[q, slot] = position[q, slot - 1]
+                slot -= 1
+            distance[q, slot] = x
+            position[q, slot] = place[i]

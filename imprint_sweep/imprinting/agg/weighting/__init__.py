@@ -1,0 +1,1 @@
+"""How the votes of the nearest proxies are weighted, a weighting a file."""

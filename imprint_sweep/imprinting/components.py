@@ -1,0 +1,586 @@
+"""What a component of the IMPRINT framework declares: GEN, NORM, metric or weighting (section 3.1 of the paper).
+
+A component is one file: its mathematics, its parameters, what it depends on, its version, and which equalities hold for
+it. Planner, engine and cost model ask the component; none of them knows a name. Reading the registries loads neither
+numba nor SciPy nor scikit-learn: what is heavy is imported inside the functions that compute.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from importlib import import_module
+from importlib.metadata import entry_points, packages_distributions
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.errors import ConfigError, InvalidCellError, StageError, UnknownOptionError, one_line
+from imprint_sweep.imprinting.vectors import Filter, Vectors
+
+T = TypeVar("T")
+Rows = NDArray[np.float32]
+"""(n, d) float32."""
+
+
+class Position(StrEnum):
+    """Where a norm is applied."""
+
+    PRE = "pre"
+    POST = "post"
+    INF = "inf"
+
+
+class Keep(Enum):
+    """How long the engine keeps a shared result."""
+
+    JOB = "until the variants of one class that one thread makes are made"
+    ROUND = "until the variants that share it are made, for all classes"
+    DRAW = "until all variants of the same samples are made"
+
+
+Value = int | float | str
+"""A value of a parameter."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a component's own: an axis of the grid, and a column of the results table.
+
+    Args:
+        name: after the group on the command line: ``trim`` is ``gen.trim``, and the column ``gen_trim``.
+        type: int, float or str.
+        neutral: the value where nothing is said. It enters no identity, so a parameter that is added later leaves the
+            ids of all cells that do not use it.
+        doc: what it means, one sentence.
+        least, below: numbers must be at least `least` and less than `below`.
+        choices: words must be one of these, if any are given.
+    """
+
+    name: str
+    type: type[int] | type[float] | type[str]
+    neutral: Value
+    doc: str
+    least: float = -math.inf
+    below: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    def checked(self, key: str, value: object) -> Value:
+        """The value as the parameter's type; whole numbers pass for float.
+
+        Args:
+            key: what the parameter is called on the command line, for messages.
+            value: what was given.
+
+        Raises:
+            InvalidCellError: another type, or out of range.
+            UnknownOptionError: none of the choices.
+        """
+        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, self.type) or isinstance(value, bool):
+            words = {int: "a whole number", float: "a number", str: "a word"}
+            raise InvalidCellError(f"{key}: expected {words[self.type]}, got {value!r}")
+        if isinstance(value, str):
+            if self.choices and value not in self.choices:
+                raise UnknownOptionError(key, value, self.choices)
+        elif not self.least <= value < self.below:
+            bounds = [f"at least {self.least:g}"] * (self.least > -math.inf)
+            bounds += [f"less than {self.below:g}"] * (self.below < math.inf)
+            raise InvalidCellError(f"{key} must be {' and '.join(bounds) or 'finite'}, got {value}")
+        return value
+
+
+class Component:
+    """What all components declare.
+
+    Attributes:
+        name: as it is written on the command line and stands in the table.
+        version: raised when any number may change; rows of another version no longer count as done.
+        label: what a reader calls it in tables and figures; the name where nothing else is said.
+        parameters: parameters of its own.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    label: ClassVar[str] = ""
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+
+
+# --- GEN --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """One setting of a gen.
+
+    Args:
+        k: proxies per class, 0 where the gen has no k.
+        seed: 0 where the gen is deterministic.
+        weight_decay: lambda of the model, 0 where the gen does not use it.
+        parameters: (name, value) of each parameter of the gen's own.
+    """
+
+    k: int = 0
+    seed: int = 0
+    weight_decay: float = 0.0
+    parameters: tuple[tuple[str, Value], ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a parameter of the gen's own."""
+        return dict(self.parameters)[name]
+
+
+class Shared(Protocol):
+    """Results that several variants, gens or tasks have in common: each is computed once."""
+
+    def once(self, stage: str, key: Hashable, compute: Callable[[], T], keep: Keep = Keep.ROUND) -> T:
+        """The result of a stage, computed by whoever asks first.
+
+        Args:
+            stage: its name, the same for all who share it.
+            key: what the result depends on beyond the samples.
+            compute: the computation. It may ask for other shared results.
+            keep: how long it is kept.
+        """
+
+    def run(self, stage: str, compute: Callable[[], T]) -> T:
+        """Compute what nobody else needs; like everything shared it is counted and timed under its stage."""
+
+
+class ClassSamples(Shared, Protocol):
+    """What a gen is given of one class: the training samples after the n-shot draw and NORM_pre."""
+
+    @property
+    def samples(self) -> Rows:
+        """(n, d) float32, n at least 1; never to be changed."""
+
+    @property
+    def room_for_moments(self) -> bool:
+        """Whether d x d matrices of all classes fit into memory, so that making them ahead is no waste."""
+
+    def rng(self, stage: str, seed: int) -> np.random.Generator:
+        """The random stream of a stage for this class: keyed by stage, seed and class, and by nothing else."""
+
+    def stored(
+        self, stage: str, key: tuple[int, ...], compute: Callable[[], Mapping[str, NDArray[Any]]], version: int
+    ) -> Mapping[str, NDArray[Any]]:
+        """Arrays that are also kept on disk between runs; otherwise as :meth:`once`.
+
+        Args:
+            stage: its name.
+            key: what the arrays depend on beyond the samples.
+            compute: the computation.
+            version: of the stage's component; arrays of another version are not read.
+        """
+
+    def reserve(self, n_bytes: int, what: str) -> None:
+        """Take memory for as long as this job runs; wait while others would not leave enough.
+
+        Raises:
+            StageError: so much is more than the stages may use.
+        """
+
+
+class Gen(Component, ABC):
+    """A proxy generator that sees one class at a time.
+
+    Attributes:
+        takes_k: whether it has the parameter k.
+        seeded: whether its result depends on the seed beyond the n-shot draw.
+        joint: whether it sees the samples of all classes of the task at once; see :class:`JointGen`.
+        uses_weight_decay: whether it depends on the model's weight decay.
+        chooses_blindly: whether it returns samples chosen by a rule that no length enters. Then it does not matter
+            whether they are normalised before or after the choice.
+        with_one_proxy: the gen that computes the same with k = 1, None where there is none.
+        cheap: whether making its proxies takes so little that several jobs may each do it.
+        one_job: whether one thread makes all variants of a class that share stages.
+    """
+
+    takes_k: ClassVar[bool] = False
+    seeded: ClassVar[bool] = False
+    joint: ClassVar[bool] = False
+    uses_weight_decay: ClassVar[bool] = False
+    chooses_blindly: ClassVar[bool] = False
+    with_one_proxy: ClassVar[str | None] = None
+    cheap: ClassVar[bool] = False
+    one_job: ClassVar[bool] = False
+
+    @abstractmethod
+    def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
+        """The proxies of one class.
+
+        Args:
+            given: its samples, and what can be shared.
+            variant: k, seed and the like.
+
+        Returns:
+            (number of proxies, d) float32.
+        """
+
+    def keeps_whole(self, k: int | None) -> int:
+        """Up to how many samples are all returned as they are, each a proxy."""
+        return k or 0
+
+    def per_class(self, k: int | None) -> int | None:
+        """The largest number of proxies of a class; None where only the number of samples bounds it."""
+        return k if self.takes_k else 1
+
+    def shares(self, variant: Variant) -> Hashable:
+        """Variants, of any gen, for which this is equal share stages and are made in one round."""
+        return type(self), variant
+
+    def stays_with(self, variant: Variant) -> Hashable:
+        """Variants, of any gen, for which this is equal share so much that one job should make them."""
+        return type(self), variant
+
+    @abstractmethod
+    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
+        """Core-seconds that it takes for a task, roughly.
+
+        Args:
+            n: training samples of all classes.
+            d: features.
+            k: proxies per class, 0 where there is no k.
+            n_labels: classes.
+        """
+
+
+class JointGen(Gen):
+    """A generator that sees the samples of all classes of a task at once."""
+
+    joint = True
+
+    def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
+        """Not defined for a class alone."""
+        raise NotImplementedError(f"{self.name} sees all classes at once")
+
+    def keeps_whole(self, k: int | None) -> int:
+        """None: its proxies are no samples."""
+        return 0
+
+    @abstractmethod
+    def prepare(self, given: ClassSamples, variant: Variant) -> None:
+        """Compute what depends on one class alone, ahead of :meth:`solve` and in parallel over classes."""
+
+    @abstractmethod
+    def solve(self, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
+        """The proxies of every class of a task, in its order, (number of proxies, d) float32 each."""
+
+
+# --- NORM -------------------------------------------------------------------------------------------------------------
+
+
+class Norm(Component, ABC):
+    """A normalisation of single vectors: the result of a row depends on that row alone, to the last bit.
+
+    Attributes:
+        positions: where it may be applied.
+        not_here: for a position where it means nothing, the reason, for whoever asks for it there.
+        scales: whether it multiplies each row by a positive number of its own (or leaves zero as it is).
+        unit: whether the results have length one.
+    """
+
+    positions: ClassVar[frozenset[Position]] = frozenset(Position)
+    not_here: ClassVar[Mapping[Position, str]] = {}
+    scales: ClassVar[bool] = False
+    unit: ClassVar[bool] = False
+
+    @abstractmethod
+    def rows(self, x: Rows) -> Rows:
+        """Normalise rows, (n, d) float32; the argument stays as it is."""
+
+
+class SequentialNorm(Norm):
+    """A normalisation of the proxies of a class that depends on those imprinted before it."""
+
+    positions = frozenset({Position.POST})
+
+    def rows(self, x: Rows) -> Rows:
+        """Not defined for rows alone."""
+        raise NotImplementedError(f"{self.name} depends on the classes imprinted before")
+
+    @abstractmethod
+    def imprint(self, by_label: Sequence[Rows]) -> list[Rows]:
+        """Normalise the proxies of each class, in the order in which the classes are imprinted."""
+
+
+# --- Metrics ----------------------------------------------------------------------------------------------------------
+
+
+class Metric(Component, ABC):
+    """How a query and a proxy are compared: exact values in float64, and bounds for fast float32 scores.
+
+    Attributes:
+        is_distance: whether it is one; what is none cannot weight votes.
+        ignores_length: whether no length enters, neither of the query nor of the proxy.
+        ignores_query_length: whether the length of the query cannot change which proxy is nearest.
+        nearest_on_unit_proxies: the metric with the same nearest proxy where all proxies have length one.
+        zero_proxies: whether that holds for proxies of length zero, too.
+    """
+
+    is_distance: ClassVar[bool] = True
+    ignores_length: ClassVar[bool] = False
+    ignores_query_length: ClassVar[bool] = False
+    nearest_on_unit_proxies: ClassVar[str | None] = None
+    zero_proxies: ClassVar[bool] = False
+
+    @abstractmethod
+    def exact(
+        self, queries: Vectors, proxies: Vectors, query: NDArray[np.int64], proxy: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """The values that decide: the dissimilarity of pairs, smaller is nearer.
+
+        Args:
+            queries: (b, d).
+            proxies: (p, d).
+            query: (n,) row numbers of queries.
+            proxy: (n,) row numbers of proxies.
+
+        Returns:
+            (n,) float64, each in one fixed order of summation.
+        """
+
+
+class ProductMetric(Metric):
+    """A metric whose fast scores are inner products, of the vectors in any scaling."""
+
+    @abstractmethod
+    def bounds(self, raw_queries: Vectors, raw_proxies: Vectors, queries: Vectors, proxies: Vectors) -> Filter:
+        """How inner products bound the exact values.
+
+        Args:
+            raw_queries, raw_proxies: what the products are of, (b, d) and (p, d).
+            queries, proxies: what is compared: the same rows, each multiplied by a positive number.
+        """
+
+
+class DenseMetric(Metric):
+    """A metric with fast scores of its own.
+
+    Attributes:
+        rate: element operations per second and core of :meth:`fast`, for estimates.
+    """
+
+    rate: ClassVar[float] = 5e9
+
+    @abstractmethod
+    def fast(self, queries: Rows, proxies: Rows) -> NDArray[np.float32]:
+        """Fast scores of all pairs, (b, p) float32."""
+
+    @abstractmethod
+    def bounds(self, queries: Vectors, proxies: Vectors) -> Filter:
+        """How the fast scores bound the exact values."""
+
+
+class Map(Protocol):
+    """A map of rows under which a metric is the Euclidean distance."""
+
+    @property
+    def width(self) -> int:
+        """Features of mapped rows."""
+
+    def transform(self, x: Rows) -> Vectors:
+        """Map rows: (n, width) float64. A row's result depends on that row alone, to the last bit."""
+
+
+class FittedMetric(Metric):
+    """A metric that depends on the proxies of the task: the Euclidean distance under a map fitted to them."""
+
+    @abstractmethod
+    def fit(self, proxies: Rows) -> Map:
+        """Fit the map to the proxies of a task, (p, d)."""
+
+    @abstractmethod
+    def bounds(self, raw_queries: Vectors, raw_proxies: Vectors, queries: Vectors, proxies: Vectors) -> Filter:
+        """As :meth:`ProductMetric.bounds`, for mapped rows."""
+
+
+# --- Weightings -------------------------------------------------------------------------------------------------------
+
+
+class Weighting(Component, ABC):
+    """How the votes of the nearest proxies are weighted."""
+
+    @abstractmethod
+    def weights(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The weight of each vote.
+
+        Args:
+            distances: (b, M) float64, nearest first.
+
+        Returns:
+            (b, M) float64; the first m columns are those of the m nearest, whatever M.
+        """
+
+
+# --- Registries -------------------------------------------------------------------------------------------------------
+
+C = TypeVar("C", bound=Component)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Registry(Mapping[str, C], Generic[C]):
+    """The components of one kind by name.
+
+    Those of this package go by their own names, one for each file of a folder. Those of other packages are found
+    through entry points, or registered by the options that name them, and go by ``distribution:name``.
+
+    Args:
+        key: what the kind is called on the command line, for messages.
+        package: dotted name of the folder.
+        kind: the base class.
+        group: of the entry points.
+    """
+
+    def __init__(self, key: str, package: str, kind: type[C], group: str) -> None:
+        self.key, self.group = key, group
+        self._package, self._kind = package, kind
+        self._found: dict[str, C] | None = None
+        self._places: dict[str, str] = {}
+        self._broken: dict[str, str] = {}
+
+    def register(self, place: str) -> str:
+        """Add a component of another package.
+
+        Args:
+            place: where it is, as ``package.module:NAME``.
+
+        Returns:
+            Its name here, ``distribution:name``; a module that belongs to no distribution stands for one.
+
+        Raises:
+            ConfigError: it cannot be imported, or is no component of this kind.
+        """
+        component = self._load(place)
+        top = place.partition(":")[0].partition(".")[0]
+        distribution = next(iter(packages_distributions().get(top, [])), top)
+        name = f"{distribution}:{component.name}"
+        self._components()[name] = component
+        self._places[name] = place
+        return name
+
+    def place(self, name: str) -> str | None:
+        """Where a component was registered from; None for those that every process finds by itself."""
+        return self._places.get(name)
+
+    def __getitem__(self, name: str) -> C:
+        """The component of a name.
+
+        Raises:
+            UnknownOptionError: there is none; the message lists the nearest names.
+            ConfigError: an entry point has this name and does not load.
+        """
+        found = self._components()
+        if name in self._broken:
+            raise ConfigError(self._broken[name])
+        if name not in found:
+            raise UnknownOptionError(self.key, name, found)
+        return found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._components())
+
+    def __len__(self) -> int:
+        return len(self._components())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._components()
+
+    def _components(self) -> dict[str, C]:
+        if self._found is None:
+            found = self._own()
+            for entry in entry_points(group=self.group):
+                name = f"{entry.dist.name}:{entry.name}" if entry.dist else entry.name
+                try:
+                    found[name] = self._load(entry.value)
+                except ConfigError as error:
+                    self._broken[name] = str(error)
+            self._found = found
+        return self._found
+
+    def _own(self) -> dict[str, C]:
+        package = import_module(self._package)
+        found = {}
+        for module in sorted(name for _, name, is_package in iter_modules(package.__path__) if not is_package):
+            own = import_module(f"{self._package}.{module}")
+            for value in vars(own).values():
+                if isinstance(value, self._kind) and type(value).__module__ == own.__name__:
+                    found[value.name] = value
+        return found
+
+    def _load(self, place: str) -> C:
+        what = f"{self.key}: the component {place}"
+        module, separator, attribute = place.partition(":")
+        if not (separator and module and attribute):
+            raise ConfigError(f"{what} is not of the form package.module:NAME")
+        try:
+            value = getattr(import_module(module), attribute)
+            component = value() if isinstance(value, type) else value
+        except Exception as error:  # whatever somebody else's module does when it is imported
+            raise ConfigError(f"{what} does not load: {type(error).__name__}: {one_line(error)}") from error
+        if not isinstance(component, self._kind):
+            raise ConfigError(f"{what} is no {self._kind.__name__}, but {type(component).__name__}")
+        name = getattr(component, "name", None)
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise ConfigError(f"{what} has the name {name!r}; expected lower-case letters, digits and underscores")
+        if not (isinstance(component.version, int) and component.version >= 1):
+            raise ConfigError(f"{what} has the version {component.version!r}; expected 1, 2, ...")
+        return component
+
+
+GENS: Registry[Gen] = Registry("gen", f"{__package__}.gen", Gen, "imprint_sweep.gens")  # type: ignore[type-abstract]
+NORMS: Registry[Norm] = Registry(
+    "norm",
+    f"{__package__}.norm",
+    Norm,  # type: ignore[type-abstract]
+    "imprint_sweep.norms",
+)
+METRICS: Registry[Metric] = Registry(
+    "agg.metric",
+    f"{__package__}.agg.metrics",
+    Metric,  # type: ignore[type-abstract]
+    "imprint_sweep.metrics",
+)
+WEIGHTINGS: Registry[Weighting] = Registry(
+    "agg.weighting",
+    f"{__package__}.agg.weighting",
+    Weighting,  # type: ignore[type-abstract]
+    "imprint_sweep.weightings",
+)
+REGISTRIES = (GENS, NORMS, METRICS, WEIGHTINGS)
+
+
+def norms_at(position: Position) -> tuple[str, ...]:
+    """The names of the norms that may be applied somewhere."""
+    return tuple(name for name, norm in NORMS.items() if position in norm.positions)
+
+
+def checked_rows(rows: object, name: str, features: int, count: int | None = None) -> Rows:
+    """What a component returned, if it keeps its contract.
+
+    Args:
+        rows: what it returned.
+        name: of the component, with its kind, for messages.
+        features: d.
+        count: how many rows are expected; None means at least one.
+
+    Raises:
+        StageError: anything but finite float32 rows of d features.
+    """
+    expected = f"({'at least 1' if count is None else count}, {features}) float32"
+    if not isinstance(rows, np.ndarray):
+        raise StageError(f"{name} returned {type(rows).__name__}; expected an array, {expected}")
+    if rows.ndim != 2 or rows.shape[1] != features or len(rows) != (count or max(len(rows), 1)):
+        raise StageError(f"{name} returned an array of shape {rows.shape}; expected {expected}")
+    if rows.dtype != np.float32:
+        raise StageError(f"{name} returned {rows.dtype}; expected {expected}")
+    if not np.isfinite(rows).all():
+        raise StageError(f"{name} returned values that are not finite")
+    return rows

@@ -1,0 +1,45 @@
+"""Least squares in which every cluster of a class counts as a class of its own (Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.imprinting.components import ClassSamples, Variant
+from imprint_sweep.imprinting.gen import kmeans
+from imprint_sweep.imprinting.gen.least_squares import LeastSquares, cluster_means
+
+
+class KLeastSquares(LeastSquares):
+    """k weight vectors per class: k-means inside each class, then one solution over all clusters of all classes.
+
+    Clusters count alike, whatever their sizes.
+    """
+
+    name = "k_least_squares"
+    label = "k-least-squares"
+    takes_k = True
+    seeded = True
+    with_one_proxy = "least_squares"
+
+    def means(self, given: ClassSamples, variant: Variant) -> NDArray[np.float64]:
+        """The means of the clusters that have samples, (clusters, d) float64."""
+
+        def compute() -> NDArray[np.float64]:
+            fit = kmeans.clustering(given, variant.k, variant.seed)
+            return cluster_means(given.samples, fit.assignment)
+
+        return given.once("class_means", (variant.k, variant.seed), compute)
+
+    def shares(self, variant: Variant) -> Hashable:
+        """The clustering of a (k, seed), with k-means."""
+        return kmeans.KMEANS.shares(variant)
+
+    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
+        """That of k-means and of least squares."""
+        return kmeans.KMEANS.seconds(n, d, k, n_labels) + (n * d**2 * 2 + d**3) / 40e9
+
+
+K_LEAST_SQUARES = KLeastSquares()

@@ -1,0 +1,155 @@
+"""Least squares over all classes jointly: the paper's Oracle (Eq. A.1).
+
+W = (1/C) Mᵀ (Σ_T + μ_G μ_Gᵀ + λI)⁻¹ with M the d x C matrix of class means, Σ_T the total covariance divided by n and
+μ_G the mean of all samples. Because Σ_T + μ_G μ_Gᵀ = XᵀX / n, the matrix is a sum over classes: every task reuses the
+share of each of its classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.errors import StageError
+from imprint_sweep.imprinting.components import ClassSamples, JointGen, Keep, Rows, Shared, Variant
+
+
+class LeastSquares(JointGen):
+    """One weight vector per class, from the samples of all classes."""
+
+    name = "least_squares"
+    label = "least squares"
+    uses_weight_decay = True
+
+    def prepare(self, given: ClassSamples, variant: Variant) -> None:
+        """The second moment and the means of a class."""
+        if given.room_for_moments:
+            _moment(given)
+        self.means(given, variant)
+
+    def solve(self, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
+        """The weight vectors of each class."""
+        means = [self.means(given, variant) for given in classes]
+        solver = task.once(
+            "solver", variant.weight_decay, lambda: _factorised(classes, task, variant.weight_decay), Keep.DRAW
+        )
+        solved = task.run("solve", lambda: weights(solver, np.concatenate(means)))
+        return np.split(solved, np.cumsum([len(mean) for mean in means])[:-1])
+
+    def means(self, given: ClassSamples, variant: Variant) -> NDArray[np.float64]:
+        """The means that weight vectors are made from, (1, d) float64: that of the class."""
+        return given.once(
+            "class_means",
+            None,
+            lambda: cluster_means(given.samples, np.zeros(len(given.samples), np.int32)),
+        )
+
+    def shares(self, variant: Variant) -> Hashable:
+        """The class means, for every lambda."""
+        return "class means"
+
+    def stays_with(self, variant: Variant) -> Hashable:
+        """The second moments of all classes, for every k and lambda."""
+        return "moments"
+
+    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
+        """Second moments and one factorisation."""
+        return n * d / 1e9 + (n * d**2 * 2 + d**3) / 40e9
+
+
+CHUNK = 4096
+"""Samples that are widened to float64 at once. Fixed, because the bits of a sum depend on how it is split."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solver:
+    """A factorised Σ_T + μ_G μ_Gᵀ + λI.
+
+    Args:
+        cholesky: (d, d) float64 with the factor in its lower triangle; what is above has no meaning.
+    """
+
+    cholesky: NDArray[np.float64]
+
+
+def second_moment(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """XᵀX of (n, d) float32 samples: (d, d) float64, not divided by n."""
+    moment = np.zeros((x.shape[1], x.shape[1]))
+    for start in range(0, len(x), CHUNK):
+        wide = x[start : start + CHUNK].astype(np.float64)
+        moment += wide.T @ wide
+    return moment
+
+
+def cluster_means(x: NDArray[np.float32], assignment: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The mean of each cluster that has samples.
+
+    Args:
+        x: (n, d) float32 samples of one class.
+        assignment: (n,) integers, the cluster of each sample.
+
+    Returns:
+        (non-empty clusters, d) float64, clusters in ascending order.
+    """
+    order = np.argsort(assignment, kind="stable")
+    _, starts = np.unique(assignment[order], return_index=True)
+    return np.stack([x[rows].mean(axis=0, dtype=np.float64) for rows in np.split(order, starts[1:])])
+
+
+def factorize(moment_sum: NDArray[np.float64], n_total: int, weight_decay: float) -> Solver:
+    """Factorise the matrix of Eq. A.1.
+
+    Args:
+        moment_sum: (d, d) float64, :func:`second_moment` summed over all classes of the task.
+        n_total: samples of all these classes.
+        weight_decay: λ, positive.
+
+    Raises:
+        StageError: the matrix is not positive definite, to rounding.
+    """
+    from scipy.linalg import LinAlgError, cho_factor
+
+    matrix = moment_sum / n_total
+    matrix[np.diag_indices_from(matrix)] += weight_decay
+    try:
+        cholesky, _ = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    except LinAlgError as error:
+        raise StageError(
+            f"least squares: the second moment of {n_total} samples plus weight_decay={weight_decay:g} is not positive "
+            f"definite ({error}); raise model.weight_decay"
+        ) from error
+    return Solver(cholesky)
+
+
+def weights(solver: Solver, means: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The weight vectors of all classes, or of all clusters of all classes.
+
+    Args:
+        solver: from :func:`factorize`.
+        means: (C, d) float64, the class means or :func:`cluster_means`, in task order.
+
+    Returns:
+        (C, d) float32.
+    """
+    from scipy.linalg import cho_solve
+
+    solution: NDArray[np.float64] = cho_solve((solver.cholesky, True), means.T, check_finite=False)
+    return np.ascontiguousarray(solution.T / len(means), dtype=np.float32)
+
+
+def _moment(given: ClassSamples) -> NDArray[np.float64]:
+    return given.once("moment", None, lambda: second_moment(given.samples), Keep.DRAW)
+
+
+def _factorised(classes: Sequence[ClassSamples], task: Shared, weight_decay: float) -> Solver:
+    total = _moment(classes[0])
+    for given in classes[1:]:  # not all of them at once
+        total = total + _moment(given)
+    n = sum(len(given.samples) for given in classes)
+    return task.run("factorization", lambda: factorize(total, n, weight_decay))
+
+
+LEAST_SQUARES = LeastSquares()
