@@ -9,7 +9,6 @@ processes of a machine share one copy in memory.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -30,6 +29,7 @@ from imprint_sweep.cell import Model, Task
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, MissingEmbeddingsError, enumerated
 from imprint_sweep.hashing import canonical_json, digest
 from imprint_sweep.invocation import command, conf_folder, default_outputs
+from imprint_sweep.locking import exclusive
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "test")
@@ -224,7 +224,7 @@ class EmbeddingCache:
 
     @contextlib.contextmanager
     def making(self, key: EntryKey, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-        """Be the only one who makes an entry: others that want to make the same one wait here until this is done.
+        """Hold the exclusive lock for making an entry: others that want to make the same one wait here.
 
         Where the file system cannot lock nobody waits. Entries are replaced whole, so only work is done twice then.
 
@@ -233,25 +233,8 @@ class EmbeddingCache:
             waiting: called if another is making it.
         """
         path = self.path(key)
-        lock = path.with_name(f".{path.name}.lock")
-        try:
-            file = lock.open("ab")
-        except OSError:
+        with exclusive(path.with_name(f".{path.name}.lock"), waiting):
             yield
-            return
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                with contextlib.suppress(OSError):
-                    fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError:
-                pass
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
 
     def check_writable(self, key: EntryKey) -> None:
         """Find out before the work is done whether an entry can be stored.

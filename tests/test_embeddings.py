@@ -10,6 +10,7 @@ import re
 import shutil
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -488,7 +489,43 @@ def test_one_at_a_time_makes_an_entry(cache: EmbeddingCache) -> None:
         order.append("first")
     thread.join(60)
     assert order == ["second waits", "first", "second"]
-    assert list(cache.path(KEY).parent.iterdir()) == []
+
+
+def test_who_comes_when_the_first_has_left_waits_for_the_second(cache: EmbeddingCache) -> None:
+    """Whoever waited holds the lock of the file that they opened: a new file would be another lock."""
+    cache.check_writable(KEY)
+    order: list[str] = []
+    second_waits, second_inside, third_waits = (threading.Event() for _ in range(3))
+
+    def second() -> None:
+        with cache.making(KEY, second_waits.set):
+            second_inside.set()
+            third_waits.wait(10)
+            order.append("second leaves")
+
+    def third() -> None:
+        with cache.making(KEY, third_waits.set):
+            order.append("third enters")
+
+    with ThreadPoolExecutor(2) as executor:
+        with cache.making(KEY):
+            waits = executor.submit(second)
+            assert second_waits.wait(60)
+        assert second_inside.wait(60)
+        for future in (executor.submit(third), waits):
+            future.result(60)
+    assert order == ["second leaves", "third enters"]
+
+
+def test_a_lock_left_behind_by_a_killed_process_stops_nobody(cache: EmbeddingCache) -> None:
+    cache.check_writable(KEY)
+    with cache.making(KEY):
+        pass
+    (lock,) = cache.path(KEY).parent.iterdir()
+    lock.write_bytes(b"")
+    with cache.making(KEY, pytest.fail):
+        pass
+    assert cache.paths() == []
 
 
 def test_another_entry_is_made_meanwhile(cache: EmbeddingCache) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from imprint_sweep.app import user_errors
@@ -55,8 +56,7 @@ def _import(given: Namespace) -> None:
     model = Model(given.model, given.weights)
     keys = {split: EntryKey(model, given.dataset, split) for split in SPLITS}
     for key in keys.values():
-        if not given.force and cache.path(key).exists():
-            raise EmbeddingsError(f"{key} exists ({cache.path(key)}); --force replaces it")
+        _check_free(cache, key, given.force)
         cache.check_writable(key)
 
     files = {"train": (given.train, given.train_labels), "test": (given.test, given.test_labels)}
@@ -76,16 +76,26 @@ def _import(given: Namespace) -> None:
                 f"{file} has no sample of class {', '.join(map(str, sorted(lacking)))}, the other file has"
             )
 
-    for split, (features, labels) in arrays.items():
-        source = " and ".join(str(path.resolve()) for path in files[split] if path)
-        metadata = {"source": source, "transform": "unknown (imported)", "sample_order": "the file's own"}
-        path = cache.write(keys[split], features, labels, metadata=metadata)
-        print(f"{keys[split]}: {len(features):,} x {features.shape[1]:,}, {len(classes)} classes, {path}")
+    with ExitStack() as locks:
+        for key in keys.values():
+            locks.enter_context(cache.making(key))
+        for key in keys.values():  # another import may have been faster
+            _check_free(cache, key, given.force)
+        for split, (features, labels) in arrays.items():
+            source = " and ".join(str(path.resolve()) for path in files[split] if path)
+            metadata = {"source": source, "transform": "unknown (imported)", "sample_order": "the file's own"}
+            path = cache.write(keys[split], features, labels, metadata=metadata)
+            print(f"{keys[split]}: {len(features):,} x {features.shape[1]:,}, {len(classes)} classes, {path}")
 
     words = ["model=imported", f"model.name={given.model}", "task=imported", f"task.name={given.dataset}"]
     words += [] if given.weights == IMPORTED else [f"model.weights={given.weights}"]
     words += [] if cache.root.parent == default_outputs() else [f"paths.outputs={cache.root.parent}"]
     print(f"imprint on them: {' '.join(['python -m imprint_sweep', *map(shlex.quote, words)])}")
+
+
+def _check_free(cache: EmbeddingCache, key: EntryKey, force: bool) -> None:
+    if not force and cache.path(key).exists():
+        raise EmbeddingsError(f"{key} exists ({cache.path(key)}); --force replaces it")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,22 @@ def test_what_exists_is_replaced_only_by_force(tmp_path: Path, capsys: pytest.Ca
     assert cache.open(key("train")).fingerprint == before
     main([*arguments(tmp_path, train=TRAIN * 2), "--force"])
     assert cache.open(key("train")).fingerprint != before
+
+
+def test_an_import_does_not_replace_what_another_made_meanwhile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = EmbeddingCache(tmp_path / "outputs" / "embeddings")
+    cache.check_writable(key("train"))
+    with ThreadPoolExecutor(1) as executor:
+        with cache.making(key("train")):
+            waits = executor.submit(main, arguments(tmp_path))
+            time.sleep(0.3)
+            assert not waits.done()
+            cache.write(key("train"), TRAIN * 2, TRAIN_LABELS, metadata={})
+        assert isinstance(waits.exception(60), SystemExit)
+    assert "--force" in capsys.readouterr().err
+    np.testing.assert_array_equal(cache.open(key("train")).features, TRAIN * 2)
 
 
 @pytest.mark.parametrize(

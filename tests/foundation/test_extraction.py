@@ -248,7 +248,7 @@ def test_interrupted_extraction_leaves_finished_entries_and_no_half_ones(
     monkeypatch.setattr(torch.nn.Linear, "forward", interrupt)
     with pytest.raises(KeyboardInterrupt):
         next(embedding)
-    files = [path for path in cache.root.rglob("*") if path.is_file()]
+    files = [path for path in cache.root.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert files == [first.header.path]
 
 
@@ -334,6 +334,28 @@ def test_an_entry_that_lacks_a_class_is_made_anew_and_keeps_what_it_had(
         assert (header.embedded_classes, len(loaded)) == (embedded, loads)
         assert embedded_labels(cache, key) == sorted(embedded or {0, 1, 2})
     assert capsys.readouterr().err.count("made anew") == 2
+
+
+@pytest.mark.usefixtures("loaded")
+def test_three_jobs_that_add_classes_to_one_entry_lose_none(
+    cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first, and the third comes when the first has left and the second works."""
+
+    def slowly(split: str, root: Path) -> Split:
+        time.sleep(0.6)
+        return Split(IMAGES, LABELS, f"noise for {split}")
+
+    monkeypatch.setitem(DATASETS, "noise", slowly)
+    key = EntryKey(TINY, "noise", "train")
+
+    def add(label: int) -> None:
+        time.sleep(0.5 * label)
+        list(embed([key], cache, SETTINGS, classes=few(label)))
+
+    with ThreadPoolExecutor(3) as executor:
+        list(executor.map(add, range(3)))
+    assert embedded_labels(cache, key) == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("loaded")
