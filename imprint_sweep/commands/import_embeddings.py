@@ -17,7 +17,8 @@ from imprint_sweep.invocation import command, default_outputs, outputs_folder
 
 FORMATS = """formats, by suffix:
   .h5 .hdf5 .npz .safetensors   arrays "embeddings" (n, d) and "labels" (n,)
-  .parquet                      a column "embeddings" of lists, or numeric columns, beside "labels" or "label"
+  .parquet                      a column "embeddings" of lists, or numeric columns of one type, beside "labels" or
+                                "label"; a file or a folder of parts; the index of a data frame is no feature
   .npy                          embeddings alone, with labels in the files of --train-labels and --test-labels
 Labels are any integers. Whatever is not finite, has unequal widths or lacks a class in one split is refused."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,20 +11,30 @@ from typing import Any
 import h5py
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow.dataset import dataset
+from pyarrow.parquet import read_schema
 from safetensors import safe_open
 
 from imprint_sweep.errors import InvalidEmbeddingsError
+from imprint_sweep.unreadable import unreadable
 
 EMBEDDINGS, LABELS = "embeddings", "labels"
+
+_UNKNOWN_TO_NUMPY = ("BF16", "F8_E4M3", "F8_E5M2")
+"""Types of safetensors that only torch reads."""
+
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*|index|level_\d+")
+"""What pandas (to_parquet, read_csv, reset_index) and polars (with_row_index) call an index without a name."""
 
 
 def read_embeddings(path: Path, labels_path: Path | None = None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Read embeddings and labels from a file, by its suffix.
 
     * ``.h5``, ``.hdf5``, ``.npz``, ``.safetensors``: ``embeddings`` (n, d) and ``labels`` (n,).
-    * ``.parquet``: a column ``embeddings`` of lists, or any number of numeric columns, beside ``labels`` or ``label``.
+    * ``.parquet``: a column ``embeddings`` of lists, or any number of numeric columns of one type, beside ``labels`` or
+      ``label``. A file, or a folder of parts, which may be partitioned by label. The index of a data frame and the names
+      of folders are no features.
     * ``.npy``: embeddings alone; labels in a second file.
 
     Args:
@@ -33,8 +45,8 @@ def read_embeddings(path: Path, labels_path: Path | None = None) -> tuple[NDArra
         features (n, d) float32 and labels (n,) int64.
 
     Raises:
-        InvalidEmbeddingsError: the file is missing, damaged or of another format, or what it holds is not embeddings
-            with integer labels.
+        InvalidEmbeddingsError: the file is missing, damaged, of another format or only stands in for one, or what it
+            holds is not embeddings with integer labels.
     """
     embeddings, *labels = _read(path, [EMBEDDINGS] if labels_path else [EMBEDDINGS, LABELS])
     if labels_path is not None:
@@ -49,14 +61,14 @@ def _read(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
         raise InvalidEmbeddingsError(
             f"{path}: cannot import {path.suffix or 'a file without suffix'}, only {', '.join(READERS)}"
         )
-    if not path.is_file():
+    if not (path.is_file() or (path.is_dir() and path.suffix == ".parquet")):
         raise InvalidEmbeddingsError(f"{path} is no file")
     try:
         return READERS[path.suffix](path, wanted)
     except InvalidEmbeddingsError:
         raise
     except Exception as error:  # every library has its own exceptions for a damaged file
-        raise InvalidEmbeddingsError(f"cannot read {path}: {error}") from error
+        raise InvalidEmbeddingsError(f"cannot read {path}: {unreadable(path, error)}") from error
 
 
 def _read_hdf5(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
@@ -77,27 +89,69 @@ def _read_npy(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
 
 def _read_safetensors(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
     with safe_open(path, framework="numpy") as file:
-        return [file.get_tensor(name) for name in _present(path, file.keys(), wanted)]
+        names = _present(path, file.keys(), wanted)
+        if not any(file.get_slice(name).get_dtype() in _UNKNOWN_TO_NUMPY for name in names):
+            return [file.get_tensor(name) for name in names]
+    import torch
+
+    with safe_open(path, framework="pt") as file:
+        tensors = [file.get_tensor(name) for name in names]
+        narrow = [tensor.is_floating_point() and tensor.dtype != torch.float64 for tensor in tensors]
+        return [(tensor.float() if short else tensor).numpy() for tensor, short in zip(tensors, narrow, strict=True)]
 
 
 def _read_parquet(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
-    table = pq.read_table(path)
-    labels = "label" if "label" in table.column_names else LABELS
-    if LABELS in wanted:
-        _present(path, table.column_names, [labels])
+    # Without `partitioning`, folders above a file that are called like fold=0 would become columns.
+    source = dataset(path, format="parquet", partitioning="hive" if path.is_dir() else None)
+    if not source.files:
+        raise InvalidEmbeddingsError(f"{path} is a folder without Parquet files")
+    table, stored = source.to_table(), read_schema(source.files[0])
+    if given := [name for name in ("label", LABELS) if name in table.column_names]:
+        if len(given) > 1 and LABELS in wanted:
+            raise InvalidEmbeddingsError(f"{path} has both label and labels; keep the column that holds the labels")
+    elif LABELS in wanted:
+        _present(path, table.column_names, [LABELS])
     if EMBEDDINGS in table.column_names:
         arrays = {EMBEDDINGS: _rows_of_lists(path, table[EMBEDDINGS].combine_chunks())}
     else:
-        features = [field for field in table.schema if field.name not in (LABELS, "label")]
-        if not features or not all(_is_number(field.type) for field in features):
-            raise InvalidEmbeddingsError(
-                f"{path}: expected a column embeddings of lists, or numeric columns beside the labels; it holds "
-                f"{', '.join(f'{field.name} ({field.type})' for field in table.schema)}"
-            )
-        arrays = {EMBEDDINGS: np.column_stack([table[field.name].to_numpy() for field in features])}
-    if labels in table.column_names:
-        arrays[LABELS] = table[labels].to_numpy()
+        names = _feature_columns(path, stored, [name for name in table.column_names if name in stored.names])
+        arrays = {EMBEDDINGS: np.column_stack([table[name].to_numpy() for name in names])}
+    if given:
+        # Folder names of more than 32 bits are read as text.
+        column = table[given[0]] if given[0] in stored.names else table[given[0]].cast(pa.int64())
+        arrays[LABELS] = column.to_numpy()
     return [arrays[name] for name in wanted]
+
+
+def _feature_columns(path: Path, schema: pa.Schema, names: Sequence[str]) -> list[str]:
+    """The columns that are features: what is neither a label nor an index that pandas or polars has added.
+
+    Raises:
+        InvalidEmbeddingsError: there are none, or they have several types: one is something else, such as a number of
+            the sample, and would spoil every distance without a word.
+    """
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    features = [
+        field
+        for field in map(schema.field, names)
+        if field.name not in (*index, LABELS, "label")
+        and not (_INDEX.fullmatch(field.name) and not pa.types.is_floating(field.type))
+    ]
+    kinds = Counter(str(field.type) for field in features)
+    if not features or not all(_is_number(field.type) for field in features):
+        raise InvalidEmbeddingsError(
+            f"{path}: expected a column embeddings of lists, or numeric columns beside the labels; it holds "
+            f"{', '.join(f'{field.name} ({field.type})' for field in schema)}"
+        )
+    if len(kinds) > 1:
+        usual, count = kinds.most_common(1)[0]
+        others = [f"{field.name} ({field.type})" for field in features if str(field.type) != usual]
+        shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        raise InvalidEmbeddingsError(
+            f"{path}: expected features of one type; {count} columns are {usual}, but {shown} not: drop what is no "
+            "feature, convert what is one"
+        )
+    return [field.name for field in features]
 
 
 def _rows_of_lists(path: Path, column: pa.Array) -> NDArray[Any]:
@@ -154,4 +208,5 @@ def _as_labels(path: Path, array: NDArray[Any]) -> NDArray[np.int64]:
             labels = flat.astype(np.int64)
         if np.array_equal(flat, labels):
             return labels
-    raise InvalidEmbeddingsError(f"{path}: expected integer labels (n,), got {array.shape} of {array.dtype}")
+    hint = "; number the classes, as pandas.factorize does" if array.dtype.kind in "OUS" else ""
+    raise InvalidEmbeddingsError(f"{path}: expected integer labels (n,), got {array.shape} of {array.dtype}{hint}")
