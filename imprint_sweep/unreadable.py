@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 
@@ -16,7 +15,7 @@ _POINTERS = {
 }
 """How each pointer begins, its name, and the command that puts the file in its place."""
 
-_UNSAFE_ADVICE = re.compile("weights_only|allow_pickle|pickled|Python objects")
+_UNSAFE_ADVICE = re.compile("[Ww]eights[_ ]only|allow_pickle|pickled|Python objects")
 """Messages of torch and NumPy that say how to load objects, which can run any code."""
 
 
@@ -72,7 +71,7 @@ def unreadable(path: Path, error: Exception, *, objects: str = "numbers", mend: 
         return "it is a folder, expected a file"
     if found := stand_in(path):
         return found
-    if isinstance(error, pickle.UnpicklingError) or _UNSAFE_ADVICE.search(str(error)):
+    if _UNSAFE_ADVICE.search(str(error)):
         return f"it is damaged, or holds other objects than {objects}"
     kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
     reason = one_line(error)

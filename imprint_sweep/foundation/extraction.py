@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -28,6 +27,7 @@ from imprint_sweep.foundation.allocation import kept_memory
 from imprint_sweep.foundation.datasets import Split, read_split
 from imprint_sweep.foundation.models import load_model
 from imprint_sweep.foundation.models.foundation_model import FoundationModel
+from imprint_sweep.foundation.notes import note
 from imprint_sweep.foundation.progress import progress_bar
 
 CPU_BATCH, CPU_VALUES = 64, 16 * 3 * 224 * 224
@@ -110,7 +110,7 @@ def embed(
                 raise EmbeddingsError(f"{key}: imported embeddings cannot be computed; bring them: {cache.remedy(key)}")
             device = checked_device(extraction.device)
             cache.check_writable(key)
-            with cache.making(key, partial(_note, f"waiting for another process, which makes {key}")):
+            with cache.making(key, partial(note, f"waiting for another process, which makes {key}")):
                 embedded = _found(key, cache, extraction, classes, force)
                 if embedded is None:
                     embedded = _make(key, cache, extraction, classes, force, device, load)
@@ -236,7 +236,7 @@ def _make(
 ) -> Embedded:
     existing = _existing(key, cache, force)
     if existing is not None and not force:
-        _note(f"{key} has not all classes that are wanted; it is made anew with them")
+        note(f"{key} has not all classes that are wanted; it is made anew with them")
     wanted = _united(existing, classes)
     split = read_split(key.dataset, key.split, extraction.data_root, wanted)
     return _embed_split(key, split, wanted, load(key.model), cache, device, extraction.batch_size)
@@ -256,14 +256,10 @@ def _check_source(header: EntryHeader, weights_path: Path | None) -> None:
     """Say so if an entry that exists was made from other weights than those that were named now."""
     source = header.metadata.get("source", "").rpartition("weights: ")[2]
     if weights_path is not None and Path(source).name != weights_path.name:
-        _note(
+        note(
             f"{header.key} was made from {source}, not from {weights_path}: give other weights another name in "
             "model.weights, or make it anew with force=true"
         )
-
-
-def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def _united(existing: EntryHeader | None, classes: frozenset[int] | None) -> frozenset[int] | None:

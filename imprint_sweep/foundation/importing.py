@@ -33,7 +33,7 @@ def read_embeddings(path: Path, labels_path: Path | None = None) -> tuple[NDArra
 
     * ``.h5``, ``.hdf5``, ``.npz``, ``.safetensors``: ``embeddings`` (n, d) and ``labels`` (n,).
     * ``.parquet``: a column ``embeddings`` of lists, or any number of numeric columns of one type, beside ``labels`` or
-      ``label``. A file, or a folder of parts, which may be partitioned by label. The index of a data frame and the names
+      ``label``. A file, or a folder of parts, which may be partitioned by label. The index of a data frame and names
       of folders are no features.
     * ``.npy``: embeddings alone; labels in a second file.
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import bz2
 import gzip
 import pickle
+import re
+import shutil
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from http.client import IncompleteRead
 from pathlib import Path
 
@@ -23,6 +27,7 @@ from imprint_sweep.foundation.datasets.split import Split
 from imprint_sweep.foundation.torchvision_operators import torchvision
 from tests import published
 from tests.published import idx
+from tests.stand_ins import STAND_INS
 
 LABELS = (3, 0, 9, 3)
 GZIPPED = "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz"
@@ -84,6 +89,56 @@ def test_idx_files_are_found_where_people_keep_them(tmp_path: Path, folder: str,
     np.testing.assert_array_equal(split.labels, LABELS)
     assert split.labels.dtype == np.int64
     assert str(tmp_path) in split.source
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("dotted", [False, True])
+@pytest.mark.parametrize("doubled", [False, True])
+def test_idx_files_are_found_by_the_names_that_copies_have(
+    tmp_path: Path, suffix: str, zipped: bool, dotted: bool, doubled: bool
+) -> None:
+    """Some have a dot, some a folder each, and a browser or an archiver may have unpacked them, or not."""
+    write(tmp_path / "mnist", "train", zipped=zipped)
+    for path in list((tmp_path / "mnist").iterdir()):
+        name = path.name.removesuffix(".gz").replace("-idx", ".idx" if dotted else "-idx")
+        target = path.with_name(name) / name if doubled else path.with_name(f"{name}{suffix}")
+        content = path.read_bytes()
+        path.unlink()
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(content)
+    split = read_split("mnist", "train", tmp_path)
+    np.testing.assert_array_equal(split.images, PIXELS)
+    np.testing.assert_array_equal(split.labels, LABELS)
+
+
+@pytest.mark.parametrize("compress", [None, gzip.compress, bz2.compress])
+@pytest.mark.parametrize("dataset", ["cifar10", "svhn", "usps", "mnist_m"])
+def test_other_files_are_decompressed_by_content_too(
+    tmp_path: Path, dataset: str, compress: Callable[[bytes], bytes] | None
+) -> None:
+    WRITERS[dataset](tmp_path / dataset, [3, 1, 0, 9, 1, 2])
+    expected = read_split(dataset, "test", tmp_path)
+    for path in (tmp_path / dataset).iterdir():
+        content = path.read_bytes()
+        content = bz2.decompress(content) if dataset == "usps" else content
+        path.write_bytes(content if compress is None else compress(content))
+        if dataset == "usps":
+            path.rename(path.with_suffix(""))
+    found = read_split(dataset, "test", tmp_path)
+    np.testing.assert_array_equal(found.images, expected.images)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+@pytest.mark.parametrize("form", STAND_INS)
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10", "svhn", "usps", "mnist_m"])
+def test_a_stand_in_for_a_file_of_a_dataset_is_said(tmp_path: Path, dataset: str, form: str) -> None:
+    WRITERS[dataset](tmp_path / dataset, [3, 1, 0, 9, 1, 2])
+    for path in (tmp_path / dataset).iterdir():
+        path.write_bytes(STAND_INS[form])
+    with pytest.raises(DatasetError, match=r"cannot read .*(run: git|; fetch the file again)") as caught:
+        read_split(dataset, "test", tmp_path)
+    assert not re.search("pickle|weights_only|buffer", str(caught.value))
 
 
 def test_the_users_files_come_before_those_of_the_system(tmp_path: Path, fashion_mnist: Path) -> None:
@@ -151,10 +206,87 @@ def test_a_connection_may_break_off_in_any_way(
         read_split("svhn", "train", tmp_path)
 
 
+# Downloads
+
+
+@dataclass
+class Server:
+    """Stands in for torchvision's downloads: writes the files of MNIST slowly, in halves, where it is told to."""
+
+    calls: int = 0
+    breaks_off: bool = False
+
+    def __call__(self, root: Path, *, download: bool) -> None:
+        assert download
+        self.calls += 1
+        folder = Path(root) / "MNIST" / "raw"
+        folder.mkdir(parents=True)
+        for split in ("train", "test"):
+            published.write_idx(folder.with_name("whole"), split, PIXELS.astype(np.uint8), LABELS)
+        for path in sorted(folder.with_name("whole").iterdir()):
+            content = path.read_bytes()
+            with (folder / path.name).open("wb", buffering=0) as file:
+                file.write(content[: len(content) // 2])
+                time.sleep(0.05)
+                if self.breaks_off:
+                    raise TimeoutError
+                file.write(content[len(content) // 2 :])
+        shutil.rmtree(folder.with_name("whole"))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    found = Server()
+    monkeypatch.setattr(torchvision.datasets, "MNIST", found)
+    return found
+
+
+def test_what_several_jobs_want_is_downloaded_once_and_read_whole(
+    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    with ThreadPoolExecutor(6) as executor:
+        futures = []
+        for split in ["train", "test"] * 3:
+            futures.append(executor.submit(read_split, "mnist", split, root))
+            time.sleep(0.04)
+        for future in futures:
+            np.testing.assert_array_equal(future.result(60).images, PIXELS)
+    assert server.calls == 1
+    assert "waiting for another process, which downloads MNIST" in capsys.readouterr().err
+    assert len(list((root / "MNIST" / "raw").iterdir())) == 4
+    assert not list(root.glob(".MNIST.download-*"))
+
+
+def test_a_download_that_breaks_off_leaves_nothing_and_the_next_one_works(tmp_path: Path, server: Server) -> None:
+    killed = tmp_path / ".MNIST.download-dead"
+    killed.mkdir()
+    server.breaks_off = True
+    with pytest.raises(DatasetError, match=r"cannot be downloaded \(TimeoutError\)"):
+        read_split("mnist", "train", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".MNIST.download.lock"]
+    server.breaks_off = False
+    np.testing.assert_array_equal(read_split("mnist", "train", tmp_path).images, PIXELS)
+
+
+def test_an_archive_that_was_fetched_by_hand_is_found_by_the_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"archive")
+
+    def unpack(root: Path, *, download: bool) -> None:
+        assert (Path(root) / "cifar-10-python.tar.gz").read_bytes() == b"archive"
+        write_cifar10(Path(root) / "cifar-10-batches-py")
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", unpack)
+    np.testing.assert_array_equal(read_split("cifar10", "train", tmp_path).images, RGB[:5])
+    assert (tmp_path / "cifar-10-python.tar.gz").read_bytes() == b"archive"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "buffer"),
+        (b"", "buffer|it is empty"),
         (idx((4, 2), bytes(7)), "7 values, but announces 4 x 2"),
         (idx((4, 2), bytes(9)), "9 values, but announces 4 x 2"),
         (idx((4,), bytes(4), kind=0x0D), "starts with 00000d01"),

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import pickle
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from imprint_sweep.errors import DatasetError
-from imprint_sweep.foundation.datasets.files import find_or_download
+from imprint_sweep.foundation.datasets.files import PublishedFiles, content, damaged
 from imprint_sweep.foundation.datasets.split import Split, digits_of
 
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-_BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
+
+
+def _download(folder: Path, split: str) -> None:
+    from imprint_sweep.foundation.torchvision_operators import torchvision
+
+    torchvision.datasets.CIFAR10(folder, download=True)
+
+
+FILES = PublishedFiles(
+    dataset="CIFAR-10",
+    folders=("cifar-10-batches-py", "cifar10/cifar-10-batches-py", "cifar10", "."),
+    names={"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]},
+    download=_download,
+    source=SOURCE,
+    archives=["cifar-10-python.tar.gz"],
+)
 
 
 def read(split: str, data_root: Path) -> Split:
@@ -26,14 +41,7 @@ def read(split: str, data_root: Path) -> Split:
     Raises:
         DatasetError: the files are missing and cannot be downloaded, or they are damaged.
     """
-
-    def download() -> None:
-        from imprint_sweep.foundation.torchvision_operators import torchvision
-
-        torchvision.datasets.CIFAR10(data_root, download=True)
-
-    folders = ("cifar-10-batches-py", "cifar10/cifar-10-batches-py", "cifar10", ".")
-    found = find_or_download("CIFAR-10", data_root, folders, _BATCHES[split], download, SOURCE)
+    found = FILES.fetch(split, data_root)
     images, labels = zip(*map(_read_batch, found), strict=True)
     source = str(found[0].parent)
     return Split(np.concatenate(images), digits_of(np.concatenate(labels), source), source)
@@ -41,13 +49,12 @@ def read(split: str, data_root: Path) -> Split:
 
 def _read_batch(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.int64]]]:
     try:
-        with path.open("rb") as file:
-            batch = _Unpickler(file, encoding="latin1").load()
+        batch = _Unpickler(BytesIO(content(path)), encoding="latin1").load()
         # One row an image: 1,024 reds in reading order, then the greens, then the blues.
         images = np.asarray(batch["data"], dtype=np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         return images, np.array(batch["labels"], dtype=np.int64)
     except Exception as error:  # a damaged pickle can raise anything
-        raise DatasetError(f"cannot read {path}: {type(error).__name__}: {error}; fetch the file again") from error
+        raise damaged(path, error) from error
 
 
 class _Unpickler(pickle.Unpickler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 import zlib
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import DatasetError
+from imprint_sweep.foundation.datasets.files import content, damaged
 
 _UINT8 = 0x08
 
@@ -23,7 +23,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     the elements.
 
     Args:
-        path: the file; one whose name ends in ``.gz`` is gzipped.
+        path: the file, gzipped or not.
 
     Returns:
         uint8 array, read-only.
@@ -32,17 +32,17 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         DatasetError: damaged, truncated, or no idx file of bytes.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        zero, kind, n_dimensions = struct.unpack_from(">HBB", content)
+        values = content(path)
+        zero, kind, n_dimensions = struct.unpack_from(">HBB", values)
         if zero != 0 or kind != _UINT8:
-            raise ValueError(f"it starts with {content[:4].hex()}, an idx file of bytes with 000008")
-        shape = struct.unpack_from(f">{n_dimensions}I", content, 4)
+            raise ValueError(f"it starts with {values[:4].hex()}, an idx file of bytes with 000008")
+        shape = struct.unpack_from(f">{n_dimensions}I", values, 4)
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        raise DatasetError(f"cannot read {path}: {error}; fetch the file again") from error
+        raise damaged(path, error) from error
     offset = 4 + 4 * n_dimensions
-    if len(content) - offset != math.prod(shape):
+    if len(values) - offset != math.prod(shape):
         raise DatasetError(
-            f"{path} holds {len(content) - offset} values, but announces {' x '.join(map(str, shape))}; "
+            f"{path} holds {len(values) - offset} values, but announces {' x '.join(map(str, shape))}; "
             "fetch the file again"
         )
-    return np.frombuffer(content, np.uint8, offset=offset).reshape(shape)
+    return np.frombuffer(values, np.uint8, offset=offset).reshape(shape)

@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from imprint_sweep.errors import DatasetError, enumerated
+from imprint_sweep.foundation.datasets.files import damaged
 from imprint_sweep.foundation.datasets.image_files import ImageFile, ImageFiles
 from imprint_sweep.foundation.datasets.split import Split
 
@@ -213,8 +214,7 @@ def _explained(path: Path, member: str = "") -> Iterator[None]:
     except DatasetError:
         raise
     except Exception as error:  # a damaged file can raise anything
-        where = f"{member} in {path}" if member else path
-        raise DatasetError(f"cannot read {where}: {type(error).__name__}: {error}; fetch the file again") from error
+        raise damaged(path, error, member=member) from error
 
 
 def _listed(wnids: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imprint_sweep.errors import DatasetError
-from imprint_sweep.foundation.datasets.files import find_or_download
+from imprint_sweep.foundation.datasets.files import PublishedFiles
 from imprint_sweep.foundation.datasets.idx import read_idx
 from imprint_sweep.foundation.datasets.split import Split, digits_of
 
@@ -18,6 +18,8 @@ _KINDS = ("images-idx3", "labels-idx1")
 @dataclass(frozen=True)
 class IdxDataset:
     """A dataset published as ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, gzipped or not.
+
+    Copies are often called ``train-images.idx3-ubyte``.
 
     Args:
         torchvision_name: torchvision's class that downloads it.
@@ -33,6 +35,21 @@ class IdxDataset:
     first_labels: Mapping[str, tuple[int, ...]]
     shared: tuple[Path, ...] = ()
 
+    @property
+    def files(self) -> PublishedFiles:
+        """Its files."""
+        names = {split: [f"{prefix}-{kind}-ubyte" for kind in _KINDS] for split, prefix in _PREFIX.items()}
+        return PublishedFiles(
+            dataset=self.torchvision_name,
+            folders=self.folders,
+            names=names,
+            download=self._download,
+            source=self.source,
+            shared=self.shared,
+            respelled=lambda name: name.replace("-idx", ".idx"),
+            published=[f"{name}.gz" for both in names.values() for name in both],
+        )
+
     def read(self, split: str, data_root: Path) -> Split:
         """Read one split, downloading the dataset into the data root if it is nowhere to be found.
 
@@ -44,15 +61,7 @@ class IdxDataset:
             DatasetError: the files are missing and cannot be downloaded, or they are damaged.
         """
 
-        def download() -> None:
-            from imprint_sweep.foundation.torchvision_operators import torchvision
-
-            getattr(torchvision.datasets, self.torchvision_name)(data_root, download=True)
-
-        names = [f"{_PREFIX[split]}-{kind}-ubyte" for kind in _KINDS]
-        name = self.torchvision_name
-        published = [f"{prefix}-{kind}-ubyte.gz" for prefix in _PREFIX.values() for kind in _KINDS]
-        found = find_or_download(name, data_root, self.folders, names, download, self.source, self.shared, published)
+        found = self.files.fetch(split, data_root)
         images, labels = map(read_idx, found)
         if images.ndim != 3 or labels.ndim != 1:
             shapes = f"{images.shape} and {labels.shape}"
@@ -62,6 +71,11 @@ class IdxDataset:
                 raise DatasetError(f"{found[1]} is {other.torchvision_name}'s, not {self.torchvision_name}'s")
         source = ", ".join(map(str, found))
         return Split(images, digits_of(labels, source), source)
+
+    def _download(self, folder: Path, split: str) -> None:
+        from imprint_sweep.foundation.torchvision_operators import torchvision
+
+        getattr(torchvision.datasets, self.torchvision_name)(folder, download=True)
 
 
 MNIST = IdxDataset(

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from imprint_sweep.errors import DatasetError
-from imprint_sweep.foundation.datasets.files import find_or_download
+from imprint_sweep.foundation.datasets.files import PublishedFiles, content, damaged
 from imprint_sweep.foundation.datasets.split import Split, digits_of
 
 SOURCE = "http://ufldl.stanford.edu/housenumbers/"
-_NAMES = ("train_32x32.mat", "test_32x32.mat")
+
+
+def _download(folder: Path, split: str) -> None:
+    from imprint_sweep.foundation.torchvision_operators import torchvision
+
+    torchvision.datasets.SVHN(folder / "svhn", split=split, download=True)
+
+
+FILES = PublishedFiles(
+    dataset="SVHN",
+    folders=("svhn", "SVHN", "."),
+    names={"train": ["train_32x32.mat"], "test": ["test_32x32.mat"]},
+    download=_download,
+    source=SOURCE,
+    published=("train_32x32.mat", "test_32x32.mat"),
+)
 
 
 def read(split: str, data_root: Path) -> Split:
@@ -28,19 +44,14 @@ def read(split: str, data_root: Path) -> Split:
     """
     from scipy.io import loadmat
 
-    def download() -> None:
-        from imprint_sweep.foundation.torchvision_operators import torchvision
-
-        torchvision.datasets.SVHN(data_root / "svhn", split=split, download=True)
-
-    folders = ("svhn", "SVHN", ".")
-    (path,) = find_or_download("SVHN", data_root, folders, [f"{split}_32x32.mat"], download, SOURCE, published=_NAMES)
+    (path,) = FILES.fetch(split, data_root)
     try:
-        content = loadmat(path)
-        images, labels = content["X"].transpose(3, 0, 1, 2), content["y"].reshape(-1)
+        file: Any = BytesIO(content(path))
+        arrays = loadmat(file)
+        images, labels = arrays["X"].transpose(3, 0, 1, 2), arrays["y"].reshape(-1)
         if images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
-            raise ValueError(f"its X is {content['X'].shape} of {content['X'].dtype}, expected (32, 32, 3, n) of uint8")
+            raise ValueError(f"its X is {arrays['X'].shape} of {arrays['X'].dtype}, expected (32, 32, 3, n) of uint8")
     except Exception as error:  # a damaged file can raise anything
-        raise DatasetError(f"cannot read {path}: {type(error).__name__}: {error}; fetch the file again") from error
+        raise damaged(path, error) from error
     labels = np.where(labels == 10, 0, labels)
     return Split(np.ascontiguousarray(images), digits_of(labels, str(path)), str(path))

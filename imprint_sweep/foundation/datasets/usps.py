@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from imprint_sweep.errors import DatasetError
-from imprint_sweep.foundation.datasets.files import find_or_download
+from imprint_sweep.foundation.datasets.files import PublishedFiles, content, damaged
 from imprint_sweep.foundation.datasets.split import Split, digits_of
 
 SOURCE = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
-_NAMES = {"train": "usps.bz2", "test": "usps.t.bz2"}
+
+
+def _download(folder: Path, split: str) -> None:
+    from imprint_sweep.foundation.torchvision_operators import torchvision
+
+    torchvision.datasets.USPS(folder / "usps", train=split == "train", download=True)
+
+
+FILES = PublishedFiles(
+    dataset="USPS",
+    folders=("usps", "USPS", "."),
+    names={"train": ["usps.bz2"], "test": ["usps.t.bz2"]},
+    download=_download,
+    source=SOURCE,
+    respelled=lambda name: name.removesuffix(".bz2"),
+    published=("usps.bz2", "usps.t.bz2"),
+)
 
 
 def read(split: str, data_root: Path) -> Split:
@@ -28,18 +45,11 @@ def read(split: str, data_root: Path) -> Split:
     """
     from sklearn.datasets import load_svmlight_file
 
-    def download() -> None:
-        from imprint_sweep.foundation.torchvision_operators import torchvision
-
-        torchvision.datasets.USPS(data_root / "usps", train=split == "train", download=True)
-
-    (path,) = find_or_download(
-        "USPS", data_root, ("usps", "USPS", "."), [_NAMES[split]], download, SOURCE, published=tuple(_NAMES.values())
-    )
+    (path,) = FILES.fetch(split, data_root)
     try:
-        values, labels = load_svmlight_file(str(path), n_features=256, dtype=np.float32, zero_based=False)
+        values, labels = load_svmlight_file(BytesIO(content(path)), n_features=256, dtype=np.float32, zero_based=False)
     except Exception as error:  # a damaged file can raise anything
-        raise DatasetError(f"cannot read {path}: {type(error).__name__}: {error}; fetch the file again") from error
+        raise damaged(path, error) from error
     if (np.diff(values.indptr) != 256).any() or not (np.abs(values.data) <= 1).all():
         raise DatasetError(f"{path}: expected 256 values in [-1, 1] for each image; fetch the file again")
     grey = ((values.toarray().astype(np.float32) + 1) / 2 * 255).astype(np.uint8)
