@@ -27,7 +27,7 @@ from omegaconf.errors import (
 from imprint_sweep.cell import Cell, Model, Task, check_name
 from imprint_sweep.embeddings import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
-from imprint_sweep.invocation import named_path, outputs_folder
+from imprint_sweep.invocation import conf_folder, named_path, outputs_folder
 from imprint_sweep.schemas import (
     AggConfig,
     Config,
@@ -327,6 +327,11 @@ def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:
         check_name("task.datasets", dataset)
     if not task.datasets:
         raise ConfigError("task.datasets is empty: expected a list of names like [mnist,usps]")
+    if task.folder and task.name in task.datasets and (conf_folder() / "task" / f"{task.name}.yaml").is_file():
+        raise ConfigError(
+            f"task.name={task.name}: a folder of images cannot have this name, because task={task.name} is another "
+            "dataset; rename the folder"
+        )
     if len(set(task.datasets)) < len(task.datasets):
         raise ConfigError(f"task.datasets lists a data set twice: [{','.join(task.datasets)}]")
     return task

@@ -34,6 +34,7 @@ class TaskConfig:
     """An option of the group ``task``; see ``conf/task``.
 
     ``labels`` is a list of integers, a number n that stands for 0 to n - 1, or None; ``classes`` a name or a list.
+    ``folder`` says that ``name`` is that of a folder of images, which no other option of the group may have.
     """
 
     name: str = MISSING
@@ -43,6 +44,7 @@ class TaskConfig:
     classes: Any = "all"
     merge: int | None = None
     remap: int | None = None
+    folder: bool = False
 
 
 @dataclass

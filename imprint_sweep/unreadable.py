@@ -65,7 +65,7 @@ def unreadable(path: Path, error: Exception, *, objects: str = "numbers", mend: 
     Returns:
         A part of a sentence, on one line.
     """
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and not path.exists():
         return "no such file"
     if isinstance(error, IsADirectoryError):
         return "it is a folder, expected a file"

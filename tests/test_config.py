@@ -115,6 +115,7 @@ def test_every_primary_configuration_has_a_schema() -> None:
         (["task=digits", "task.labels=[4,2]"], [2, 4]),
         (["task=imagenet", "task.sample=null", "task.merge=3", "task.remap=0"], range(1000)),
         (["task=image_folder", "task.name=pets"], None),
+        (["task=image_folder", "task.name=both", "task.datasets=[digits,pets]"], None),
     ],
 )
 def test_the_classes_that_a_task_can_ever_read(overrides: list[str], expected: Iterable[int] | None) -> None:

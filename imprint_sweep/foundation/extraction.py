@@ -24,7 +24,7 @@ from imprint_sweep.cell import Model
 from imprint_sweep.embeddings import CLASSES, IMPORTED, EmbeddingCache, EntryHeader, EntryKey, limited_indices
 from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, enumerated
 from imprint_sweep.foundation.allocation import kept_memory
-from imprint_sweep.foundation.datasets import Split, read_split
+from imprint_sweep.foundation.datasets import Split, check_splits, place_of, read_split
 from imprint_sweep.foundation.models import load_model
 from imprint_sweep.foundation.models.foundation_model import FoundationModel
 from imprint_sweep.foundation.notes import note
@@ -221,7 +221,7 @@ def _found(
     existing = _existing(key, cache, force)
     if existing is None or force or not existing.covers(classes):
         return None
-    _check_source(existing, extraction.weights_path)
+    _check_source(existing, extraction)
     return Embedded(existing, None)
 
 
@@ -238,6 +238,8 @@ def _make(
     if existing is not None and not force:
         note(f"{key} has not all classes that are wanted; it is made anew with them")
     wanted = _united(existing, classes)
+    if key.split == "train":
+        check_splits(key.dataset, extraction.data_root)
     split = read_split(key.dataset, key.split, extraction.data_root, wanted)
     return _embed_split(key, split, wanted, load(key.model), cache, device, extraction.batch_size)
 
@@ -252,13 +254,21 @@ def _existing(key: EntryKey, cache: EmbeddingCache, force: bool) -> EntryHeader 
         return None
 
 
-def _check_source(header: EntryHeader, weights_path: Path | None) -> None:
-    """Say so if an entry that exists was made from other weights than those that were named now."""
-    source = header.metadata.get("source", "").rpartition("weights: ")[2]
-    if weights_path is not None and Path(source).name != weights_path.name:
+def _check_source(header: EntryHeader, extraction: Extraction) -> None:
+    """Say so if an entry that exists was made from other images or weights than those that are named now."""
+    key = header.key
+    images, _, weights = header.metadata.get("source", "").rpartition("; weights: ")
+    place = place_of(key.dataset, key.split, extraction.data_root)
+    if images and place is not None and place.resolve() not in (path := Path(images).resolve(), *path.parents):
         note(
-            f"{header.key} was made from {source}, not from {weights_path}: give other weights another name in "
-            "model.weights, or make it anew with force=true"
+            f"{key} was made from {images}, not from {place}: give other images another name, or make it anew with "
+            "force=true"
+        )
+    named = extraction.weights_path
+    if named is not None and Path(weights).name != named.name:
+        note(
+            f"{key} was made from {weights}, not from {named}: give other weights another name in model.weights, or "
+            "make it anew with force=true"
         )
 
 

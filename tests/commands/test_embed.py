@@ -90,6 +90,8 @@ def test_what_exists_is_skipped_and_a_joined_task_embeds_its_parts(embedded: Pat
         (["task.labels=[10,12]"], "scikit-learn load_digits has no image of class 10, 12"),
         (["task=image_folder"], "set it with task.name="),
         (["task=image_folder", "task.name=flowers"], "no folder "),
+        (["task=image_folder", "task.name=digits"], "because task=digits is another dataset; rename the folder"),
+        (["task=image_folder", "task.name=combi_digits", "task.labels=[0,1]"], "rename the folder"),
         (["task=image_folder", "task.name=cifar11"], "did you mean cifar10"),
         (["task=mnist_m"], "put mnist_m_train.pt, mnist_m_test.pt into "),
         (["task=imagenet"], "put ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar and "),

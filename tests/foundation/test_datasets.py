@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
+import os
 import pickle
 import re
 import shutil
@@ -13,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from http.client import IncompleteRead
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +24,14 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from imprint_sweep.errors import DatasetError
-from imprint_sweep.foundation.datasets import DATASETS, mnist, read_split
+from imprint_sweep.foundation.datasets import DATASETS, check_splits, mnist, read_split
 from imprint_sweep.foundation.datasets.idx import read_idx
+from imprint_sweep.foundation.datasets.image_files import ImageFiles
 from imprint_sweep.foundation.datasets.split import Split
 from imprint_sweep.foundation.torchvision_operators import torchvision
 from tests import published
-from tests.published import idx
-from tests.stand_ins import STAND_INS
+from tests.published import Pixels, idx
+from tests.stand_ins import HTML, LFS, STAND_INS
 
 LABELS = (3, 0, 9, 3)
 GZIPPED = "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz"
@@ -468,6 +472,7 @@ def write_image_folder(root: Path) -> None:
         ("train", "cat", "b.png", RGB[0]),
         ("train", "cat", "a.png", RGB[1, :, :, 0]),
         ("train", "ant", "c.png", RGB[2, :20]),
+        ("test", "ant", "c.png", RGB[4]),
         ("test", "cat", "d.png", RGB[3]),
     ):
         path = root / split / label / name
@@ -479,7 +484,7 @@ def write_image_folder(root: Path) -> None:
 def test_a_folder_of_images(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "pets")
     train, test = (read_split("pets", split, tmp_path) for split in ("train", "test"))
-    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 1], [1])
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 1], [0, 1])
     expected = [RGB[2, :20], RGB[1, :, :, 0], RGB[0]]
     for found, image in zip(train.images, expected, strict=True):
         np.testing.assert_array_equal(found, image)
@@ -519,7 +524,7 @@ def test_hidden_files_are_no_images(tmp_path: Path) -> None:
     (tmp_path / "pets" / "test" / "cat" / "._d.png").touch()
     (tmp_path / "pets" / "test" / "cat" / ".thumbnails").mkdir()
     Image.fromarray(RGB[0]).save(tmp_path / "pets" / "test" / "cat" / ".thumbnails" / "d.png")
-    assert len(read_split("pets", "test", tmp_path).images) == 1
+    assert len(read_split("pets", "test", tmp_path).images) == 2
 
 
 def test_a_class_that_training_lacks_is_refused(tmp_path: Path) -> None:
@@ -534,17 +539,17 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "pets" / "test" / "cat" / "d.png"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DatasetError, match=r"cannot read the image .*d\.png"):
-        read_split("pets", "test", tmp_path).images[0]
+        read_split("pets", "test", tmp_path).images[1]
     path.write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"cannot read the image .*d\.png: it is none that Pillow knows"):
-        read_split("pets", "test", tmp_path).images[0]
+        read_split("pets", "test", tmp_path)
 
 
 def test_an_image_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image_folder(tmp_path / "pets")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DatasetError, match=r"cannot read the image .*d\.png: .*exceeds limit"):
-        read_split("pets", "test", tmp_path).images[0]
+    with pytest.raises(DatasetError, match=r"cannot read the image .*\.png: .*exceeds limit"):
+        read_split("pets", "test", tmp_path)
 
 
 @pytest.mark.parametrize("missing", ["test", "images"])
@@ -554,6 +559,174 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, missing: str) -> Non
         (tmp_path / "pets" / "test" / "cat").mkdir(parents=True)
     with pytest.raises(DatasetError, match="is no folder" if missing == "test" else "has no images"):
         read_split("pets", "test", tmp_path)
+
+
+def save(path: Path, image: Pixels = RGB[0], form: str = "PNG") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, form)
+
+
+def listed(split: Split) -> list[tuple[str, int]]:
+    """Paths and labels, as torchvision's ImageFolder lists them."""
+    assert isinstance(split.images, ImageFiles)
+    paths = [str(file.path) for file in split.images.files]
+    return list(zip(paths, split.labels.tolist(), strict=True))
+
+
+def test_a_folder_is_listed_as_torchvision_lists_it(tmp_path: Path) -> None:
+    """Folders within folders, links to folders and files, suffixes in capitals, names that sort in an unusual way."""
+    train = tmp_path / "pets" / "train"
+    for name in (
+        "cat/b.png",
+        "cat/a/z.PNG",
+        "cat/a-b/y.png",
+        "cat/a/c/x.png",
+        "ant/1.png",
+        "Zebra/10.png",
+        "Zebra/9.png",
+    ):
+        save(train / name)
+    save(tmp_path / "elsewhere" / "e.png")
+    save(tmp_path / "bees" / "deep" / "b.png")
+    (train / "cat" / "linked").symlink_to(tmp_path / "elsewhere")
+    (train / "cat" / "file.png").symlink_to(tmp_path / "elsewhere" / "e.png")
+    (train / "bee").symlink_to(tmp_path / "bees")
+    (train / "ant" / "more").symlink_to("../../../bees")
+    (train / "ant" / "notes.txt").write_text("notes")
+    split = read_split("pets", "train", tmp_path)
+    assert listed(split) == torchvision.datasets.ImageFolder(str(train)).samples
+    assert len(split.labels) == 11
+
+
+def test_a_linked_split_is_read(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "pets")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "train").symlink_to(tmp_path / "pets" / "train")
+    (tmp_path / "linked" / "test").symlink_to(tmp_path / "pets" / "train")
+    assert len(read_split("linked", "test", tmp_path).images) == 3
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    """A link to a folder above would bring in all other classes, or never end."""
+    write_image_folder(tmp_path / "pets")
+    cat = tmp_path / "pets" / "train" / "cat"
+    save(cat / "real" / "a.png")
+    (cat / "again").symlink_to("real")
+    (cat / "real" / "loop").symlink_to("..")
+    (cat / "up").symlink_to(tmp_path / "pets" / "train")
+    (cat / "root").symlink_to("/")
+    paths = [
+        path.removeprefix(f"{cat}/") for path, label in listed(read_split("pets", "train", tmp_path)) if label == 1
+    ]
+    assert paths == ["a.png", "b.png", "real/a.png"]
+
+
+def test_images_are_known_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not by their suffix; what was skipped is said, with the number."""
+    write_image_folder(tmp_path / "pets")
+    cat = tmp_path / "pets" / "train" / "cat"
+    for name, form in (("c.jpg_large", "JPEG"), ("d", "PNG"), ("e.webp", "WEBP"), ("f.gif", "GIF"), ("g.txt", "BMP")):
+        save(cat / name, form=form)
+    contents = {
+        "0.jpg": b"",
+        "page.jpg": HTML,
+        "pointer.png": LFS,
+        "report.pdf": b"%PDF-1.7\n" + bytes(range(256)) * 9,
+        "data.h5": b"\x89HDF\r\n\x1a\n" + bytes(600),
+        "clip.mpg": b"\x00\x00\x01\xb3" + bytes(range(256)),
+        "drawing.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+        "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "Thumbs.db": b"\xd0\xcf\x11\xe0" + bytes(600),
+        "array.npy": b"\x93NUMPY" + bytes(600),
+    }
+    for name, content in contents.items():
+        (cat / name).write_bytes(content)
+    (cat / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "pets" / "train" / "labels.csv").write_text("a,b")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no Ghostscript
+    names = [Path(path).name for path, label in listed(read_split("pets", "train", tmp_path)) if label == 1]
+    assert names == ["a.png", "b.png", "c.jpg_large", "d", "e.webp", "f.gif", "g.txt"]
+    (line,) = capsys.readouterr().err.splitlines()
+    # notes.txt is from the fixture
+    assert line.startswith(f"note: {tmp_path / 'pets' / 'train'}: skipped {len(contents) + 3} files that are no images")
+    assert "2 .jpg" in line
+    assert "none that Pillow knows" in line
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "fill the folder"), (b"x", "'x'"), (LFS, "git lfs pull"), (HTML, "web")]
+)
+def test_a_class_without_images_is_refused(tmp_path: Path, split: str, content: bytes | None, reason: str) -> None:
+    """It would vanish with the images of the other split, or fail in every cell."""
+    write_image_folder(tmp_path / "pets")
+    for part in ("train", "test"):
+        save(tmp_path / "pets" / part / "dog" / "a.png")
+    path = tmp_path / "pets" / split / "dog" / "a.png"
+    path.unlink() if content is None else path.write_bytes(content)
+    other = "test" if split == "train" else "train"
+    read_split("pets", other, tmp_path)
+    message = rf"pets/{split} has no images that Pillow can open for the class dog.*{reason}"
+    with pytest.raises(DatasetError, match=message):
+        read_split("pets", split, tmp_path)
+    with pytest.raises(DatasetError, match=message):
+        check_splits("pets", tmp_path)
+
+
+def test_a_class_that_the_test_split_lacks_is_refused(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "pets")
+    shutil.rmtree(tmp_path / "pets" / "test" / "ant")
+    with pytest.raises(DatasetError, match=r"pets/test has no folder for the class ant, which .*pets/train has"):
+        read_split("pets", "test", tmp_path)
+
+
+def test_what_archivers_and_file_servers_leave_is_no_class(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "pets")
+    (tmp_path / "pets" / "train" / "__MACOSX" / "cat").mkdir(parents=True)
+    (tmp_path / "pets" / "train" / "__MACOSX" / "cat" / "._a.png").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "pets" / "train" / ".ipynb_checkpoints").mkdir()
+    save(tmp_path / "pets" / "train" / "cat" / "@eaDir" / "a.png" / "SYNOPHOTO_THUMB_M.png")
+    assert read_split("pets", "train", tmp_path).labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_of_another_name_is_shown(tmp_path: Path, split: str) -> None:
+    write_image_folder(tmp_path / "pets")
+    (tmp_path / "pets" / split).rename(tmp_path / "pets" / "validation")
+    with pytest.raises(DatasetError, match=rf"{split}.*pets has .*validation"):
+        read_split("pets", split, tmp_path)
+
+
+def test_images_that_are_in_no_class_folder_are_refused(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        save(tmp_path / "pets" / part / "cat.0.png")
+    with pytest.raises(DatasetError, match=r"has no images in folders, one for each class; it has cat\.0\.png"):
+        read_split("pets", "train", tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image_folder(tmp_path / "pets")
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("cat"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DatasetError, match=r"cannot read the folder .*cat: Permission denied"):
+        read_split("pets", "train", tmp_path)
+
+
+def test_a_folder_called_like_another_dataset_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_image_folder(tmp_path / "digits")
+    assert "scikit-learn" in read_split("digits", "train", tmp_path).source
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"note: digits is a dataset of its own, so the folder {tmp_path / 'digits' / 'train'} is not"
+    )
 
 
 def test_an_unknown_dataset_is_refused() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from imprint_sweep.cell import Model
 from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey, limited_indices
@@ -23,6 +24,7 @@ from imprint_sweep.foundation.extraction import Extraction, checked_device, embe
 from imprint_sweep.foundation.models import MODELS, load_model
 from imprint_sweep.foundation.models.foundation_model import FoundationModel
 from imprint_sweep.foundation.transforms import Transform
+from tests import published
 
 TINY = Model("tiny", "random", 8)
 CPU = torch.device("cpu")
@@ -222,6 +224,43 @@ def test_other_weights_under_the_name_of_an_entry_are_noticed(
     assert "note" not in capsys.readouterr().err
     ensure(cache, [key], replace(SETTINGS, weights_path=tmp_path / "other.pth"))
     assert "was made from random numbers, not from " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("loaded")
+def test_other_images_under_the_name_of_an_entry_are_noticed(
+    cache: EmbeddingCache, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A folder elsewhere, and the published files of a dataset in another place."""
+    for root in ("one", "two"):
+        for split in SPLITS:
+            path = tmp_path / root / "pets" / split / "cat" / "a.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(IMAGES[0]).save(path)
+            published.write_idx(tmp_path / root / "mnist", split, IMAGES, LABELS.tolist(), zipped=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "one")
+    keys = [EntryKey(TINY, dataset, "train") for dataset in ("pets", "mnist")]
+    ensure(cache, keys, replace(SETTINGS, data_root=tmp_path / "one"))
+    for root in ("one", "linked", "empty"):
+        ensure(cache, keys, replace(SETTINGS, data_root=tmp_path / root))
+        assert capsys.readouterr().err == ""
+    ensure(cache, keys, replace(SETTINGS, data_root=tmp_path / "two"))
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"on pets train was made from {tmp_path}/one/pets/train, not from {tmp_path}/two/pets/train: give" in first
+    assert f"one/mnist/train-images-idx3-ubyte.gz, {tmp_path}/one/mnist/train-labels" in second
+    assert f"not from {tmp_path}/two/mnist: give" in second
+
+
+@pytest.mark.parametrize("dataset", ["pets", "mnist_m"])
+def test_nothing_is_embedded_of_a_dataset_whose_other_split_cannot_be_read(
+    cache: EmbeddingCache, loaded: list[str], tmp_path: Path, dataset: str
+) -> None:
+    for split in SPLITS:
+        (tmp_path / "pets" / split / "cat").mkdir(parents=True)
+    Image.fromarray(IMAGES[0]).save(tmp_path / "pets" / "train" / "cat" / "a.png")
+    published.write_mnist_m(tmp_path / "mnist_m", "train", np.zeros((1, 28, 28, 3), np.uint8), [1])
+    with pytest.raises(DatasetError, match=r"pets/test has no images|put mnist_m_train\.pt"):
+        ensure(cache, [EntryKey(TINY, dataset, split) for split in SPLITS], replace(SETTINGS, data_root=tmp_path))
+    assert (cache.paths(), loaded) == ([], [])
 
 
 @pytest.mark.usefixtures("loaded")

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from imprint_sweep.errors import DatasetError, one_line
+from imprint_sweep.unreadable import stand_in
 
 _GREY = ("1", "L")
 _DEEP = ("I;16", "I;16L", "I;16B")
 _UNBOUNDED = ("I", "F")
+_USUAL = ("JPEG", "MPO", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")
 
 
 class ImageFile(NamedTuple):
@@ -57,8 +59,31 @@ class ImageFiles(Sequence[NDArray[np.uint8]]):
                 return _decoded(image)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             where = f"{file.path} ({file.name})" if file.name else file.path
-            reason = "it is none that Pillow knows" if isinstance(error, UnidentifiedImageError) else one_line(error)
-            raise DatasetError(f"cannot read the image {where}: {reason}") from error
+            raise DatasetError(f"cannot read the image {where}: {_reason(file.path, error)}") from error
+
+
+def why_no_image(path: Path) -> str | None:
+    """Why Pillow cannot open a file, a part of a sentence; None if it can.
+
+    Of the usual formats the header is read. Others are decoded: some Pillow recognises and cannot decode (videos,
+    vector graphics, scientific data).
+    """
+    try:
+        with Image.open(path) as image:
+            if image.format not in _USUAL:
+                image.load()
+    except Exception as error:  # files that only look like images can raise anything
+        return _reason(path, error)
+    return None
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is a link to a file that is not there" if path.is_symlink() else "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        found = stand_in(path) if path.suffix.lower() in Image.registered_extensions() else None
+        return "it is none that Pillow knows" + (f": {found}" if found else "")
+    return one_line(error)
 
 
 def _decoded(image: Image.Image) -> NDArray[np.uint8]:
