@@ -30,6 +30,7 @@ from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, Missin
 from imprint_sweep.hashing import canonical_json, digest
 from imprint_sweep.invocation import command, conf_folder, default_outputs
 from imprint_sweep.locking import exclusive
+from imprint_sweep.unreadable import pointer
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "test")
@@ -493,6 +494,8 @@ def _explained(path: Path, mend: str) -> Iterator[None]:
     except OSError as error:
         raise InvalidEmbeddingsError(f"cannot read {path}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, struct.error, EmbeddingsError) as error:
+        if found := pointer(path):
+            raise InvalidEmbeddingsError(f"cannot read {path}: {found}; or make it anew: {mend}") from error
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InvalidEmbeddingsError(f"{path} is damaged or no entry of this cache ({reason}); mend: {mend}") from error
 

@@ -28,17 +28,13 @@ def stand_in(path: Path) -> str | None:
     Args:
         path: a file that could not be read; one that cannot even be opened is no stand-in.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-            more = bool(file.read(1))
-    except OSError:
+    head, more = _head(path)
+    if head is None:
         return None
     if not head:
         return "it is empty; fetch the file again"
-    for start, (name, command) in _POINTERS.items():
-        if head.startswith(start):
-            return f"it is {name}, not the file itself; run: {command}"
+    if found := _pointer(head):
+        return found
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith(b"<") and (b"<html" in text or b"<!doctype html" in text):
         return "it is a web page (HTML), not the file itself; fetch the file again, from its direct address"
@@ -48,6 +44,27 @@ def stand_in(path: Path) -> str | None:
     if not more and words.isprintable() and "\N{REPLACEMENT CHARACTER}" not in words:
         shown = words if len(words) <= _SHOWN_CHARACTERS else f"{words[:_SHOWN_CHARACTERS]}..."
         return f"it is a text ({shown!r}), not the file itself; fetch the file again"
+    return None
+
+
+def pointer(path: Path) -> str | None:
+    """What lies in the place of a file that Git LFS or git-annex is to fetch; None if it is no such pointer."""
+    return _pointer(_head(path)[0] or b"")
+
+
+def _head(path: Path) -> tuple[bytes | None, bool]:
+    """The first bytes of a file, None if it cannot be opened, and whether there are more."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES), bool(file.read(1))
+    except OSError:
+        return None, False
+
+
+def _pointer(head: bytes) -> str | None:
+    for start, (name, command) in _POINTERS.items():
+        if head.startswith(start):
+            return f"it is {name}, not the file itself; run: {command}"
     return None
 
 

@@ -37,6 +37,7 @@ from imprint_sweep.embeddings import (
     remedy,
 )
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, MissingEmbeddingsError
+from tests.stand_ins import LFS
 
 KEY = EntryKey(Model("net", "v1", 112), "data", "train")
 FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -515,6 +516,15 @@ def test_who_comes_when_the_first_has_left_waits_for_the_second(cache: Embedding
         for future in (executor.submit(third), waits):
             future.result(60)
     assert order == ["second leaves", "third enters"]
+
+
+def test_a_pointer_in_the_place_of_an_entry_is_said(cache: EmbeddingCache) -> None:
+    """As where the outputs are kept in Git LFS."""
+    path = write(cache)
+    path.write_bytes(LFS)
+    for look in (cache.header, cache.open):
+        with pytest.raises(InvalidEmbeddingsError, match=r"is a Git LFS pointer.*run: git lfs pull; or make it anew: "):
+            look(KEY)
 
 
 def test_a_lock_left_behind_by_a_killed_process_stops_nobody(cache: EmbeddingCache) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -21,6 +22,7 @@ from imprint_sweep.foundation.models import load_model, timm_models
 from imprint_sweep.foundation.models.foundation_model import load_weights
 from imprint_sweep.foundation.models.torchvision_models import HEADS
 from imprint_sweep.foundation.torchvision_operators import torchvision
+from tests.stand_ins import STAND_INS
 
 LITE0 = Model("efficientnet_lite0", "IMAGENET1K", 112)
 
@@ -113,6 +115,31 @@ def test_a_damaged_or_missing_weights_file_is_refused(tmp_path: Path, content: b
         load_weights(nn.Linear(3, 2), path)
 
 
+@pytest.mark.parametrize("suffix", ["pth", "safetensors", "bin"])
+@pytest.mark.parametrize("form", STAND_INS)
+def test_a_stand_in_for_weights_is_said(tmp_path: Path, form: str, suffix: str) -> None:
+    path = tmp_path / f"weights.{suffix}"
+    path.write_bytes(STAND_INS[form])
+    with pytest.raises(ConfigError, match=r"cannot read the weights in .*(run: git|; fetch the file again)") as caught:
+        load_weights(nn.Linear(3, 2), path)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_scripted_network_is_refused_without_advice_to_run_it(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(nn.Linear(3, 2)).save(tmp_path / "network.pt")  # type: ignore[no-untyped-call]
+    with pytest.raises(ConfigError, match=r"whole network\? save its state_dict\(\)\)$"):
+        load_weights(nn.Linear(3, 2), tmp_path / "network.pt")
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path: Path) -> None:
+    for name in ("weights.pth", "weights.safetensors"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(ConfigError, match=r"it is a folder, expected a file"):
+            load_weights(nn.Linear(3, 2), tmp_path / name)
+
+
 @pytest.mark.parametrize("kept", [0.5, 0.99])
 def test_a_truncated_weights_file_is_refused(tmp_path: Path, kept: float) -> None:
     path = tmp_path / "weights.pth"
@@ -200,7 +227,9 @@ def test_torchvision_models_embed_what_their_head_is_given(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_the_transform_is_that_of_the_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imprint_sweep.foundation.models.foundation_model.load_weights", lambda module, path: None)
+    monkeypatch.setattr(
+        "imprint_sweep.foundation.models.foundation_model.load_weights", lambda module, path, heads: None
+    )
     preset = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
     transform: Any = load_model(Model(name, "IMAGENET1K_V1"), Path("unused")).transform
     assert [transform.resize, transform.crop] == [*preset.resize_size, *preset.crop_size]
@@ -209,7 +238,9 @@ def test_the_transform_is_that_of_the_weights(name: str, monkeypatch: pytest.Mon
 
 
 def test_another_size_keeps_the_proportion_of_the_crop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imprint_sweep.foundation.models.foundation_model.load_weights", lambda module, path: None)
+    monkeypatch.setattr(
+        "imprint_sweep.foundation.models.foundation_model.load_weights", lambda module, path, heads: None
+    )
     transform: Any = load_model(Model("resnet18", "IMAGENET1K_V1", 112), Path("unused")).transform
     assert (transform.resize, transform.crop) == (128, 112)
     with pytest.raises(ConfigError, match="224 pixels only"):
@@ -219,7 +250,7 @@ def test_another_size_keeps_the_proportion_of_the_crop(monkeypatch: pytest.Monke
 def test_weights_of_another_network_are_refused_with_the_mismatch(tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pth"
     torch.save(published_network("resnet18").state_dict(), path)
-    with pytest.raises(ConfigError, match=r"does not fit the model in \d+ places: fc\.weight is \(1000, 512\)"):
+    with pytest.raises(ConfigError, match=r"does not fit the model in \d+ places: it lacks layer1\.0\.bn3"):
         load_model(Model("resnet50", "IMAGENET1K_V1"), path)
 
 
@@ -270,6 +301,61 @@ def test_files_older_than_the_counter_of_batches_are_loaded(tmp_path: Path) -> N
     state = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     torch.save(state, tmp_path / "old.pth")
     load_model(Model("resnet18", "IMAGENET1K_V1"), tmp_path / "old.pth")
+
+
+def with_head(state: dict[str, torch.Tensor], name: str, kind: str) -> dict[str, torch.Tensor]:
+    """Weights with another head, as fine-tuning leaves them: ``name`` is that of the layer."""
+    rest = {key: value for key, value in state.items() if not key.startswith(f"{name}.")}
+    assert len(rest) < len(state)
+    return (
+        rest
+        | {
+            "absent": {},
+            "smaller": {f"{name}.weight": torch.zeros(7, 3), f"{name}.bias": torch.zeros(7)},
+            "two layers": {f"{name}.0.weight": torch.zeros(9, 3), f"{name}.2.weight": torch.zeros(7, 9)},
+        }[kind]
+    )
+
+
+@pytest.mark.parametrize("kind", ["absent", "smaller", "two layers"])
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("resnet18", "fc"),
+        ("swin_b", "head"),
+        ("vit_b_16", "heads"),
+        ("efficientnet_lite0", "_fc"),
+        ("timm/resnet10t", "fc"),
+        ("timm/convnext_atto", "head.fc"),
+        ("timm/deit_tiny_distilled_patch16_224", "head_dist"),
+    ],
+)
+def test_the_head_of_a_checkpoint_does_not_matter(name: str, head: str, kind: str, tmp_path: Path) -> None:
+    """It is removed anyway."""
+    torch.manual_seed(0)
+    if name.startswith("timm/"):
+        network = pytest.importorskip("timm").create_model(name.removeprefix("timm/"))
+    elif name.startswith("efficientnet"):
+        network = EfficientNet.from_name("efficientnet-lite0")
+    else:
+        network = published_network(name)
+    state = network.state_dict()
+    torch.save(with_head(state, head, kind), tmp_path / "weights.pth")
+    loaded = load_model(Model(name, "own"), tmp_path / "weights.pth").module.state_dict()
+    kept = {key for key in state if not key.startswith(("fc.", "head", "_fc.")) or key.startswith("head.norm")}
+    assert kept
+    assert kept <= loaded.keys()
+    assert all(torch.equal(loaded[key], state[key]) for key in kept)
+
+
+@pytest.mark.parametrize("kind", ["absent", "smaller"])
+def test_timm_adapts_weights_whatever_their_head(kind: str, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    state = timm.create_model("vit_tiny_patch16_224").state_dict()
+    torch.save(with_head(state, "head", kind), tmp_path / "weights.pth")
+    loaded = load_model(Model("timm/vit_tiny_patch16_224", "own", 160), tmp_path / "weights.pth").module.state_dict()
+    assert loaded["pos_embed"].shape[1] == 101
+    torch.testing.assert_close(loaded["blocks.3.mlp.fc1.weight"], state["blocks.3.mlp.fc1.weight"], rtol=0, atol=0)
 
 
 # timm

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 DIM = 1280
+_HEAD = "_fc"
 
 # The published TensorFlow training code, from whose checkpoints these weights are converted, feeds (pixel - 127) / 128.
 # The package's own example uses torchvision's mean and std instead; with those the stem's activations have three to six
@@ -52,8 +53,8 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
         locator = getattr(_import(weights_package), f"Efficientnet{variant.capitalize()}ModelFile")
         load_weights(module, Path(locator.get_model_file_path()))
     else:
-        load_weights(module, weights_path)
-    module._fc = torch.nn.Identity()
+        load_weights(module, weights_path, [_HEAD])
+    setattr(module, _HEAD, torch.nn.Identity())
     return FoundationModel(
         module=_streamlined(module).eval(),
         transform=Transform(size, size, "bicubic", (_MEAN,) * 3, (_STD,) * 3),

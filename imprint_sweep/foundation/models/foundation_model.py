@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from imprint_sweep.cell import Model
-from imprint_sweep.errors import ConfigError, did_you_mean, one_line
+from imprint_sweep.errors import ConfigError, did_you_mean
 from imprint_sweep.foundation.transforms import BatchTransform
+from imprint_sweep.unreadable import unreadable
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +50,9 @@ def check_weights(model: Model, available: Iterable[str]) -> None:
         )
 
 
-def load_weights(module: torch.nn.Module, path: Path) -> None:
-    """Load a file of weights into a module that it fits exactly. Errors: see the two steps that this is."""
-    fit_weights(module, read_weights(path), path)
+def load_weights(module: torch.nn.Module, path: Path, heads: Sequence[str] = ()) -> None:
+    """Load a file of weights into a module that it fits exactly. Arguments and errors: see :func:`fit_weights`."""
+    fit_weights(module, with_head_of(module, read_weights(path), heads), path)
 
 
 def read_weights(path: Path) -> dict[str, Any]:
@@ -65,15 +66,38 @@ def read_weights(path: Path) -> dict[str, Any]:
     """
     try:
         state: Any
+        if path.is_dir():
+            raise IsADirectoryError(path)
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # of a scripted network, which is then refused
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
-        raise ConfigError(f"cannot read the weights in {path}: {_reason(error)}") from error
+        reason = unreadable(path, error, objects="tensors (a whole network? save its state_dict())")
+        raise ConfigError(f"cannot read the weights in {path}: {reason}") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} holds a {type(state).__name__}, expected a state dict")
     return state
+
+
+def with_head_of(module: torch.nn.Module, state: dict[str, Any], heads: Sequence[str]) -> dict[str, Any]:
+    """A state dict with the module's own head instead of what it holds for it, if anything.
+
+    The head is removed from the module once it is loaded, so weights fit whatever their head is: one for another number
+    of classes, a larger one, none.
+
+    Args:
+        module: the whole network.
+        state: the weights.
+        heads: names of the layers that make the head.
+    """
+
+    def is_head(name: str) -> bool:
+        return any(name == head or name.startswith(f"{head}.") for head in heads)
+
+    own = {name: value for name, value in module.state_dict().items() if is_head(name)}
+    return {name: value for name, value in state.items() if not is_head(name)} | own
 
 
 def fit_weights(module: torch.nn.Module, state: dict[str, Any], path: Path) -> None:
@@ -91,14 +115,6 @@ def fit_weights(module: torch.nn.Module, state: dict[str, Any], path: Path) -> N
         shown = "; ".join(mismatches[:3])
         raise ConfigError(f"{path} does not fit the model in {len(mismatches)} places: {shown}")
     module.load_state_dict(state, strict=False)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, pickle.UnpicklingError):  # torch gives a page of advice
-        return "it is damaged, or holds other objects than tensors (a whole network? save its state_dict())"
-    return one_line(error)
 
 
 def _mismatches(expected: dict[str, torch.Tensor], state: dict[str, Any]) -> list[str]:

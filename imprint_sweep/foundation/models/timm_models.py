@@ -25,7 +25,7 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
 
     Args:
         model: ``image_size`` None means what the network's configuration says.
-        weights_path: a state dict of the whole network, head included, to load instead of the pretrained one.
+        weights_path: a state dict to load instead of the pretrained one; its head does not matter.
 
     Raises:
         ConfigError: timm is not installed, has no such model, or its weights cannot be loaded.
@@ -79,14 +79,18 @@ def _with_weights(timm: Any, name: str, sized: dict[str, Any], module: Any, path
     Raises:
         ConfigError: the file cannot be read, or does not fit either way.
     """
-    from imprint_sweep.foundation.models.foundation_model import fit_weights, read_weights
+    from imprint_sweep.foundation.models.foundation_model import fit_weights, read_weights, with_head_of
 
     state = read_weights(path)
+    heads = (module.pretrained_cfg or {}).get("classifier") or ()
+    headed = with_head_of(module, state, [heads] if isinstance(heads, str) else heads)
     try:
-        fit_weights(module, state, path)
+        fit_weights(module, headed, path)
     except ConfigError:
-        with suppress(Exception):  # what does not fit can raise anything; the mismatch is the better message
-            return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **sized)
+        # Publishers call heads by other names than timm, which knows them only as they are.
+        for whole in (state, headed):
+            with suppress(Exception):  # what does not fit can raise anything; the mismatch is the better message
+                return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": whole}, **sized)
         raise
     return module
 

@@ -48,7 +48,7 @@ def build(model: Model, weights_path: Path | None) -> FoundationModel:
     path = weights_path or _download(model.name, weights.url)
     sized = {"image_size": native} if model.name == "vit_b_16" else {}
     module = torchvision.models.get_model(model.name, weights=None, **sized)
-    load_weights(module, path)
+    load_weights(module, path, [HEADS[model.name]])
     setattr(module, HEADS[model.name], torch.nn.Identity())
     return FoundationModel(
         module=module.eval(),
