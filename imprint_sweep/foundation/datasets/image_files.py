@@ -81,7 +81,8 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "it is a link to a file that is not there" if path.is_symlink() else "no such file"
     if isinstance(error, UnidentifiedImageError):
-        found = stand_in(path) if path.suffix.lower() in Image.registered_extensions() else None
+        claimed = Image.registered_extensions().get(path.suffix.lower())
+        found = stand_in(path) if claimed in Image.OPEN else None
         return "it is none that Pillow knows" + (f": {found}" if found else "")
     return one_line(error)
 
