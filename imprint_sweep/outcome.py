@@ -21,6 +21,7 @@ class Outcome:
         status: ``"ok"`` or ``"failed"``.
         n_correct: correctly classified test samples; None if failed, like every number below.
         n_test: test samples of the task.
+        correct: correctly classified test samples of each label, in task order.
         f1: one-vs-rest F1 per label, in task order; 0 where a label has neither predictions nor hits.
         f1_macro: mean of ``f1``.
         f1_weighted: mean of ``f1`` weighted by test samples per label.
@@ -37,6 +38,7 @@ class Outcome:
     status: str = OK
     n_correct: int | None = None
     n_test: int | None = None
+    correct: tuple[int, ...] | None = None
     f1: tuple[float, ...] | None = None
     f1_macro: float | None = None
     f1_weighted: float | None = None

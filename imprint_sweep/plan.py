@@ -16,10 +16,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import Cell, Model, Task, cell_ids
+from imprint_sweep.cell import Cell, Model, Task, cell_ids, component_versions
 from imprint_sweep.embeddings import EmbeddingCache, EntryHeader, EntryKey, cell_fingerprint, check_classes
 from imprint_sweep.equalities import normal_form
 from imprint_sweep.errors import SweepError
+from imprint_sweep.hashing import code
+from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.request import Request
 from imprint_sweep.scheme import Scheme
 
@@ -118,6 +120,16 @@ class Plan:
         return form_code[position], unique
 
     @cached_property
+    def versions(self) -> NDArray[np.uint64]:
+        """(n,) code of the versions of the components that compute each cell; 0 where all are 1."""
+        sizes, size = np.unique([len(task.labels) for task in self.tasks], return_inverse=True)
+        pair = self.scheme.astype(np.int64) * len(sizes) + size[self.task]
+        distinct, position = np.unique(pair, return_inverse=True)
+        of_pair = [component_versions(self.schemes[p // len(sizes)], int(sizes[p % len(sizes)])) for p in distinct]
+        codes = np.array([code(versions) for versions in of_pair], np.uint64)
+        return codes[position]
+
+    @cached_property
     def computation(self) -> Indices:
         """(n,) code of each cell's computation, 0..: cells with the same code are equal by construction.
 
@@ -147,6 +159,7 @@ class Plan:
         """
         about = {
             "format": FORMAT,
+            "components": [place for place in map(GENS.place, {scheme.gen for scheme in self.schemes}) if place],
             "requested": self.requested,
             "models": [asdict(model) for model in self.models],
             "tasks": [asdict(task) for task in self.tasks],
@@ -186,10 +199,12 @@ class Plan:
             about = json.loads(arrays.pop("about").tobytes())
             if about["format"] != FORMAT:
                 raise SweepError(f"{path}: plan format {about['format']}, this version reads {FORMAT}; plan again")
+            for place in about.get("components", []):
+                GENS.register(place)
             plan = cls(
                 models=tuple(Model(**fields) for fields in about["models"]),
                 tasks=tuple(Task(**{**fields, "labels": _labels(fields["labels"])}) for fields in about["tasks"]),
-                schemes=tuple(Scheme(**fields) for fields in about["schemes"]),
+                schemes=tuple(_scheme(fields) for fields in about["schemes"]),
                 requested=about["requested"],
                 **{name: arrays.pop(name) for name in ("model", "task", "scheme", "cell_id")},
             )
@@ -290,6 +305,11 @@ def _cell_ids(
             models[model[first]], tasks[task[first]], [schemes[i] for i in scheme[positions].tolist()]
         )
     return ids
+
+
+def _scheme(fields: dict[str, Any]) -> Scheme:
+    parameters = tuple((str(key), value) for key, value in fields.pop("parameters", []))
+    return Scheme(**fields, parameters=parameters)
 
 
 def _labels(labels: list[list[list[Any]]]) -> tuple[tuple[tuple[str, int], ...], ...]:

@@ -87,8 +87,8 @@ def planned_lines(request: Request, work: Work, *, n_shards: int, seconds: float
     outdated = int((work.rows.outdated & work.todo).sum())
     if outdated:
         lines.append(
-            f"  {counted(outdated, 'cell')} with results from other embeddings or an older method: kept, and computed "
-            "anew"
+            f"  {counted(outdated, 'cell')} with results from other embeddings or older versions of method or "
+            f"components: kept, and computed anew, {duration(work.seconds(work.rows.outdated & work.todo))} of one core"
         )
     skipped = int((work.rows.failed & ~work.todo).sum())
     if skipped:

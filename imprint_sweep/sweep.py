@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep import engine
 from imprint_sweep.bundled import is_bundled, make_bundled_embeddings
-from imprint_sweep.cell import Cell
+from imprint_sweep.cell import Cell, component_versions
 from imprint_sweep.embeddings import EntryKey
 from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError, SweepError
 from imprint_sweep.interruption import ending_once, ending_with_launcher, jobs_first, launching, workers_first
@@ -92,7 +92,9 @@ def _known(work: Work, settings: Settings) -> float:
     # Of the present embeddings: the table keeps the rows of those that were replaced, some of them newer.
     cell_id, fingerprint = (ids[0].decode() for ids in (work.plan.cell_id, work.sources.fingerprint))
     done = bool(work.rows.done[0])
-    row = newest_row(settings.results, cell_id, fingerprint, good=done)
+    cell = work.plan.cell(0)
+    versions = component_versions(cell.scheme, len(cell.task.labels))
+    row = newest_row(settings.results, cell_id, fingerprint, good=done, versions=versions)
     if row is None:
         raise StoreError(
             f"the row of cell {cell_id} is in a damaged file of {settings.results}; move it aside with "

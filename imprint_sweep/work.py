@@ -49,6 +49,14 @@ class Work:
         """What the cells to run will cost."""
         return estimate(self.remaining, self.sources.headers)
 
+    def seconds(self, cells: NDArray[np.bool_]) -> float:
+        """Estimated core-seconds of some of the cells to run, as shares of what all of them cost together.
+
+        Args:
+            cells: (n,) bool, cells of the plan.
+        """
+        return float(self.estimate.seconds[cells[self.todo]].sum())
+
     @cached_property
     def blocked(self) -> NDArray[np.bool_]:
         """(n,) bool, cells to run whose embeddings are missing."""
@@ -79,7 +87,7 @@ def find_work(plan: Plan, settings: Settings, *, since: datetime | None = None) 
     """
     sources = look_up(plan, settings.cache)
     rows = ResultStore(settings.results).look_up(
-        plan.cell_id, sources.fingerprint, method_version=METHOD_VERSION, since=since
+        plan.cell_id, sources.fingerprint, method_version=METHOD_VERSION, versions=plan.versions, since=since
     )
     todo = ~rows.done if settings.sweep.retry_failed else ~(rows.done | rows.failed)
     return Work(plan, sources, rows, todo)

@@ -30,13 +30,13 @@ from imprint_sweep.errors import StoreError
 from imprint_sweep.outcome import FAILED, Outcome
 from imprint_sweep.scheme import Scheme
 from imprint_sweep.store import (
-    COLUMN_DOCS,
-    SCHEMA,
     SCHEMA_VERSION,
     Provenance,
     ResultStore,
+    column_docs,
     labels_of,
     load_results,
+    table_schema,
 )
 from imprint_sweep.store import parts as parts_module
 from imprint_sweep.store.rows import table_of
@@ -104,8 +104,8 @@ def visible(root: Path) -> list[str]:
 
 
 def test_every_column_says_what_it_holds() -> None:
-    assert list(COLUMN_DOCS) == SCHEMA.names
-    for name, doc in COLUMN_DOCS.items():
+    assert list(column_docs()) == table_schema().names
+    for name, doc in column_docs().items():
         assert doc.endswith("."), name
         assert len(doc.split()) > 2, name
 
@@ -113,7 +113,7 @@ def test_every_column_says_what_it_holds() -> None:
 def test_the_schema_of_this_version() -> None:
     # Changing one is a decision: raise SCHEMA_VERSION, and only ever add.
     assert SCHEMA_VERSION == 1
-    assert {field.name: str(field.type) for field in SCHEMA} == {
+    assert {field.name: str(field.type) for field in table_schema()} == {
         **dict.fromkeys(["cell_id", "computation_id"], "string"),
         "method_version": "int16",
         **dict.fromkeys(["model", "weights", "task", "classes"], "string"),
@@ -133,7 +133,7 @@ def test_the_schema_of_this_version() -> None:
 
 def test_parts_carry_the_schema_and_its_version(tmp_path: Path) -> None:
     schema = pq.read_schema(write(tmp_path, good()))
-    assert schema.equals(SCHEMA)
+    assert schema.equals(table_schema())
     assert schema.metadata[VERSION_KEY] == b"1"
 
 
@@ -203,7 +203,7 @@ def test_pandas_reads_the_folder(tmp_path: Path) -> None:
     (tmp_path / "_quarantined-part.parquet").write_text("rubbish")
     (tmp_path / ".part.parquet.tmp").write_text("rubbish")
     frame = pd.read_parquet(tmp_path)
-    assert list(frame.columns) == SCHEMA.names
+    assert list(frame.columns) == table_schema().names
     assert sorted(frame.seed) == [0, 1, 2]
 
 
@@ -228,7 +228,7 @@ def test_integers_that_may_be_null_stay_integers(tmp_path: Path, read: Callable[
 def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
     frame = load_results(tmp_path)
     assert len(frame) == 0
-    assert list(frame.columns) == SCHEMA.names
+    assert list(frame.columns) == table_schema().names
     assert str(frame.k.dtype) == "Int64"
 
 
@@ -379,7 +379,7 @@ def damage_empty(path: Path) -> None:
 
 def damage_flip(path: Path) -> None:
     # The last byte of a page: the file is as long as it was and its footer reads well, only the checksum tells.
-    column = pq.read_metadata(path).row_group(0).column(SCHEMA.names.index("n_proxies"))
+    column = pq.read_metadata(path).row_group(0).column(table_schema().names.index("n_proxies"))
     content = bytearray(path.read_bytes())
     content[column.dictionary_page_offset + column.total_compressed_size - 1] ^= 0xFF
     path.write_bytes(content)
@@ -599,7 +599,7 @@ def test_null_in_a_column_that_has_no_null_is_refused(tmp_path: Path) -> None:
     assert not COLUMNS["fingerprint"].nullable
     table = table_of([(good(), START)], HERE)
     column = table.schema.get_field_index("fingerprint")
-    table = table.set_column(column, SCHEMA.field(column), pa.array([None], pa.string()))
+    table = table.set_column(column, table_schema().field(column), pa.array([None], pa.string()))
     with pytest.raises(pa.ArrowInvalid):
         parts_module.write_part(tmp_path, "part-a.parquet", table)
     assert visible(tmp_path) == []

@@ -27,7 +27,7 @@ from imprint_sweep.store import parts as parts_module
 from imprint_sweep.store.compaction import PARTS_KEY
 from imprint_sweep.store.parts import read_parts
 from imprint_sweep.store.rows import table_of
-from imprint_sweep.store.schema import SCHEMA
+from imprint_sweep.store.schema import table_schema
 from tests.test_store import HERE, START, accuracies, cell, failed, good, ids, visible, write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +79,7 @@ def test_parts_become_one_sorted_file_and_history_stays(tmp_path: Path) -> None:
     (path,) = ResultStore(tmp_path).parts()
     table = pq.read_table(path)
     assert path.name.startswith("compact-")
-    assert table.schema.equals(SCHEMA)
+    assert table.schema.equals(table_schema())
     keys = list(zip(table["cell_id"].to_pylist(), table["finished_at"].to_pylist(), strict=True))
     assert keys == sorted(keys)
     assert sorted(json.loads(table.schema.metadata[PARTS_KEY])) == names
@@ -163,7 +163,7 @@ def test_exactly_the_exact_duplicates_go(parts: list[list[tuple[int, int, int]]]
         ]
         for part in parts
     ]
-    table = pa.concat_tables([SCHEMA.empty_table(), *(table_of(part, HERE) for part in outcomes)])
+    table = pa.concat_tables([table_schema().empty_table(), *(table_of(part, HERE) for part in outcomes)])
     expected = list(dict.fromkeys(json.dumps(row, default=str) for row in table.to_pylist()))
     distinct = compaction_module._distinct(table)
     assert [json.dumps(row, default=str) for row in distinct.to_pylist()] == expected

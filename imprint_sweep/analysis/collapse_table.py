@@ -21,11 +21,11 @@ from filelock import FileLock
 from imprint_sweep.analysis import collapse, names
 from imprint_sweep.analysis.collapse import Collapse
 from imprint_sweep.analysis.results import MODEL, TASK, Results
-from imprint_sweep.cell import METHOD_VERSION, Model, Task, spelled
+from imprint_sweep.cell import Model, Task, spelled
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, StageError, StoreError
 from imprint_sweep.features import Features
-from imprint_sweep.store import SCHEMA, labels_of
+from imprint_sweep.store import labels_of, table_schema
 from imprint_sweep.store.parts import READ_ERRORS, is_damage, shortage, write_part
 
 VALUES = ("nc1", "nc1_published", "rank", "n_samples")
@@ -36,7 +36,7 @@ ON_TEST_SPLIT = ("imagenet",)
 
 _SCHEMA = pa.schema(
     [
-        *(SCHEMA.field(name) for name in (*MODEL, *TASK, "labels", "fingerprint", "method_version")),
+        *(table_schema().field(name) for name in (*MODEL, *TASK, "labels", "fingerprint", "method_version")),
         pa.field("nc1", pa.float64()),
         pa.field("nc1_published", pa.float64()),  # null where an older version made it
         pa.field("rank", pa.int64()),
@@ -44,6 +44,9 @@ _SCHEMA = pa.schema(
         pa.field("published_version", pa.int64()),
     ]
 )
+
+NC1_VERSION = 1
+"""Of what ``nc1`` holds, in the column ``method_version``; that of cells has nothing to do with it."""
 
 _PUBLISHED_VERSION = 2
 """Of what ``nc1_published`` holds. Without a version, classes weighed equally in it whatever their sizes."""
@@ -160,7 +163,7 @@ def _row(instance: Instance) -> Row:
         **dict(zip(TASK, (task.name, task.classes, task.merge, task.remap, task.limit), strict=True)),
         "labels": [spelled(label) for label in task.labels],
         "fingerprint": instance.fingerprint,
-        "method_version": METHOD_VERSION,
+        "method_version": NC1_VERSION,
         "published_version": _PUBLISHED_VERSION,
     }
 
@@ -192,7 +195,7 @@ def _load(at: Path) -> list[Row]:
     for row in rows:
         if row["published_version"] != _PUBLISHED_VERSION:
             row["nc1_published"] = None
-    return [row for row in rows if row["method_version"] == METHOD_VERSION]
+    return [row for row in rows if row["method_version"] == NC1_VERSION]
 
 
 def _store(at: Path, row: Row) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from imprint_sweep.cell import METHOD_VERSION
-from imprint_sweep.errors import StoreError
+from imprint_sweep.cell import METHOD_VERSION, component_versions
+from imprint_sweep.errors import StoreError, UnknownOptionError
 from imprint_sweep.invocation import command
 from imprint_sweep.outcome import OK
+from imprint_sweep.scheme import FIELDS, Scheme
 from imprint_sweep.store import load_results
 
 MODEL = ("model", "weights", "image_size")
@@ -26,7 +30,7 @@ SCHEME = ("n_shot", "norm_pre", "gen", "k", "norm_post", "norm_inf", "agg", "met
 COLUMNS = (
     *("cell_id", "computation_id", *MODEL, *TASK, "n_labels", *SCHEME, "seed", "weight_decay"),
     *("n_correct", "n_test", "accuracy", "f1_macro", "n_proxies", "gen_seconds", "eval_seconds"),
-    *("fingerprint", "method_version", "package_version", "git_commit", "host", "finished_at"),
+    *("fingerprint", "method_version", "component_versions", "package_version", "git_commit", "host", "finished_at"),
 )
 """What the analysis reads."""
 
@@ -55,8 +59,8 @@ class Results:
 def load(outputs: str | PathLike[str]) -> Results:
     """Read the results under a folder and set aside what cannot be compared with the rest.
 
-    Rows of another method version are set aside, cells that only ever failed, and rows of an instance whose embeddings
-    were replaced later: an instance keeps the fingerprint of its newest row.
+    Rows of another version of the method or of a component are set aside, cells that only ever failed, and rows of an
+    instance whose embeddings were replaced later: an instance keeps the fingerprint of its newest row.
 
     Args:
         outputs: the folder that holds ``results``.
@@ -75,6 +79,14 @@ def load(outputs: str | PathLike[str]) -> Results:
             f"{METHOD_VERSION}."
         )
         frame = frame[present]
+    outdated = _outdated(frame)
+    if outdated.any():
+        told = sorted({f"{gen}" for gen in frame.loc[outdated, "gen"].astype(str)})
+        notes.append(
+            f"{int(outdated.sum()):,} rows (GEN {', '.join(told)}) were computed by older versions of their components "
+            "and were set aside; the sweep that computed them computes them again."
+        )
+        frame = frame[~outdated]
     good = frame.pop("status") == OK
     if not good.all():
         notes.append(f"Left out are cells that only ever failed: {int((~good).sum()):,}; see {command('status')}.")
@@ -101,3 +113,29 @@ def load(outputs: str | PathLike[str]) -> Results:
     if len(versions) > 1:
         notes.append(f"Rows of package versions {', '.join(versions)} are used together; their method is the same.")
     return Results(frame.reset_index(drop=True), outputs, tuple(notes))
+
+
+def _outdated(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether the versions of the components that computed a row are not the present ones."""
+    recorded = frame["component_versions"].astype(object).fillna("").astype(str)
+    axes = [*(name for name in FIELDS if name not in ("seed", "weight_decay")), "n_labels"]
+    groups = frame.groupby(axes, observed=True, dropna=False, sort=False)
+    group = groups.ngroup().to_numpy()
+    first = np.unique(group, return_index=True)[1]
+    present = [_present_versions(row) for row in frame.iloc[first][axes].astype(object).to_dict("records")]
+    wanted = np.array(present, dtype=object)[group] if len(frame) else np.empty(0, object)
+    # What is computed by a component that is not installed here cannot be judged.
+    outdated: NDArray[np.bool_] = (recorded.to_numpy(object) != wanted) & (wanted != _UNKNOWN)
+    return outdated
+
+
+_UNKNOWN = "?"
+
+
+def _present_versions(row: dict[Any, Any]) -> str:
+    values: dict[str, Any] = {name: None if pd.isna(value) else value for name, value in row.items()}
+    n_labels = int(values.pop("n_labels"))
+    try:
+        return component_versions(Scheme(**values, seed=0, weight_decay=None), n_labels)
+    except UnknownOptionError:
+        return _UNKNOWN

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from imprint_sweep import engine
 from imprint_sweep.app import user_errors
-from imprint_sweep.cell import METHOD_VERSION, Cell
+from imprint_sweep.cell import METHOD_VERSION, Cell, component_versions
 from imprint_sweep.commands.overrides_of import cell_of, command_line, overrides_of
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
@@ -20,7 +20,7 @@ from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.outcome import OK
 from imprint_sweep.plan import Plan, look_up
 from imprint_sweep.resources import available_cores
-from imprint_sweep.store import SCHEMA
+from imprint_sweep.store import table_schema
 from imprint_sweep.store.parts import read_parts
 from imprint_sweep.wording import visible
 
@@ -48,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cell = cell_of(rows[0])
         present = _present(cell, outputs)
         # Stable: the newest of what the present embeddings gave come first, hence the row that --check compares.
-        rows.sort(key=lambda row: _comparable(row, present), reverse=True)
+        rows.sort(key=lambda row: _comparable(row, cell, present), reverse=True)
         for row in rows if given.all else rows[:1]:
             print(visible("\n".join([*_lines(row), ""])))
-        if present and rows[0]["status"] == OK and not _comparable(rows[0], present):
+        if present and rows[0]["status"] == OK and not _comparable(rows[0], cell, present):
             print("note: a row of other embeddings, or of another version of the method, than the present ones")
         try:
             print(f"reproduce it with:\n{visible(command_line(overrides_of(cell, outputs)))}")
@@ -70,9 +70,11 @@ def _present(cell: Cell, outputs: Path) -> str:
     return fingerprint.decode()
 
 
-def _comparable(row: Row, fingerprint: str) -> bool:
-    """Whether a row is a result of these embeddings and of the present method."""
-    return row["status"] == OK and (row["fingerprint"], row["method_version"]) == (fingerprint, METHOD_VERSION)
+def _comparable(row: Row, cell: Cell, fingerprint: str) -> bool:
+    """Whether a row is a result of these embeddings and of the present method and components."""
+    found = row["fingerprint"], row["method_version"], row["component_versions"] or ""
+    versions = component_versions(cell.scheme, len(cell.task.labels))
+    return row["status"] == OK and found == (fingerprint, METHOD_VERSION, versions)
 
 
 def history(results: Path, prefix: str) -> list[Row]:
@@ -102,8 +104,8 @@ def history(results: Path, prefix: str) -> list[Row]:
 
 def _lines(row: Row) -> list[str]:
     """A row, a column per line, without what is null."""
-    width = max(map(len, SCHEMA.names))
-    return [f"{name:<{width}}  {_shown(row[name])}" for name in SCHEMA.names if row[name] is not None]
+    width = max(map(len, table_schema().names))
+    return [f"{name:<{width}}  {_shown(row[name])}" for name in table_schema().names if row[name] is not None]
 
 
 def _shown(value: Any) -> str:
@@ -118,11 +120,11 @@ def _check(cell: Cell, rows: Sequence[Row], outputs: Path) -> None:
     (outcome,) = engine.run([cell], EmbeddingCache(outputs / "embeddings"), settings)
     if outcome.status != OK:
         raise StoreError(f"the cell cannot be computed: {outcome.error}")
-    comparable = [row for row in rows if _comparable(row, outcome.fingerprint)]
+    comparable = [row for row in rows if _comparable(row, cell, outcome.fingerprint)]
     if not comparable:
         raise StoreError(
             f"there is no good row to compare with: n_correct={outcome.n_correct} now, from embeddings "
-            f"{outcome.fingerprint} by method version {METHOD_VERSION}, of which no row is"
+            f"{outcome.fingerprint} by the present versions of method and components, of which no row is"
         )
     before = comparable[0]["n_correct"]
     if before != outcome.n_correct:

@@ -38,7 +38,7 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
     """The cell that a row of the results table is about.
 
     Args:
-        row: column -> value, as :data:`imprint_sweep.store.SCHEMA` has them; nulls are None.
+        row: column -> value, as :func:`imprint_sweep.store.table_schema` has them; nulls are None.
 
     Raises:
         StoreError: the columns do not give the row's own cell id.

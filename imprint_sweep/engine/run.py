@@ -149,6 +149,7 @@ class _Group:
                     fingerprint=fingerprints[cell.task],
                     n_correct=counts.n_correct,
                     n_test=counts.n_test,
+                    correct=counts.correct,
                     f1=counts.f1,
                     f1_macro=counts.f1_macro,
                     f1_weighted=counts.f1_weighted,

@@ -15,6 +15,7 @@ class Scores:
     Args:
         n_correct: correctly classified test samples.
         n_test: test samples.
+        correct: correctly classified test samples of each label, in task order.
         f1: one-vs-rest F1 per label in task order, 0 where a label has neither samples nor predictions.
         f1_macro: mean of ``f1``.
         f1_weighted: mean of ``f1`` weighted by test samples per label.
@@ -22,6 +23,7 @@ class Scores:
 
     n_correct: int
     n_test: int
+    correct: tuple[int, ...]
     f1: tuple[float, ...]
     f1_macro: float
     f1_weighted: float
@@ -55,6 +57,7 @@ def scores(confusion: NDArray[np.int64]) -> Scores:
     return Scores(
         n_correct=int(hits.sum()),
         n_test=n_test,
+        correct=tuple(hits.tolist()),
         f1=tuple(f1.tolist()),
         f1_macro=float(f1.mean()),
         f1_weighted=float(f1 @ support) / n_test,

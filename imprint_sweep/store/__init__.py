@@ -9,12 +9,10 @@ from imprint_sweep.store.parts import DamagedPartWarning, repair_command
 from imprint_sweep.store.reading import Conflict, LookUp, Snapshot, errors_of, labels_of, load_results, newest_row
 from imprint_sweep.store.result_store import ResultStore
 from imprint_sweep.store.rows import Provenance
-from imprint_sweep.store.schema import COLUMN_DOCS, SCHEMA, SCHEMA_VERSION
+from imprint_sweep.store.schema import SCHEMA_VERSION, column_docs, table_schema
 from imprint_sweep.store.writing import ResultWriter
 
 __all__ = [
-    "COLUMN_DOCS",
-    "SCHEMA",
     "SCHEMA_VERSION",
     "Compaction",
     "Conflict",
@@ -24,10 +22,12 @@ __all__ = [
     "ResultStore",
     "ResultWriter",
     "Snapshot",
+    "column_docs",
     "compact",
     "errors_of",
     "labels_of",
     "load_results",
     "newest_row",
     "repair_command",
+    "table_schema",
 ]

@@ -44,7 +44,7 @@ from imprint_sweep.store.parts import (
     warn_of_damage,
     write_part,
 )
-from imprint_sweep.store.schema import SCHEMA
+from imprint_sweep.store.schema import table_schema
 
 PARTS_KEY = b"imprint_sweep.parts"
 """Key of the names of the parts that a merged part holds (JSON) in its metadata."""
@@ -132,7 +132,7 @@ def _replace(root: Path, parts: Sequence[Path], table: pa.Table, rows_per_file: 
     """Write the rows of some parts as merged ones, then remove those; returns how many were written."""
     names = json.dumps([path.name for path in parts])
     table = pa.Table.from_arrays(
-        table.columns, schema=SCHEMA.with_metadata({**SCHEMA.metadata, PARTS_KEY: names.encode()})
+        table.columns, schema=table_schema().with_metadata({**table_schema().metadata, PARTS_KEY: names.encode()})
     )
     stem = f"{COMPACTED}{unique_stem()}"
     starts = range(0, len(table), rows_per_file)
@@ -176,7 +176,7 @@ def _renamed(wanted: Iterable[tuple[Path, Path]]) -> tuple[Path, ...]:
 def _is_understood(path: Path) -> bool:
     """Whether merging would keep all that a part holds."""
     try:
-        return set(pq.read_schema(path).names) <= set(SCHEMA.names)
+        return set(pq.read_schema(path).names) <= set(table_schema().names)
     except READ_ERRORS as error:
         if isinstance(error, FileNotFoundError) or is_damage(error):
             return True  # reading will tell

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from imprint_sweep.errors import StoreError, one_line
 from imprint_sweep.invocation import command
-from imprint_sweep.store.schema import SCHEMA
+from imprint_sweep.store.schema import table_schema
 
 SUFFIX = ".parquet"
 TEMPORARY_SUFFIX = ".tmp"
@@ -156,7 +156,7 @@ def read_parts(root: Path, columns: Sequence[str] | None = None) -> Rows:
 
     Args:
         root: the folder of the table.
-        columns: which columns; all of :data:`SCHEMA` by default. ``cell_id`` is read in any case.
+        columns: which columns; all of :func:`table_schema` by default. ``cell_id`` is read in any case.
 
     Raises:
         StoreError: the table cannot be read now, though it may be intact: no memory, no file handles, no permission.
@@ -178,7 +178,7 @@ def try_parts(
     Raises:
         StoreError: as there.
     """
-    names = list(SCHEMA.names if columns is None else dict.fromkeys(["cell_id", *columns]))
+    names = list(table_schema().names if columns is None else dict.fromkeys(["cell_id", *columns]))
     damaged: dict[Path, str] = {}
     last: Exception | None = None
     for _ in range(_ATTEMPTS):
@@ -206,13 +206,13 @@ def damage(path: Path, columns: Sequence[str] | None = None) -> str | None:
 
     Args:
         path: the file.
-        columns: which columns are wanted; all of :data:`SCHEMA` by default.
+        columns: which columns are wanted; all of :func:`table_schema` by default.
 
     Raises:
         OSError, MemoryError, pyarrow.ArrowException: the reason is not the file, see :func:`is_damage`.
     """
     try:
-        _scan([path], list(columns or SCHEMA.names), threads=False)
+        _scan([path], list(columns or table_schema().names), threads=False)
     except READ_ERRORS as error:
         if os.path.lexists(path) and not path.is_file():
             return "it is not a file"
@@ -285,16 +285,16 @@ def _scan(parts: Sequence[Path], columns: list[str], *, threads: bool = True) ->
             something.
     """
     if not parts:
-        return SCHEMA.empty_table().select(columns)
+        return table_schema().empty_table().select(columns)
     # An absent column is null, which a column declared without nulls could not be.
-    schema = pa.schema([field.with_nullable(True) for field in SCHEMA], metadata=SCHEMA.metadata)
+    schema = pa.schema([field.with_nullable(True) for field in table_schema()], metadata=table_schema().metadata)
     dataset = ds.FileSystemDataset.from_paths(
         [str(part) for part in parts], schema=schema, format=_FORMAT, filesystem=fs.LocalFileSystem()
     )
     table = dataset.to_table(columns=columns, fragment_readahead=32, use_threads=threads)
     # Page checksums do not cover the footer, where a flipped bit can rename a column; and others' files may lie around.
     for name in columns:
-        if not SCHEMA.field(name).nullable and table[name].null_count:
+        if not table_schema().field(name).nullable and table[name].null_count:
             raise pa.ArrowInvalid(f"it is no part of a results table: it has rows without {name}")
     return table
 

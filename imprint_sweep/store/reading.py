@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import METHOD_VERSION, Cell, Label, parsed
+from imprint_sweep.cell import METHOD_VERSION, Cell, Label, component_versions, parsed
 from imprint_sweep.errors import StoreError, did_you_mean
+from imprint_sweep.hashing import code
 from imprint_sweep.outcome import OK, Outcome
 from imprint_sweep.store.parts import check_table, read_parts
 from imprint_sweep.store.rows import Provenance
-from imprint_sweep.store.schema import SCHEMA
+from imprint_sweep.store.schema import table_schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ Ids = NDArray[np.bytes_]
 Flags = NDArray[np.bool_]
 N = TypeVar("N", bound=np.generic)
 
-_IDENTITY = np.dtype([("cell_id", "S20"), ("fingerprint", "S20"), ("method_version", "<i2")])
+_IDENTITY = np.dtype([("cell_id", "S20"), ("fingerprint", "S20"), ("method_version", "<i2"), ("versions", "<u8")])
 """What a row must share with a cell for the cell to be done (method, Identity)."""
 
 
@@ -49,7 +50,7 @@ def load_results(
 
     Args:
         path: the folder.
-        columns: which columns, in which order; all by default (see :data:`imprint_sweep.store.COLUMN_DOCS`).
+        columns: which columns, in which order; all by default (see :func:`imprint_sweep.store.column_docs`).
         status: ``"ok"`` for cells that have a good row; ``"failed"`` for those that have only failed rows, the newest
             of which stands for the cell; None for both.
 
@@ -65,9 +66,10 @@ def load_results(
     """
     root = Path(path)
     check_table(root)
-    wanted = SCHEMA.names if columns is None else list(columns)
-    if unknown := [name for name in wanted if name not in SCHEMA.names]:
-        raise StoreError(f"the results table has no column {unknown[0]!r}{did_you_mean(unknown[0], SCHEMA.names)}")
+    known = table_schema().names
+    wanted = known if columns is None else list(columns)
+    if unknown := [name for name in wanted if name not in known]:
+        raise StoreError(f"the results table has no column {unknown[0]!r}{did_you_mean(unknown[0], known)}")
 
     table = read_parts(root, [*wanted, "status", "finished_at"]).table
     good, finished_at = _good(table), _finished_at(table)
@@ -87,21 +89,26 @@ def newest_row(
     *,
     good: bool = True,
     method_version: int = METHOD_VERSION,
+    versions: str = "",
 ) -> dict[str, Any] | None:
-    """The newest good, or failed, row of one cell from one set of embeddings by one version of the method.
+    """The newest good, or failed, row of one cell from one set of embeddings by one version of method and components.
 
     Args:
         path: the folder of the results table.
         cell_id, fingerprint: 20 hex digits each.
         good: False for a failed row.
         method_version: the present one.
+        versions: the present ones of the components (:func:`imprint_sweep.cell.component_versions`).
 
     Returns:
-        Column -> value, as :data:`imprint_sweep.store.SCHEMA` has them, nulls as None; None if there is no such row.
+        Column -> value, as :func:`imprint_sweep.store.table_schema` has them, nulls as None; None if there is no such
+        row.
     """
     table = read_parts(Path(path)).table
     mine = _equals(table["cell_id"], cell_id) & _equals(table["fingerprint"], fingerprint) & (_good(table) == good)
-    table = table.filter(pa.array(mine & (_numbers(table["method_version"], 0, np.int16) == method_version)))
+    mine &= _numbers(table["method_version"], 0, np.int16) == method_version
+    mine &= _versions(table["component_versions"]) == code(versions)
+    table = table.filter(pa.array(mine))
     rows: list[dict[str, Any]] = table.to_pylist()
     return max(rows, key=lambda row: row["finished_at"]) if rows else None
 
@@ -146,7 +153,8 @@ class LookUp:
         failed: whether there are only failed rows.
         accuracy: float64, NaN where not done.
         finished_at: ``datetime64[us]`` (UTC) of the row that counts, NaT where there is none.
-        outdated: whether there is a good row, but only of other embeddings or of another method version.
+        outdated: whether there is a good row, but only of other embeddings or of other versions of the method or of
+            components.
     """
 
     done: Flags
@@ -179,10 +187,11 @@ class Conflict:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The newest good row, else the newest failed one, per (cell_id, fingerprint, method_version).
+    """The newest good row, else the newest failed one, per (cell_id, fingerprint, versions).
 
     Args:
-        identity: (n,) structured array of ``cell_id`` S20, ``fingerprint`` S20, ``method_version`` int16; no two equal.
+        identity: (n,) structured array of ``cell_id`` S20, ``fingerprint`` S20, ``method_version`` int16 and
+            ``versions`` uint64 (the components'); no two equal.
         good: (n,) bool, False where all rows failed.
         n_correct: (n,) int32, -1 where failed.
         accuracy: (n,) float64, NaN where failed.
@@ -207,7 +216,15 @@ class Snapshot:
         Raises:
             StoreError: the table cannot be read.
         """
-        columns = ["fingerprint", "method_version", "status", "n_correct", "accuracy", "finished_at"]
+        columns = [
+            "fingerprint",
+            "method_version",
+            "component_versions",
+            "status",
+            "n_correct",
+            "accuracy",
+            "finished_at",
+        ]
         table = read_parts(root, columns if provenance is None else [*columns, "host", "package_version"]).table
         counts = np.ones(len(table), np.bool_)
         if since is not None:
@@ -219,7 +236,10 @@ class Snapshot:
             table = table.filter(pa.array(counts))
 
         identity = _identity(
-            _fixed(table["cell_id"]), _fixed(table["fingerprint"]), _numbers(table["method_version"], 0, np.int16)
+            _fixed(table["cell_id"]),
+            _fixed(table["fingerprint"]),
+            _numbers(table["method_version"], 0, np.int16),
+            _versions(table["component_versions"]),
         )
         good, finished_at = _good(table), _finished_at(table)
         newest = _newest(_codes(_arrow(identity)), good, finished_at)
@@ -234,15 +254,26 @@ class Snapshot:
     def __len__(self) -> int:
         return len(self.good)
 
-    def look_up(self, cell_id: Ids, fingerprint: Ids, *, method_version: int = METHOD_VERSION) -> LookUp:
+    def look_up(
+        self,
+        cell_id: Ids,
+        fingerprint: Ids,
+        *,
+        method_version: int = METHOD_VERSION,
+        versions: NDArray[np.uint64] | None = None,
+    ) -> LookUp:
         """What of a list of cells is done.
 
         Args:
             cell_id: (n,) ``S20``.
             fingerprint: (n,) ``S20``, of the cells' present embeddings; empty where there are none.
             method_version: the present one.
+            versions: (n,) codes of the present versions of the components (:func:`imprint_sweep.hashing.code`); None
+                where all are 1.
         """
-        wanted = _identity(cell_id, fingerprint, np.full(len(cell_id), method_version, np.int16))
+        n = len(cell_id)
+        present = np.zeros(n, np.uint64) if versions is None else versions
+        wanted = _identity(cell_id, fingerprint, np.full(n, method_version, np.int16), present)
         found = pc.index_in(_arrow(wanted), value_set=_arrow(self.identity))
         row: Positions = found.fill_null(-1).to_numpy().astype(np.int64)
         there = row >= 0
@@ -265,7 +296,9 @@ class Snapshot:
         """
         found = []
         for outcome in outcomes:
-            row = self._row.get((outcome.cell.cell_id.encode(), outcome.fingerprint.encode(), method_version))
+            cell = outcome.cell
+            versions = code(component_versions(cell.scheme, len(cell.task.labels)))
+            row = self._row.get((cell.cell_id.encode(), outcome.fingerprint.encode(), method_version, versions))
             if row is None or outcome.status != OK or outcome.n_correct is None:
                 continue
             before = int(self.n_correct[row])
@@ -275,7 +308,7 @@ class Snapshot:
         return found
 
     @cached_property
-    def _row(self) -> dict[tuple[bytes, bytes, int], int]:
+    def _row(self) -> dict[tuple[bytes, bytes, int, int], int]:
         """Identity -> position, of good rows."""
         good = np.flatnonzero(self.good)
         return dict(zip(self.identity[good].tolist(), good.tolist(), strict=True))
@@ -297,10 +330,20 @@ def _codes(column: pa.ChunkedArray | pa.Array) -> Positions:
     return codes
 
 
-def _identity(cell_id: Ids, fingerprint: Ids, method_version: NDArray[np.int16]) -> NDArray[np.void]:
+def _identity(
+    cell_id: Ids, fingerprint: Ids, method_version: NDArray[np.int16], versions: NDArray[np.uint64]
+) -> NDArray[np.void]:
     identity = np.zeros(len(cell_id), _IDENTITY)
-    identity["cell_id"], identity["fingerprint"], identity["method_version"] = cell_id, fingerprint, method_version
+    identity["cell_id"], identity["fingerprint"] = cell_id, fingerprint
+    identity["method_version"], identity["versions"] = method_version, versions
     return identity
+
+
+def _versions(column: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """The code of each row's versions of components."""
+    encoded = column.combine_chunks().cast(pa.string()).fill_null("").dictionary_encode()
+    codes = np.array([code(text) for text in encoded.dictionary.to_pylist()], np.uint64)
+    return codes[encoded.indices.to_numpy()] if len(codes) else np.zeros(len(column), np.uint64)
 
 
 def _arrow(identity: NDArray[np.void] | Ids) -> pa.Array:

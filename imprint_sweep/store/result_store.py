@@ -9,6 +9,9 @@ from datetime import datetime
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imprint_sweep.cell import METHOD_VERSION
 from imprint_sweep.errors import StoreError
 from imprint_sweep.store.parts import list_parts
@@ -68,6 +71,7 @@ class ResultStore:
         fingerprint: Ids,
         *,
         method_version: int = METHOD_VERSION,
+        versions: NDArray[np.uint64] | None = None,
         since: datetime | None = None,
     ) -> LookUp:
         """Which of some cells are done now.
@@ -76,6 +80,8 @@ class ResultStore:
             cell_id: (n,) ``S20``.
             fingerprint: (n,) ``S20``, of the cells' present embeddings; empty where there are none.
             method_version: the present one.
+            versions: (n,) codes of the present versions of the components; None where all are 1.
             since: rows finished before do not count (aware).
         """
-        return self.snapshot(since=since).look_up(cell_id, fingerprint, method_version=method_version)
+        snapshot = self.snapshot(since=since)
+        return snapshot.look_up(cell_id, fingerprint, method_version=method_version, versions=versions)

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from imprint_sweep import __version__
-from imprint_sweep.cell import METHOD_VERSION, Model, Task, spelled
+from imprint_sweep.cell import METHOD_VERSION, Model, Task, component_versions, spelled
 from imprint_sweep.outcome import Outcome
-from imprint_sweep.scheme import Scheme
-from imprint_sweep.store.schema import SCHEMA
+from imprint_sweep.scheme import Scheme, known_parameters
+from imprint_sweep.store.schema import parameter_column, table_schema
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ def table_of(outcomes: Sequence[tuple[Outcome, datetime]], provenance: Provenanc
         provenance: of all of them.
 
     Returns:
-        A table with :data:`SCHEMA`, a row per outcome, in their order.
+        A table with :func:`table_schema`, a row per outcome, in their order.
     """
     n = len(outcomes)
     results = [outcome for outcome, _ in outcomes]
@@ -62,7 +62,11 @@ def table_of(outcomes: Sequence[tuple[Outcome, datetime]], provenance: Provenanc
         **_shared([result.cell.task for result in results], _TASK),
         **_shared([result.cell.scheme for result in results], _SCHEME),
         **{name: [getattr(result, name) for result in results] for name in _RESULT},
+        **_parameters([result.cell.scheme for result in results]),
         "cell_id": [result.cell.cell_id for result in results],
+        "component_versions": [
+            component_versions(result.cell.scheme, len(result.cell.task.labels)) or None for result in results
+        ],
         "finished_at": [finished for _, finished in outcomes],
         "method_version": pa.repeat(pa.scalar(METHOD_VERSION, pa.int16()), n),
         **{
@@ -72,9 +76,9 @@ def table_of(outcomes: Sequence[tuple[Outcome, datetime]], provenance: Provenanc
     }
     arrays = [
         columns[field.name] if isinstance(columns[field.name], pa.Array) else pa.array(columns[field.name], field.type)
-        for field in SCHEMA
+        for field in table_schema()
     ]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    return pa.Table.from_arrays(arrays, schema=table_schema())
 
 
 _MODEL: dict[str, Callable[[Model], Any]] = {
@@ -112,6 +116,7 @@ _RESULT = (
     "n_correct",
     "n_test",
     "accuracy",
+    "correct",
     "f1",
     "f1_macro",
     "f1_weighted",
@@ -120,6 +125,12 @@ _RESULT = (
     "eval_seconds",
     "error",
 )
+
+
+def _parameters(schemes: Sequence[Scheme]) -> dict[str, list[Any]]:
+    """Columns of the components' own parameters, null where a component does not take part."""
+    values = [dict(scheme.parameters) for scheme in schemes]
+    return {parameter_column(key): [of.get(key) for of in values] for key in known_parameters()}
 
 
 def _shared(objects: Sequence[T], fields: dict[str, Callable[[T], Any]]) -> dict[str, pa.Array]:
@@ -133,7 +144,7 @@ def _shared(objects: Sequence[T], fields: dict[str, Callable[[T], Any]]) -> dict
             distinct.append(value)
     indices = pa.array([position[id(value)] for value in objects], pa.int32())
     return {
-        name: pa.array([field(value) for value in distinct], SCHEMA.field(name).type).take(indices)
+        name: pa.array([field(value) for value in distinct], table_schema().field(name).type).take(indices)
         for name, field in fields.items()
     }
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+from imprint_sweep.scheme import known_parameters
+
+SCHEMA_VERSION = 2
 """Raised when a column is added. Columns are never renamed, retyped or taken away: old parts stay readable."""
 
 VERSION_KEY = b"imprint_sweep.schema_version"
@@ -36,6 +40,12 @@ COLUMNS: dict[str, Column] = {
     "computation_id": Column(_STRING, "Hex id of what was computed; rows that share it hold equal results."),
     "method_version": Column(
         pa.int16(), "Version of what a cell computes; rows of another version do not count as done."
+    ),
+    "component_versions": Column(
+        _STRING,
+        "Versions of the components (GEN, NORM, metric, weighting) that computed the row, as in gen:kmeans=2, where "
+        "they are not 1; null where all are. Rows of other versions do not count as done.",
+        True,
     ),
     "model": Column(_STRING, "Name of the foundation model, or the name under which embeddings were imported."),
     "weights": Column(_STRING, "Which weights of the model."),
@@ -70,6 +80,9 @@ COLUMNS: dict[str, Column] = {
     ),
     "n_test": Column(pa.int32(), "Test samples of the task.", True),
     "accuracy": Column(pa.float64(), "n_correct / n_test.", True),
+    "correct": Column(
+        pa.list_(pa.int32()), "Correctly classified test samples of each label, in the order of labels.", True
+    ),
     "f1": Column(_FLOATS, "One-vs-rest F1 of each label, in the order of labels.", True),
     "f1_macro": Column(pa.float64(), "Mean of f1.", True),
     "f1_weighted": Column(pa.float64(), "Mean of f1 weighted by the test samples of each label.", True),
@@ -96,16 +109,52 @@ COLUMNS: dict[str, Column] = {
     "finished_at": Column(pa.timestamp("us", "UTC"), "When the row reached the results table."),
 }
 
-COLUMN_DOCS: dict[str, str] = {name: column.doc for name, column in COLUMNS.items()}
-"""Name -> what the column holds, for documentation."""
+_ARROW = {int: pa.int64(), float: pa.float64(), str: _STRING}
 
 
-def _pandas_metadata() -> bytes:
+def parameter_column(key: str) -> str:
+    """The column of a component's parameter.
+
+    >>> parameter_column("gen.trim")
+    'gen_trim'
+    """
+    return key.replace(".", "_")
+
+
+def columns() -> dict[str, Column]:
+    """Name -> column: those that all versions have, and one for each parameter of the components that are there."""
+    own = {
+        parameter_column(key): Column(_ARROW[parameter.type], parameter.doc, True)
+        for key, parameter in known_parameters().items()
+    }
+    return {**COLUMNS, **own}
+
+
+def table_schema() -> pa.Schema:
+    """The Arrow schema of every part, its version in the metadata."""
+    return _schema(tuple(known_parameters()))
+
+
+@cache
+def _schema(parameters: tuple[str, ...]) -> pa.Schema:
+    found = columns()
+    return pa.schema(
+        [pa.field(name, column.type, column.nullable) for name, column in found.items()],
+        metadata={VERSION_KEY: str(SCHEMA_VERSION).encode(), b"pandas": _pandas_metadata(found)},
+    )
+
+
+def column_docs() -> dict[str, str]:
+    """Name -> what the column holds, for documentation."""
+    return {name: column.doc for name, column in columns().items()}
+
+
+def _pandas_metadata(columns: Mapping[str, Column]) -> bytes:
     """What pandas writes into a file to read it back with the dtypes it had.
 
     With it, ``pd.read_parquet`` gives k, m and n_shot as Int64; without, as floats with NaN for null.
     """
-    columns = [
+    described = [
         {
             "name": name,
             "field_name": name,
@@ -113,14 +162,7 @@ def _pandas_metadata() -> bytes:
             "numpy_type": str(column.type).capitalize() if pa.types.is_integer(column.type) else "object",
             "metadata": None,
         }
-        for name, column in COLUMNS.items()
+        for name, column in columns.items()
         if column.nullable and pa.types.is_integer(column.type)
     ]
-    return json.dumps({"index_columns": [], "column_indexes": [], "columns": columns}).encode()
-
-
-SCHEMA = pa.schema(
-    [pa.field(name, column.type, column.nullable) for name, column in COLUMNS.items()],
-    metadata={VERSION_KEY: str(SCHEMA_VERSION).encode(), b"pandas": _pandas_metadata()},
-)
-"""The Arrow schema of every part, its version in the metadata."""
+    return json.dumps({"index_columns": [], "column_indexes": [], "columns": described}).encode()

@@ -13,7 +13,7 @@ from imprint_sweep.analysis.results import COLUMNS, load
 from imprint_sweep.cell import METHOD_VERSION
 from imprint_sweep.errors import StoreError
 from imprint_sweep.outcome import FAILED, OK, Outcome
-from imprint_sweep.store import SCHEMA, Provenance
+from imprint_sweep.store import Provenance, table_schema
 from imprint_sweep.store.parts import write_part
 from imprint_sweep.store.rows import table_of
 from tests import data
@@ -39,8 +39,8 @@ def part(outputs: Path, *, seeds: range = range(1), status: str = OK, without: s
     finished = START + timedelta(hours=len(list(outputs.glob("results/*"))))
     table = table_of([(outcome, finished) for outcome in outcomes], Provenance("0.1.0", None, "here"))
     for name, value in columns.items():
-        values = pa.array([value] * len(table), SCHEMA.field(name).type)
-        table = table.set_column(table.column_names.index(name), SCHEMA.field(name), values)
+        values = pa.array([value] * len(table), table_schema().field(name).type)
+        table = table.set_column(table.column_names.index(name), table_schema().field(name), values)
     if without:
         table = table.drop_columns([without])
     (outputs / "results").mkdir(exist_ok=True)
@@ -91,7 +91,7 @@ def test_mixed_package_versions_are_used_together_and_named(tmp_path: Path) -> N
     assert results.notes == ("Rows of package versions 0.0.9, 0.1.0 are used together; their method is the same.",)
 
 
-@pytest.mark.parametrize("column", [name for name in COLUMNS if SCHEMA.field(name).nullable])
+@pytest.mark.parametrize("column", [name for name in COLUMNS if table_schema().field(name).nullable])
 def test_a_column_that_an_old_part_lacks_is_null(tmp_path: Path, column: str) -> None:
     part(tmp_path, seeds=range(2), without=column)
     part(tmp_path, seeds=range(2, 3))
