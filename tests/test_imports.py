@@ -110,8 +110,16 @@ print(json.dumps([name for name in sys.modules if name.partition(".")[0] not in 
 
 def python(program: str, given: object) -> str:
     """What a program prints in a fresh interpreter that gets something as JSON."""
+    # Without what a command called by another test may have set.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MALLOC_"))}
     finished = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, input=json.dumps(given), capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout

@@ -112,10 +112,11 @@ def test_every_column_says_what_it_holds() -> None:
 
 def test_the_schema_of_this_version() -> None:
     # Changing one is a decision: raise SCHEMA_VERSION, and only ever add.
-    assert SCHEMA_VERSION == 1
+    assert SCHEMA_VERSION == 2
     assert {field.name: str(field.type) for field in table_schema()} == {
         **dict.fromkeys(["cell_id", "computation_id"], "string"),
         "method_version": "int16",
+        "component_versions": "string",
         **dict.fromkeys(["model", "weights", "task", "classes"], "string"),
         **dict.fromkeys(["image_size", "merge", "remap", "n_correct", "n_test"], "int32"),
         "labels": "list<item: string>",
@@ -123,6 +124,7 @@ def test_the_schema_of_this_version() -> None:
         **dict.fromkeys(["limit", "n_shot", "k", "m", "seed", "n_proxies"], "int64"),
         **dict.fromkeys(["norm_pre", "gen", "norm_post", "norm_inf", "agg", "metric", "weighting"], "string"),
         **dict.fromkeys(["weight_decay", "accuracy", "f1_macro", "f1_weighted"], "double"),
+        "correct": "list<item: int32>",
         "f1": "list<item: double>",
         **dict.fromkeys(["gen_seconds", "eval_seconds"], "double"),
         **dict.fromkeys(["status", "error", "fingerprint"], "string"),
@@ -134,7 +136,7 @@ def test_the_schema_of_this_version() -> None:
 def test_parts_carry_the_schema_and_its_version(tmp_path: Path) -> None:
     schema = pq.read_schema(write(tmp_path, good()))
     assert schema.equals(table_schema())
-    assert schema.metadata[VERSION_KEY] == b"1"
+    assert schema.metadata[VERSION_KEY] == b"2"
 
 
 # ---- rows
@@ -154,6 +156,7 @@ def test_a_row_holds_the_outcome_the_axes_and_where_it_came_from(tmp_path: Path)
     assert before <= row.pop("finished_at") <= datetime.now(UTC)
     assert row == {
         "cell_id": outcome.cell.cell_id, "computation_id": "c" * 20, "method_version": METHOD_VERSION,
+        "component_versions": None, "correct": None,
         "model": "net", "weights": "w", "image_size": 112,
         "task": "imagenet", "classes": "all", "labels": ["imagenet:3+imagenet:9"], "n_labels": 1,
         "merge": 2, "remap": 7, "limit": 50,
