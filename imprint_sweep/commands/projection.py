@@ -19,7 +19,7 @@ from imprint_sweep.embeddings import SPLITS, EntryKey, file_name
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.features import Features
 from imprint_sweep.imprinting.components import NORMS, Position, norms_at
-from imprint_sweep.imprinting.gen.kmeans import kmeans
+from imprint_sweep.imprinting.kmeans.batch import batch_kmeans
 from imprint_sweep.imprinting.n_shot import draw
 from imprint_sweep.schemas import ProjectionConfig
 from imprint_sweep.settings import Settings
@@ -83,7 +83,7 @@ def _projection(config: ProjectionConfig, model: Model, task: Task, settings: Se
             )
             samples.append(rows[chosen].astype(np.float64))
             means.append(rows.mean(axis=0, dtype=np.float64)[None])
-            proxies.append(kmeans(rows, config.k, config.seed).centers.astype(np.float64))
+            proxies.append(batch_kmeans(rows, [(config.k, config.seed)])[0].centers.astype(np.float64))
     placed, shares = project(samples, means, proxies)
     merged = "" if task.merge is None else f", {task.merge} in 1, remap {task.remap}"
     title = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from imprint_sweep.imprinting.components import GENS, JointGen, Keep, Variant
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -50,6 +51,17 @@ class _Few:
 
     def once(self, stage: str, key: Hashable, compute: Callable[[], T], keep: Keep = Keep.ROUND) -> T:
         return compute()
+
+    def once_together(
+        self,
+        stage: str,
+        keys: Sequence[K],
+        compute: Callable[[Sequence[K]], Sequence[T]],
+        *,
+        counted_as: str,
+        share: Callable[[T], float],
+    ) -> None:
+        pass
 
     def run(self, stage: str, compute: Callable[[], T]) -> T:
         return compute()

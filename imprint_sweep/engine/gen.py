@@ -28,6 +28,7 @@ from imprint_sweep.imprinting.components import GENS, NORMS, JointGen, Keep, che
 from imprint_sweep.keys import GenSpec
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 Samples = NDArray[np.float32]
 Proxies = Mapping[GenSpec, Timed[Samples]]
 
@@ -73,6 +74,7 @@ class Generation:
         uncharged(partial(prepare, specs[0].gen))
         with ExitStack() as job:
             given = _Class(self, label, specs[0], job)
+            GENS[specs[0].gen].together(given, [spec.variant for spec in specs])
             for spec in specs:
                 gen = GENS[spec.gen]
                 if isinstance(gen, JointGen):
@@ -121,6 +123,36 @@ class _Shared:
             return self.run(stage, compute)
         memory = {Keep.JOB: self._of_job, Keep.ROUND: generation.of_round, Keep.DRAW: generation.of_draw}[keep]
         return memory.get((stage, (*self._prefix, key)), compute).value
+
+    def once_together(
+        self,
+        stage: str,
+        keys: Sequence[K],
+        compute: Callable[[Sequence[K]], Sequence[T]],
+        *,
+        counted_as: str,
+        share: Callable[[T], float],
+    ) -> None:
+        """Make several results of a stage at once."""
+        memory = self._generation.of_round
+        prefixed = {key: (stage, (*self._prefix, key)) for key in keys}
+        missing = [key for key in keys if memory.claim(prefixed[key])]
+        if not missing:
+            return
+        try:
+            made, _ = metered(partial(compute, missing))
+            shares = np.array([share(value) for value in made.value], np.float64)
+            seconds = made.seconds * shares / max(shares.sum(), 1e-300)
+            for key, value, took in zip(missing, made.value, seconds.tolist(), strict=True):
+                memory.fulfil(prefixed[key], Timed(value, took))
+        except BaseException as error:
+            for key in missing:
+                memory.fulfil(prefixed[key], error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._generation.ledger.add(counted_as, calls=len(missing), seconds=made.seconds)
+            self._generation.ledger.add(stage, calls=len(missing))
 
     def run(self, stage: str, compute: Callable[[], T]) -> T:
         """Compute what nobody else needs."""

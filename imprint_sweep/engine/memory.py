@@ -115,6 +115,22 @@ class StageMemory:
         _METER.charge(time.thread_time() - start, timed.seconds)
         return timed
 
+    def claim(self, key: tuple[str, *tuple[Hashable, ...]]) -> bool:
+        """Take it upon oneself to :meth:`fulfil` a key; False if somebody else has."""
+        with self._lock:
+            mine = key not in self._futures
+            if mine:
+                self._futures[key] = Future()
+        return mine
+
+    def fulfil(self, key: tuple[str, *tuple[Hashable, ...]], result: Timed[Any] | BaseException) -> None:
+        """Set the result, or the failure, of a key that was claimed."""
+        future = self._futures[key]
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
     def time(self, stage: str, compute: Callable[[], T]) -> Timed[T]:
         """Run, count and time a computation without keeping its result."""
         own = 0.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from imprint_sweep.engine.workers import Failure, Workers, workers
 from imprint_sweep.equalities import normal_form
 from imprint_sweep.errors import EmbeddingsError
 from imprint_sweep.features import Features
-from imprint_sweep.imprinting.components import GENS
+from imprint_sweep.imprinting.components import GENS, Making
 from imprint_sweep.imprinting.scores import scores
 from imprint_sweep.keys import Draw, GenSpec, Readout
 from imprint_sweep.outcome import FAILED, Outcome
@@ -184,8 +185,8 @@ class _Group:
         """Specs of one draw that are made at once: enough to keep the threads busy, and few enough to hold."""
         batch: dict[GenSpec, Cells] = {}
         n_jobs, n_bytes = 0, 0.0
-        for round_ in _rounds(specs):
-            jobs = _jobs({spec: specs[spec] for spec in round_})
+        for round_ in self._rounds(specs):
+            jobs = self._jobs({spec: specs[spec] for spec in round_})
             size = sum(self._proxy_bytes(label, spec) for label, made in jobs for spec in made)
             if batch and (n_jobs >= 2 * self._crew.threads or n_bytes + size > self._bytes / 16):
                 yield batch
@@ -193,6 +194,58 @@ class _Group:
             batch |= {spec: specs[spec] for spec in round_}
             n_jobs, n_bytes = n_jobs + len(jobs), n_bytes + size
         yield batch
+
+    def _rounds(self, specs: Mapping[GenSpec, Cells]) -> list[list[GenSpec]]:
+        """Specs of one draw that share what is forgotten after them, as far as that fits into memory."""
+        sharing: dict[object, list[GenSpec]] = defaultdict(list)
+        for spec in sorted(specs):
+            sharing[spec.round].append(spec)
+        rounds: list[list[GenSpec]] = []
+        for together in sharing.values():
+            rounds.append([])
+            held = 0.0
+            # What two gens share of a (k, seed) they share in one round.
+            for _, alike in groupby(sorted(together, key=_fit), key=_fit):
+                these = list(alike)
+                size = sum(self._batch_bytes(spec, specs[spec]) for spec in these)
+                if rounds[-1] and held + size > self._bytes / 8:
+                    rounds.append([])
+                    held = 0.0
+                rounds[-1] += these
+                held += size
+        return rounds
+
+    def _batch_bytes(self, spec: GenSpec, by_task: Cells) -> float:
+        """What a spec adds to a round: to the batches of as many classes as there are threads, and what all keep."""
+        labels = dict.fromkeys(label for task in by_task for label in task.labels)
+        kept, batches = 0.0, []
+        for label in labels:
+            n = self._features.count("train", label)
+            d = self._features.nbytes("train", [label]) // (4 * n)
+            n = min(n, spec.draw.n_shot or n)
+            kept += 4 * n + self._proxy_bytes(label, spec)
+            batches.append(GENS[spec.gen].batch_bytes(n, d, spec.variant))
+        return kept + sum(sorted(batches, reverse=True)[: self._crew.threads])
+
+    def _jobs(self, specs: Mapping[GenSpec, Cells]) -> list[tuple[Label, list[GenSpec]]]:
+        """What one thread makes at once: one spec for one label, all of a round, or a batch."""
+        jobs: dict[tuple[Label, object], list[GenSpec]] = defaultdict(list)
+        batches: dict[tuple[Label, object], list[GenSpec]] = defaultdict(list)
+        for spec, by_task in specs.items():
+            for label in dict.fromkeys(label for task in by_task for label in task.labels):
+                match GENS[spec.gen].making:
+                    case Making.ONE_BY_ONE:
+                        jobs[label, spec].append(spec)
+                    case Making.IN_ONE_JOB:
+                        jobs[label, spec.round].append(spec)
+                    case Making.IN_BATCHES:
+                        batches[label, (spec.gen, spec.round)].append(spec)
+        # Every thread gets a batch where there are fewer classes than threads.
+        parts = -(-self._crew.threads // max(len(batches), 1))
+        for (label, key), wanted in batches.items():
+            for part in range(min(parts, len(wanted))):
+                jobs[label, (key, part)] = wanted[part::parts]
+        return [(label, wanted) for (label, _), wanted in jobs.items()]
 
     def _proxy_bytes(self, label: Label, spec: GenSpec) -> float:
         """What the proxies of one label take, at most."""
@@ -219,7 +272,7 @@ class _Group:
         made: dict[GenSpec, dict[Label, Timed[Samples] | Failure]] = {spec: {} for spec in specs}
         # k_least_squares after kmeans: it finds the clusterings, and no thread waits for those of another.
         for joint in (False, True):
-            jobs = _jobs({spec: by_task for spec, by_task in specs.items() if spec.joint == joint})
+            jobs = self._jobs({spec: by_task for spec, by_task in specs.items() if spec.joint == joint})
             for (label, wanted), found in self._crew.map(lambda job: generation.per_label(*job), jobs):
                 for spec in wanted:
                     if isinstance(found, Failure):
@@ -288,21 +341,8 @@ class _Group:
             )
 
 
-def _rounds(specs: Iterable[GenSpec]) -> list[list[GenSpec]]:
-    """Specs of one draw that share what is forgotten after them."""
-    rounds: dict[object, list[GenSpec]] = defaultdict(list)
-    for spec in sorted(specs):
-        rounds[spec.round].append(spec)
-    return list(rounds.values())
-
-
-def _jobs(specs: Mapping[GenSpec, Cells]) -> list[tuple[Label, list[GenSpec]]]:
-    """What one thread makes at once: one spec for one label, or all of a round."""
-    jobs: dict[tuple[Label, object], list[GenSpec]] = defaultdict(list)
-    for spec, by_task in specs.items():
-        for label in dict.fromkeys(label for task in by_task for label in task.labels):
-            jobs[label, spec.round if GENS[spec.gen].one_job else spec].append(spec)
-    return [(label, wanted) for (label, _), wanted in jobs.items()]
+def _fit(spec: GenSpec) -> tuple[int, int]:
+    return spec.variant.k, spec.variant.seed
 
 
 def _families(tasks: Iterable[Task]) -> dict[Task, list[Task]]:

@@ -25,6 +25,7 @@ from imprint_sweep.errors import ConfigError, InvalidCellError, StageError, Unkn
 from imprint_sweep.imprinting.vectors import Filter, Vectors
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 Rows = NDArray[np.float32]
 """(n, d) float32."""
 
@@ -97,6 +98,14 @@ class Parameter:
         return value
 
 
+class Making(Enum):
+    """How the engine has the variants of a gen made that share stages."""
+
+    ONE_BY_ONE = "each by itself, several threads at once"
+    IN_ONE_JOB = "all of a class by one thread, so that what they share is made and held once"
+    IN_BATCHES = "as many at once as memory allows; fewer where threads would be idle"
+
+
 class Component:
     """What all components declare.
 
@@ -150,6 +159,25 @@ class Shared(Protocol):
             keep: how long it is kept.
         """
 
+    def once_together(
+        self,
+        stage: str,
+        keys: Sequence[K],
+        compute: Callable[[Sequence[K]], Sequence[T]],
+        *,
+        counted_as: str,
+        share: Callable[[T], float],
+    ) -> None:
+        """Make several results of a stage at once, for :meth:`once` to find; what is there already is not made again.
+
+        Args:
+            stage: its name, as for :meth:`once`.
+            keys: as for :meth:`once`, of each result.
+            compute: from the keys that are missing to their results.
+            counted_as: the name under which the computations are counted and timed.
+            share: how much of the time each result took, relative to the others.
+        """
+
     def run(self, stage: str, compute: Callable[[], T]) -> T:
         """Compute what nobody else needs; like everything shared it is counted and timed under its stage."""
 
@@ -200,7 +228,7 @@ class Gen(Component, ABC):
             whether they are normalised before or after the choice.
         with_one_proxy: the gen that computes the same with k = 1, None where there is none.
         cheap: whether making its proxies takes so little that several jobs may each do it.
-        one_job: whether one thread makes all variants of a class that share stages.
+        making: how variants that share stages are made.
     """
 
     takes_k: ClassVar[bool] = False
@@ -210,7 +238,7 @@ class Gen(Component, ABC):
     chooses_blindly: ClassVar[bool] = False
     with_one_proxy: ClassVar[str | None] = None
     cheap: ClassVar[bool] = False
-    one_job: ClassVar[bool] = False
+    making: ClassVar[Making] = Making.ONE_BY_ONE
 
     @abstractmethod
     def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
@@ -223,6 +251,19 @@ class Gen(Component, ABC):
         Returns:
             (number of proxies, d) float32.
         """
+
+    def together(self, given: ClassSamples, variants: Sequence[Variant]) -> None:
+        """Compute what several variants of a class need, where that is faster at once; see :attr:`making`."""
+
+    def batch_bytes(self, n: int, d: int, variant: Variant) -> int:
+        """What a variant adds to the memory of a batch, and what is kept of it, at most.
+
+        Args:
+            n: samples of the class.
+            d: features.
+            variant: which.
+        """
+        return 0
 
     def keeps_whole(self, k: int | None) -> int:
         """Up to how many samples are all returned as they are, each a proxy."""

@@ -43,6 +43,7 @@ ROW: dict[str, Any] = {
     "eval_seconds": 1.0,
     "fingerprint": "f",
     "method_version": 1,
+    "component_versions": None,
     "package_version": "0",
     "git_commit": "g",
     "host": "here",

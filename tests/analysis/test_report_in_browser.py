@@ -298,7 +298,7 @@ def test_commands_are_copied(page: Browser) -> None:
 
 def test_links_of_the_contents_lead_somewhere(page: Browser) -> None:
     links: list[str] = page.run("[...document.querySelectorAll('nav a')].map((link) => link.getAttribute('href'))")
-    assert links[:2] == ["#run", "#gaps"]
+    assert links[:2] == ["#headline", "#fig2"]
     assert links[-1] == "#results"
     assert all(page.run("document.querySelector(arguments[0]) !== null", link) for link in links)
 

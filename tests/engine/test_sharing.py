@@ -34,8 +34,9 @@ from imprint_sweep.errors import StageError
 from imprint_sweep.imprinting import vectors
 from imprint_sweep.imprinting.agg.metrics.mahalanobis import Mahalanobis
 from imprint_sweep.imprinting.agg.metrics.manhattan import Manhattan
+from imprint_sweep.imprinting.components import ClassSamples
 from imprint_sweep.imprinting.gen import fps, kmeans, kmedoids
-from imprint_sweep.imprinting.gen.kmeans import Clustering
+from imprint_sweep.imprinting.kmeans.batch import KMeansFit
 from imprint_sweep.imprinting.norm.quantile import Quantile
 from imprint_sweep.outcome import FAILED, OK, Outcome
 from tests import data
@@ -218,19 +219,26 @@ def files(settings: EngineSettings) -> list[Path]:
     return sorted(settings.proxy_cache.rglob("*.safetensors"))
 
 
-def test_a_second_run_reads_clusterings_and_medoids(cache: EmbeddingCache, kept: EngineSettings) -> None:
-    cells = grid(gen=["kmeans", "k_least_squares", "kmedoids"], k=[2, 3])
+def test_a_second_run_reads_medoids(cache: EmbeddingCache, kept: EngineSettings) -> None:
+    cells = grid(gen=["kmedoids"], k=[2, 3])
     first, second = counted(cells, cache, kept), counted(cells, cache, kept)
-    assert (first["kmeans"], first["kmedoids"], first["distances"]) == (LABELS * 2, LABELS * 2, LABELS)
-    assert (second["kmeans"], second["kmedoids"], second["distances"]) == (0, 0, 0)
+    assert (first["kmedoids"], first["distances"]) == (LABELS * 2, LABELS)
+    assert (second["kmedoids"], second["distances"]) == (0, 0)
+
+
+def test_clusterings_are_made_sooner_than_they_would_be_worth_keeping(
+    cache: EmbeddingCache, kept: EngineSettings
+) -> None:
+    counted(grid(gen=["kmeans", "k_least_squares"], k=[2, 3]), cache, kept)
+    assert files(kept) == []
 
 
 def test_proxies_are_those_of_one_content_and_no_other(kept: EngineSettings, tmp_path: Path) -> None:
-    cells = grid(gen=["kmeans"])
+    cells = grid(gen=["kmedoids"], k=[3])
     for seed in (0, 1):
         other = EmbeddingCache(tmp_path / str(seed))
         data.write(other, data.blobs(train_sizes=dict.fromkeys(range(6), 20), seed=seed))
-        assert counted(cells, other, kept)["kmeans"] == LABELS
+        assert counted(cells, other, kept)["kmedoids"] == LABELS
 
 
 DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
@@ -246,21 +254,21 @@ DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
 def test_a_damaged_file_is_computed_again_and_mended(
     damage: str, cache: EmbeddingCache, kept: EngineSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = grid(gen=["kmeans"])
+    cells = grid(gen=["kmedoids"], k=[3])
     before = {outcome.cell: outcome.n_correct for outcome in run(cells, cache, kept)}
     path = files(kept)[0]
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     ledger = Ledger()
     assert {outcome.cell: outcome.n_correct for outcome in run(cells, cache, kept, ledger=ledger)} == before
-    assert ledger.calls["kmeans"] == 1
-    assert counted(cells, cache, kept)["kmeans"] == 0
+    assert ledger.calls["kmedoids"] == 1
+    assert counted(cells, cache, kept)["kmedoids"] == 0
 
 
 def test_what_is_quickly_computed_is_not_kept(
     cache: EmbeddingCache, kept: EngineSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ProxyCache, "WORTH_SECONDS", 3600.0)
-    counted(grid(gen=["kmeans"]), cache, kept)
+    counted(grid(gen=["kmedoids"], k=[3]), cache, kept)
     assert files(kept) == []
 
 
@@ -268,7 +276,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(
     cache: EmbeddingCache, kept: EngineSettings, tmp_path: Path
 ) -> None:
     (tmp_path / "proxies").write_text("a file where the folder should be")
-    assert counted(grid(gen=["kmeans"]), cache, kept)["kmeans"] == LABELS
+    assert counted(grid(gen=["kmedoids"], k=[3]), cache, kept)["kmedoids"] == LABELS
 
 
 def test_the_oldest_files_go_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +333,7 @@ def failing(*_: object, **__: object) -> Any:
     ("module", "function", "depends"),
     [
         (fps, "fps", lambda s: s.gen == "fps"),
-        (kmeans, "kmeans", lambda s: s.gen in ("kmeans", "k_least_squares")),
+        (kmeans, "_fits", lambda s: s.gen in ("kmeans", "k_least_squares")),
         (kmedoids, "pairwise_distances", lambda s: s.gen == "kmedoids"),
         (Manhattan, "fast", lambda s: s.metric == "manhattan"),
         (Mahalanobis, "fit", lambda s: s.metric == "mahalanobis"),
@@ -364,15 +372,15 @@ def test_a_stage_fails_the_cells_that_depend_on_it_and_no_others(
 
 
 def test_a_label_fails_the_tasks_that_hold_it(cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = kmeans.kmeans
+    fits = kmeans._fits
     of_label_3 = 20 + 3
 
-    def picky(x: NDArray[np.float32], k: int, seed: int) -> Clustering:
-        if len(x) == of_label_3:
+    def picky(given: ClassSamples, wanted: Sequence[tuple[int, int]]) -> list[KMeansFit]:
+        if len(given.samples) == of_label_3:
             raise MemoryError("too large")
-        return fit(x, k, seed)
+        return fits(given, wanted)
 
-    monkeypatch.setattr(kmeans, "kmeans", picky)
+    monkeypatch.setattr(kmeans, "_fits", picky)
     outcomes = {o.cell.task: o for o in run(grid(gen=["kmeans"]), cache, PLAIN)}
     assert {task: outcome.error for task, outcome in outcomes.items()} == {
         ALL: "MemoryError: too large",
@@ -501,27 +509,32 @@ def clusterings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
     alive: weakref.WeakValueDictionary[int, NDArray[np.int32]] = weakref.WeakValueDictionary()
     numbers = count()
     lock = threading.Lock()
-    fit = kmeans.kmeans
+    fits = kmeans._fits
 
-    def watched(x: NDArray[np.float32], k: int, seed: int) -> Clustering:
-        found = fit(x, k, seed)
+    def watched(given: ClassSamples, wanted: Sequence[tuple[int, int]]) -> list[KMeansFit]:
+        found = fits(given, wanted)
         with lock:
-            alive[next(numbers)] = found.assignment
+            for fit in found:
+                alive[next(numbers)] = fit.assignment
         return found
 
-    monkeypatch.setattr(kmeans, "kmeans", watched)
+    monkeypatch.setattr(kmeans, "_fits", watched)
     gc.disable()
     yield lambda: len(alive)
     gc.enable()
 
 
-def test_what_is_held_does_not_grow_with_k_and_seeds(cache: EmbeddingCache, clusterings: Callable[[], int]) -> None:
+@pytest.mark.parametrize("memory_gb", [1.0, 1e-6])
+def test_what_is_held_does_not_grow_with_k_and_seeds_beyond_memory(
+    memory_gb: float, cache: EmbeddingCache, clusterings: Callable[[], int]
+) -> None:
     cells = grid([ALL, EVEN], gen=["kmeans", "k_least_squares"], k=[2, 3, 4], seed=range(10))
     ledger = Ledger()
-    held = [clusterings() for outcome in run(cells, cache, PLAIN, ledger=ledger) if outcome.status == OK]
+    settings = EngineSettings(threads=2, memory_gb=memory_gb)
+    held = [clusterings() for outcome in run(cells, cache, settings, ledger=ledger) if outcome.status == OK]
     assert len(held) == len(cells)
-    # One for each label, of the (k, seed) that is searched; and each was made once.
-    assert max(held) <= LABELS
+    # All of them at once, or one for each label, of the (k, seed) that is searched; and each was made once.
+    assert max(held) <= (LABELS * 3 * 10 if memory_gb == 1.0 else LABELS)
     assert ledger.calls["kmeans"] == LABELS * 3 * 10
 
 
@@ -542,15 +555,15 @@ def test_fits_of_several_specs_run_at_once_where_there_are_more_cores_than_label
     cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = 2 * len(SHORT.labels)
-    # Each fit waits until every thread has one.
+    # Each batch waits until every thread has one.
     together = threading.Barrier(threads, timeout=30)
-    fit = kmeans.kmeans
+    fits = kmeans._fits
 
-    def waiting(x: NDArray[np.float32], k: int, seed: int) -> Clustering:
+    def waiting(given: ClassSamples, wanted: Sequence[tuple[int, int]]) -> list[KMeansFit]:
         together.wait()
-        return fit(x, k, seed)
+        return fits(given, wanted)
 
-    monkeypatch.setattr(kmeans, "kmeans", waiting)
+    monkeypatch.setattr(kmeans, "_fits", waiting)
     cells = grid([SHORT], gen=["kmeans"], k=[2, 3], seed=[0, 1])
     assert counted(cells, cache, EngineSettings(threads=threads, memory_gb=1.0))["kmeans"] == 2 * threads
 

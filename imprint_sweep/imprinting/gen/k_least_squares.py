@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.imprinting.components import ClassSamples, Variant
+from imprint_sweep.imprinting.components import ClassSamples, Making, Variant
 from imprint_sweep.imprinting.gen import kmeans
 from imprint_sweep.imprinting.gen.least_squares import LeastSquares, cluster_means
 
@@ -19,10 +19,16 @@ class KLeastSquares(LeastSquares):
     """
 
     name = "k_least_squares"
+    version = 2
     label = "k-least-squares"
     takes_k = True
     seeded = True
     with_one_proxy = "least_squares"
+    making = Making.IN_BATCHES
+
+    def together(self, given: ClassSamples, variants: Sequence[Variant]) -> None:
+        """All clusterings of the class at once."""
+        kmeans.fit_together(given, variants)
 
     def means(self, given: ClassSamples, variant: Variant) -> NDArray[np.float64]:
         """The means of the clusters that have samples, (clusters, d) float64."""
@@ -34,8 +40,12 @@ class KLeastSquares(LeastSquares):
         return given.once("class_means", (variant.k, variant.seed), compute)
 
     def shares(self, variant: Variant) -> Hashable:
-        """The clustering of a (k, seed), with k-means."""
+        """The clusterings of every (k, seed), with k-means."""
         return kmeans.KMEANS.shares(variant)
+
+    def batch_bytes(self, n: int, d: int, variant: Variant) -> int:
+        """That of k-means, and the means of the clusters."""
+        return kmeans.KMEANS.batch_bytes(n, d, variant) + 8 * variant.k * d
 
     def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
         """That of k-means and of least squares."""

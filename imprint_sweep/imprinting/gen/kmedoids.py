@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import StageError
-from imprint_sweep.imprinting.components import ClassSamples, Gen, Keep, Rows, Variant
+from imprint_sweep.imprinting.components import ClassSamples, Gen, Keep, Making, Rows, Variant
 
 
 class KMedoids(Gen):
@@ -17,7 +17,7 @@ class KMedoids(Gen):
     name = "kmedoids"
     label = "k-medoids"
     takes_k = True
-    one_job = True
+    making = Making.IN_ONE_JOB
 
     def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
         """The medoids in the order of their clusters; all samples in order where there are no more than k."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from imprint_sweep.errors import StageError
-from imprint_sweep.imprinting.gen import kmeans as clustering
 from imprint_sweep.imprinting.gen import least_squares
+from imprint_sweep.imprinting.kmeans.batch import batch_kmeans
 
 Samples = NDArray[np.float32]
 
@@ -89,7 +89,7 @@ def test_the_oracle_is_a_ridge_regression_and_the_formula(n_per_class: Sequence[
 @decays
 def test_algorithm_1_is_the_same_with_clusters_as_classes(n_per_class: Sequence[int], weight_decay: float) -> None:
     by_class = classes(n_per_class)
-    assignments = [clustering.kmeans(x, 4, 0).assignment for x in by_class]
+    assignments = [batch_kmeans(x, [(4, 0)])[0].assignment for x in by_class]
     groups = [x[a == c] for x, a in zip(by_class, assignments, strict=True) for c in np.unique(a)]
     found = solve(by_class, weight_decay, assignments)
     assert len(found) == sum(min(n, 4) for n in n_per_class)
@@ -99,7 +99,7 @@ def test_algorithm_1_is_the_same_with_clusters_as_classes(n_per_class: Sequence[
 
 def test_one_cluster_per_class_is_the_oracle() -> None:
     by_class = classes((30, 50, 20))
-    ones = [clustering.kmeans(x, 1, 0).assignment for x in by_class]
+    ones = [batch_kmeans(x, [(1, 0)])[0].assignment for x in by_class]
     np.testing.assert_array_equal(solve(by_class, 0.1, ones), solve(by_class, 0.1))
 
 
