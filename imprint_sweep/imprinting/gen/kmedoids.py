@@ -50,9 +50,18 @@ def pairwise_distances(x: Rows) -> NDArray[np.float32]:
 
     Args:
         x: (n, d) float32 samples of the class.
+
+    Raises:
+        StageError: samples so large that float32 cannot hold their squared lengths.
     """
     from sklearn import metrics
 
+    largest = float(np.abs(x).max())
+    if largest**2 * x.shape[1] > float(np.finfo(np.float32).max):
+        raise StageError(
+            f"gen=kmedoids computes in float32, which cannot hold the squared length of samples with values up to "
+            f"{largest:.1e}; use norm.pre=l2"
+        )
     distances: NDArray[np.float32] = metrics.pairwise_distances(x, metric="euclidean")
     return distances
 

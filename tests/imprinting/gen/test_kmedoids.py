@@ -139,3 +139,9 @@ def test_memory_maps_are_accepted_and_left(tmp_path: Path) -> None:
         np.testing.assert_array_equal(kmedoids.pairwise_distances(mapped), kmedoids.pairwise_distances(x))
     np.testing.assert_array_equal(mapped, samples(50))
     np.testing.assert_array_equal(x, samples(50))
+
+
+def test_samples_beyond_float32_are_a_sentence() -> None:
+    with pytest.raises(StageError, match=r"gen=kmedoids computes in float32, .* use norm.pre=l2"):
+        kmedoids.pairwise_distances(samples() * np.float32(1e20))
+    assert np.isfinite(kmedoids.pairwise_distances(samples() * np.float32(1e17))).all()

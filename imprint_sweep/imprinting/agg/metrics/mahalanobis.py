@@ -21,9 +21,13 @@ _COLUMNS = 64
 
 
 class Mahalanobis(FittedMetric):
-    """The length of the difference of whitened vectors, VI = inv(cov(proxies) + 1e-6 I)."""
+    """The length of the difference of whitened vectors, VI = inv(cov(proxies) + 1e-6 I).
+
+    Version 1 had a rest of rounding also where the proxies span everything.
+    """
 
     name = "mahalanobis"
+    version = 2
     label = "Mahalanobis"
 
     def fit(self, proxies: Rows) -> Whitening:
@@ -113,7 +117,8 @@ def fit(proxies: NDArray[np.float32]) -> Whitening:
     inside = singular > max(p, d) * np.finfo(np.float64).eps * max(singular.max(initial=0.0), np.finfo(np.float64).tiny)
     basis = np.ascontiguousarray(right[inside].T)
     variance = singular[inside] ** 2 / max(p - 1, 1)
-    return Whitening(center, basis / np.sqrt(variance + RIDGE), basis)
+    # Where the proxies span everything nothing is left outside, and rounding must not pass for it.
+    return Whitening(center, basis / np.sqrt(variance + RIDGE), basis if basis.shape[1] < d else None)
 
 
 def _product(x: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:

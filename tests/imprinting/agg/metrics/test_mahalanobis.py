@@ -158,3 +158,14 @@ def test_whitened_proxies_have_the_covariance_that_the_ridge_leaves(seed: int, d
     found = np.linalg.eigvalsh(rows.T @ rows / (p - 1))
     variance = np.linalg.eigvalsh(np.cov(proxies.astype(np.float64), rowvar=False).reshape(d, d))[-rows.shape[1] :]
     np.testing.assert_allclose(found, np.sort(variance / (variance + whitening.RIDGE)), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("exponent", [0, 20, 34, 40])
+def test_large_proxies_that_span_everything_leave_no_rest(exponent: int) -> None:
+    """What rounding left outside their span was divided by the ridge: at 2^34 it was as large as the distances."""
+    rng = np.random.default_rng(exponent)
+    proxies, queries = (rng.integers(-50, 51, (n, 3)).astype(np.float32) for n in (9, 4))
+    scale = np.float32(2.0**exponent)
+    np.testing.assert_allclose(
+        mahalanobis(queries * scale, proxies * scale), rational(queries * scale, proxies * scale), rtol=1e-9
+    )
