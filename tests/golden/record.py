@@ -181,7 +181,9 @@ def _save(path: Path, recorded: Sequence[Golden]) -> None:
 def _golden(fields: dict[str, Any]) -> Golden:
     cell = fields.pop("cell")
     labels = tuple(tuple((dataset, value) for dataset, value in label) for label in cell["task"].pop("labels"))
-    rebuilt = Cell(Model(**cell["model"]), Task(**cell["task"], labels=labels), Scheme(**cell["scheme"]))
+    parameters = tuple((key, value) for key, value in cell["scheme"].pop("parameters", ()))
+    scheme = Scheme(**cell["scheme"], parameters=parameters)
+    rebuilt = Cell(Model(**cell["model"]), Task(**cell["task"], labels=labels), scheme)
     return Golden(rebuilt, **fields)
 
 
