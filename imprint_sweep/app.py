@@ -20,11 +20,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from imprint_sweep.command_line import check
-from imprint_sweep.config import cell_from_config, notices, settings_from, typed
+from imprint_sweep.config import cell_from_config, check_choices, notices, settings_from, typed
 from imprint_sweep.errors import CellFailedError, ConfigError, one_line
 from imprint_sweep.invocation import conf_folder
 from imprint_sweep.messages import explanation
-from imprint_sweep.schemas import SCHEMAS, Config, ShardConfig, SweepConfig
+from imprint_sweep.schemas import GROUPS, SCHEMAS, Config, ShardConfig, SweepConfig
 from imprint_sweep.wording import visible
 
 FAILED = 1
@@ -135,25 +135,31 @@ def run(cfg: DictConfig) -> float | None:
         ImprintError: the cell has no result, and another sweeper asked for it.
         SystemExit: see :func:`user_errors`.
     """
-    shard = typed(ShardConfig, cfg.shard, "shard")
-    if shard.plan is not None and shard.index is not None:
-        # The sweeper reports the errors of shards.
-        from imprint_sweep.sweep import run_shard
-
-        run_shard(Path(shard.plan), shard.index, settings_from(cfg))
-        return None
     if HydraConfig.get().mode is RunMode.MULTIRUN:
-        # A job of another sweeper, which is told of errors and decides what becomes of the other jobs.
-        return _run_single(cfg)
+        # A job of a sweeper, which is told of errors and decides what becomes of the other jobs.
+        return _run_job(cfg)
     # Hydra would announce an error as that of a job; here there is only one.
     with user_errors():
+        return _run_job(cfg)
+
+
+def _run_job(cfg: DictConfig) -> float | None:
+    shard = typed(ShardConfig, cfg.shard, "shard")
+    if shard.plan is None and shard.index is None:
         return _run_single(cfg)
+    if shard.plan is None or shard.index is None:
+        raise ConfigError("shard.plan and shard.index go together; the jobs of a sweep are given both")
+    from imprint_sweep.sweep import run_shard
+
+    run_shard(Path(shard.plan), shard.index, settings_from(cfg))
+    return None
 
 
 def _run_single(cfg: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     if hydra_config.runtime.choices.get("experiment") or "experiment" in cfg:
         raise ConfigError("an experiment is a sweep: run it with -m")
+    check_choices(*GROUPS)
     cell = cell_from_config(cfg)
     settings = settings_from(cfg)
     for key in ("dry_run", "submit", "wait"):

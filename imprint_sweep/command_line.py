@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, Sweep, Transformer
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString, RangeSweep, Sweep, Transformer
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,10 +26,7 @@ from imprint_sweep.overrides import (
     elements,
     parse,
 )
-from imprint_sweep.schemas import GROUPS, Config, value_not_group
-
-OF_HYDRA = ("hydra/launcher", "hydra/sweeper", "hydra/job_logging", "hydra/hydra_logging")
-"""Hydra's own groups of which a run has one option."""
+from imprint_sweep.schemas import GROUPS, OF_HYDRA, Config, value_not_group
 
 
 def check(words: Sequence[str], schema: type[Any] = Config) -> None:
@@ -47,13 +44,18 @@ def check(words: Sequence[str], schema: type[Any] = Config) -> None:
     given, stray = get_args_parser().parse_known_args(list(words))
     if stray:
         raise ConfigError(_misplaced(words, given.overrides, stray))
-    if given.help or given.hydra_help or given.shell_completion or given.experimental_rerun:
+    if given.hydra_help or given.shell_completion or given.experimental_rerun:
         return
     overrides = [parse(argument) for argument in given.overrides]
     for folder in _folders(given, overrides):
         for number in NUMBERS:
             if any((folder / number).glob("*.yaml")):
                 raise value_not_group(number, f"the folder {folder / number}")
+    if len(several := [override for override in overrides if override.key_or_group == EXPERIMENT]) > 1:
+        names = ",".join(str(override.input_line).partition("=")[2] for override in several)
+        raise ConfigError(
+            f"{EXPERIMENT} is set {len(several)} times; several of them stand in one: +{EXPERIMENT}={names}"
+        )
     own_sweeper = schema is Config and not any(override.key_or_group == "hydra/sweeper" for override in overrides)
     for override in overrides:
         _check(override)
@@ -94,10 +96,17 @@ def _check(override: Override) -> None:
         return
     # Hydra's types leave out that a glob may be the value.
     value: Any = override.value()
-    if key in (*GROUPS, *OF_HYDRA) and not isinstance(value, Sweep | Glob | dict):
-        check_name(key, _resolved(value))
-    if key == EXPERIMENT and isinstance(value, list) and any(not isinstance(name, str) for name in value):
-        raise ConfigError(f"{line}: expected names of experiments, as in +experiment=[a,b], or +experiment=glob(a*)")
+    if key in (*GROUPS, *OF_HYDRA):
+        # Hydra's own sweepers take a list among the values of a sweep for one option, too.
+        for name in elements(override):
+            if not isinstance(name, Glob | dict):
+                check_name(key, _resolved(name))
+    if key == EXPERIMENT and not isinstance(value, Sweep | Glob):
+        names = value if isinstance(value, list) else [value]
+        if not names or any(not isinstance(name, str | QuotedString) for name in names):
+            raise ConfigError(f"{line}: expected names of experiments, as in +experiment=a,b, or +experiment=glob(a*)")
+    if key in ("hydra.run.dir", "hydra.sweep.dir") and not str(value).strip():
+        raise ConfigError(f"{line}: the name of a folder is empty; write {key}=. for the present one")
     check_flat(line, value)
     if key in ("hydra.launcher", "hydra.sweeper") and not isinstance(value, dict):
         group = key.replace(".", "/")

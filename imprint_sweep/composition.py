@@ -111,17 +111,26 @@ class Tree:
 
     @cached_property
     def _choices(self) -> dict[str, str]:
-        choices = self.base.hydra.runtime.choices
-        if unchosen := [group for group in GROUPS if choices.get(group) is None]:
-            raise ConfigError(
-                f"the defaults list of {self.primary} chooses no option, or a list of them, for {', '.join(unchosen)}; "
-                "a sweep needs one of each"
-            )
-        return {group: str(choices[group]) for group in GROUPS}
+        return chosen(self.base)
 
     def option(self, group: str, axes: Assignment) -> str:
         """The option of a group in one cell."""
         return str(axes[group].value) if group in axes else self._choices[group]
+
+
+def chosen(cfg: DictConfig) -> dict[str, str]:
+    """The option of each group in what Hydra composed.
+
+    Raises:
+        ConfigError: there is not one.
+    """
+    choices = cfg.hydra.runtime.choices
+    if unchosen := [group for group in GROUPS if choices.get(group) is None]:
+        raise ConfigError(
+            f"the defaults list of {cfg.hydra.job.config_name}, or of an option, chooses no option, or a list of them, "
+            f"for {', '.join(unchosen)}; a sweep needs one of each"
+        )
+    return {group: str(choices[group]) for group in GROUPS}
 
 
 @contextmanager

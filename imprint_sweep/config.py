@@ -13,7 +13,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -252,6 +254,38 @@ def cell_from_config(cfg: DictConfig | Config) -> Cell:
     return Cell(model, task_from(config.task, limit=config.limit, model=model, cache=cache), scheme)
 
 
+def check_choices(*groups: str) -> None:
+    """Raise an error if a defaults list takes several options of a group, of which Hydra keeps the last alone.
+
+    Args:
+        groups: those of which a job of Hydra is to have one option.
+
+    Raises:
+        ConfigError: it does.
+    """
+    of_run = HydraConfig.get()
+    unchosen = [group for group in groups if of_run.runtime.choices.get(group) is None]
+    if not unchosen or not GlobalHydra.instance().is_initialized():
+        return
+    overrides = [*of_run.overrides.hydra, *of_run.overrides.task]
+    defaults = (
+        GlobalHydra.instance().config_loader().compute_defaults_list(of_run.job.config_name, overrides, RunMode.RUN)
+    )
+    for group in unchosen:
+        # Options of a group may well build on several others of it.
+        taken = [
+            path.removeprefix(f"{group}/")
+            for default in defaults.defaults
+            if (path := str(default.config_path)).startswith(f"{group}/")
+            and not str(default.parent).startswith(f"{group}/")
+        ]
+        if len(taken) > 1:
+            raise ConfigError(
+                f"a defaults list chooses several options of {group} ({', '.join(taken)}), of which Hydra would take "
+                f"the last alone; choose one there, and write -m {group}={','.join(taken)} for a sweep"
+            )
+
+
 def settings_from(cfg: DictConfig | RunConfig) -> Settings:
     """How to run; the keys that make the cell need not be there.
 
@@ -421,7 +455,11 @@ def _explained(schema: type[Any], node: DictConfig, key: str, error: OmegaConfBa
     expected = _expected(schema, relative)
     if expected is None:
         return f"{name or 'configuration'}: {str(error).splitlines()[0]}"
-    return f"{name}: expected {expected}, got {_shown(OmegaConf.select(node, relative))}"
+    came = OmegaConf.select(node, relative)
+    sweep = ""
+    if OmegaConf.is_list(came) and not expected.startswith("a list"):
+        sweep = f"; several values are a sweep: -m {name}={','.join('null' if x is None else str(x) for x in came)}"
+    return f"{name}: expected {expected}, got {_shown(came)}{sweep}"
 
 
 def _shown(value: Any) -> str:

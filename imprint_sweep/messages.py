@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
@@ -14,10 +15,11 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from imprint_sweep.errors import ImprintError, UnknownOptionError, one_line
-from imprint_sweep.schemas import LISTS, Config, known_keys, unknown_key, unlisted_key, value_not_group
+from imprint_sweep.errors import ConfigError, ImprintError, UnknownOptionError, one_line
+from imprint_sweep.schemas import LISTS, OF_HYDRA, Config, known_keys, unknown_key, unlisted_key, value_not_group
 
 _NO_MEMORY = "can't allocate memory|out of memory"
 """In the errors of torch, which are no MemoryError."""
@@ -75,8 +77,13 @@ def _cause(error: BaseException | None) -> ImprintError | None:
 
 def _unreadable(message: str) -> str:
     """Why Hydra could not read an override: what a function in it says, else what an override looks like."""
-    if found := re.search(r"\w+ while evaluating (?P<said>.*)(?P<more>\nAvailable: .*)?", message):
-        return one_line(found["said"] + (found["more"] or "").replace("\nAvailable", "; available"))
+    if found := re.search(r"(?P<kind>\w+) while evaluating (?P<said>.*)(?P<more>\nAvailable: .*)?", message):
+        said = one_line(found["said"] + (found["more"] or "").replace("\nAvailable", "; available"))
+        # Python objects, or nothing at all, is what Hydra says of a sweep among the arguments of a function.
+        if found["kind"] == "AssertionError" or re.search(r"\b(Range|Choice|Interval)Sweep\b.*$", said):
+            call = said.partition("': ")[0].rstrip("':")
+            return f"{call}' cannot take such arguments; write values one by one, or a sweep alone"
+        return said
     return "expected key=value, a list as key=[a,b], text with special characters in quotes"
 
 
@@ -86,15 +93,14 @@ def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
     if not message and error.__cause__ is not None:
         return explanation(error.__cause__, schema) or one_line(error.__cause__)
     if found := re.match(r"Could not override '(?P<name>[^']+)'", message):
-        name = found["name"]
+        name, cause = found["name"], error.__cause__
         if name == "experiment":
             return "an experiment is added, not overridden: -m +experiment=NAME"
-        group, _, key = name.rpartition(".")
-        if name in known_keys(schema):
-            known = unlisted_key(f"the chosen option of {group}", key) if group else value_not_group(name, "a folder")
-            return str(known)
-        if not name.startswith("hydra"):
-            return str(unknown_key(name, schema))
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
+            name = cause.full_key  # where a mapping was given, one of its keys
+            if name.startswith("hydra.") and isinstance(cause.parent_node, DictConfig):
+                return _unknown_setting(name, [str(key) for key in cause.parent_node if not str(key).startswith("_")])
+        return str(_not_there(name, schema))
     if found := re.match(r"Error merging override (?P<override>.*)", message):
         return f"{found['override']}: {str(error.__cause__).splitlines()[0]}" if error.__cause__ else one_line(message)
     if found := re.match(r"Multiple values for (?P<group>\S+)\. .*: (?P<option>\S+)'", message):
@@ -107,6 +113,27 @@ def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
     if found := re.match(r"Sweep parameters '(?P<override>.*)' requires --multirun", message):
         return f"{found['override']} stands for several values: add -m to sweep over them"
     return one_line(message)
+
+
+def _not_there(name: str, schema: type[Any]) -> ConfigError:
+    """The error for what a configuration lacks, from the point of view of its schema."""
+    known = known_keys(schema)
+    if name not in known:
+        return unknown_key(name, schema)
+    group, _, key = name.rpartition(".")
+    if group:
+        return unlisted_key(f"the chosen option of {group}", key)
+    if keys := [key for key in known if key.startswith(f"{name}.")]:
+        return ConfigError(f"{name} is not chosen here; its keys are set one by one: {', '.join(keys)}")
+    return value_not_group(name, "a folder")
+
+
+def _unknown_setting(name: str, siblings: Sequence[str]) -> str:
+    """The message for a key of Hydra's own that does not exist, of which it says only how to add it."""
+    parent = name.rpartition(".")[0]
+    group = parent.replace(".", "/")
+    choice = f"; another {group}=NAME has others" if group in OF_HYDRA else ""
+    return f"{UnknownOptionError('setting', name, [f'{parent}.{key}' for key in siblings])}{choice}"
 
 
 def _raised_by(error: BaseException, *packages: str) -> bool:

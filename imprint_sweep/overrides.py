@@ -107,6 +107,8 @@ def read_command_line(arguments: Iterable[str], options: Options) -> CommandLine
         elif key in known_keys():
             if override.is_sweep_override():
                 raise ConfigError(f"{argument}: {key} is a setting of the whole sweep and takes one value")
+            if part_of(key) == "shard":
+                raise ConfigError(f"{argument}: a sweep itself says in each of its jobs which shard it is")
             settings[override.get_key_element()] = argument
         else:
             raise unknown_key(key)
@@ -176,15 +178,15 @@ def elements(override: Override) -> Iterator[Any]:
 
 
 def check_place(override: Override) -> None:
-    """Raise an error if an override puts a part of a cell elsewhere.
+    """Raise an error if an override puts a part of a cell, or an experiment, elsewhere.
 
     Raises:
         ConfigError: it does.
     """
-    if override.package is not None and is_axis(override.key_or_group):
-        raise ConfigError(
-            f"{override.input_line}: a cell has one {override.key_or_group}, so it cannot be put elsewhere with @"
-        )
+    key = override.key_or_group
+    if override.package is not None and (is_axis(key) or key == EXPERIMENT):
+        owner = "a sweep" if key == EXPERIMENT else "a cell"
+        raise ConfigError(f"{override.input_line}: {owner} has one {key}, so it cannot be put elsewhere with @")
 
 
 def check_name(group: str, name: Any, available: Sequence[str] = ()) -> None:
@@ -207,7 +209,8 @@ def check_name(group: str, name: Any, available: Sequence[str] = ()) -> None:
         advice = f"; write {several}{group}={','.join(named)}" if named else ""
         raise ConfigError(f"{expected}, got a list, of which Hydra would take the last alone{advice}")
     if not isinstance(name, str | QuotedString):
-        raise ConfigError(f"{expected}, got {'null' if name is None else repr(name)}")
+        keys = f"; its keys are set one by one, as in {group}.KEY=VALUE" if isinstance(name, dict) else ""
+        raise ConfigError(f"{expected}, got {'null' if name is None else repr(name)}{keys}")
 
 
 def check_flat(line: str, value: Any) -> None:

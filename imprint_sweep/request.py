@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from imprint_sweep.cell import Model, Task
-from imprint_sweep.composition import Assignment, CoupledError, Parts, Tree, as_job, disagreement, obstacle, pairwise
+from imprint_sweep.composition import (
+    Assignment,
+    CoupledError,
+    Parts,
+    Tree,
+    as_job,
+    chosen,
+    disagreement,
+    obstacle,
+    pairwise,
+)
 from imprint_sweep.config import cell_from_config, config_from, model_from, scheme_from, task_from, typed
 from imprint_sweep.embeddings import EmbeddingCache
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError
@@ -397,8 +407,8 @@ def _one_by_one(blocks: Sequence[Block], tree: Tree, rows: _Rows, reason: str, w
                 f"Hydra has to compose them: {reason}"
             )
         composed = tree.compose(axes)
-        # What Hydra chose, where it was asked: an option may have overridden another group.
-        options = {group: composed.hydra.runtime.choices.get(group) or tree.option(group, axes) for group in GROUPS}
+        # An option may have overridden another group.
+        options = chosen(composed)
         with as_job(composed, number) as cfg:
             if block.exclude and any(condition.holds(_seen(cfg, options)) for condition in block.exclude):
                 rows.excluded += 1

@@ -13,6 +13,9 @@ from imprint_sweep.errors import ConfigError, UnknownOptionError
 GROUPS = ("model", "task", "gen", "norm", "agg")
 """The configuration groups that a cell is made of."""
 
+OF_HYDRA = ("hydra/launcher", "hydra/sweeper", "hydra/job_logging", "hydra/hydra_logging")
+"""Hydra's own groups of which a run has one option."""
+
 LISTS = ("task.classes", "task.datasets", "task.labels")
 """The keys whose value may be a list."""
 

@@ -10,7 +10,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from imprint_sweep import app
-from imprint_sweep.commands import compact, contact_sheet, embed, list_embeddings
+from imprint_sweep.commands import compact, contact_sheet, embed, list_embeddings, projection
 from imprint_sweep.slurm import LOGS
 
 Run = Callable[..., tuple[int, str]]
@@ -60,6 +60,10 @@ PLANNED = ["model=pixels", "sweep.dry_run=true", "paths.outputs=outputs"]
         (["gen=null"], "gen: expected the name of an option, got null"),
         (['model=${oc.decode:"[1,2]"}'], "model: expected the name of an option, got a list"),
         (["-m", 'gen=${oc.decode:"[mean,all]"}'], "write -m gen=mean,all"),
+        (["-m", "hydra/sweeper=basic", "gen=mean,[kmeans,all]"], "write -m gen=kmeans,all"),
+        (["-m", "hydra/sweeper=basic", "gen=choice([mean],all)"], "write gen=mean"),
+        (["-m", "hydra/sweeper=basic", "gen=mean,1"], "gen: expected the name of an option, got 1"),
+        (["--help", "gen=[mean,all]"], "write -m gen=mean,all"),
     ],
 )
 def test_a_list_for_a_group_is_refused_with_advice_that_works(words: list[str], advice: str, run: Run) -> None:
@@ -70,7 +74,8 @@ def test_a_list_for_a_group_is_refused_with_advice_that_works(words: list[str], 
 
 @pytest.mark.parametrize("main", [embed.main, contact_sheet.main])
 def test_every_command_refuses_a_list_for_a_group(main: Callable[[], None], run: Run) -> None:
-    assert "write -m task=digits,mnist" in run("-m", "task=[digits,mnist]", main=main)[1]
+    for words in (["task=[digits,mnist]"], ["task=usps,[digits,mnist]"], ["task=choice([digits,mnist])"]):
+        assert "write -m task=digits,mnist" in run("-m", *words, main=main)[1]
 
 
 def test_the_advice_for_several_values_works(run: Run) -> None:
@@ -102,6 +107,17 @@ def test_sweeps_within_a_sweep_are_united(axis: str, n: int, run: Run) -> None:
         (["-m", "k=range(1,2,0)"], "k=range(1,2,0): a range needs numbers and a step other than 0"),
         (["-m", "k=range(nan,2)"], "k=range(nan,2): a range needs numbers and a step other than 0"),
         (["k=foo(3)"], "Unknown function 'foo'; available: "),
+        (["-m", "k=sort(range(1,4),range(7,9))"], "write values one by one, or a sweep alone"),
+        (["-m", "k=shuffle(range(1,4),range(7,9))"], "write values one by one, or a sweep alone"),
+        (["-m", "k=choice(range(1,4))"], "write values one by one, or a sweep alone"),
+        (["k=[1,5]"], "k: expected a whole number or null, got [1, 5]; several values are a sweep: -m k=1,5"),
+        (["-m", "n_shot=[5,null]"], "several values are a sweep: -m n_shot=5,null"),
+        (["-m", "norm={pre:none}"], "its keys are set one by one, as in norm.KEY=VALUE"),
+        (["-m", "+experiment=[]"], "+experiment=[]: expected names of experiments"),
+        (["-m", "+experiment=null"], "+experiment=null: expected names of experiments"),
+        (["-m", "+experiment=7"], "+experiment=7: expected names of experiments"),
+        (["-m", "+experiment=a", "+experiment=b,c"], "several of them stand in one: +experiment=a,b,c"),
+        (["-m", "+experiment@here=fig2"], "a sweep has one experiment, so it cannot be put elsewhere with @"),
     ],
 )
 def test_what_the_grammar_does_not_mean_is_a_sentence(words: list[str], message: str, run: Run) -> None:
@@ -280,6 +296,75 @@ def test_options_in_folders_can_be_swept_over(run: Run, tmp_path: Path) -> None:
 def test_a_list_of_classes_for_the_sweeper_is_one_value(run: Run) -> None:
     code, said = run("-m", *PLANNED, "+hydra.sweeper.params={task.classes:[1,2]}")
     assert (code, "1 distinct" in said) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [
+        ("norm={prre:none}", "unknown key 'norm.prre'; did you mean norm.pre"),
+        ("task={classes:even,clases:odd}", "unknown key 'task.clases'; did you mean task.classes"),
+        ("sweep={shard:3}", "unknown key 'sweep.shard'; did you mean sweep.shards"),
+        ("hydra.job.nme=x", "unknown setting 'hydra.job.nme'; did you mean hydra.job.name"),
+        ("hydra.launcher.n_jobs=2", "unknown setting 'hydra.launcher.n_jobs'"),
+    ],
+)
+def test_an_unknown_key_in_a_mapping_or_of_hydra_is_named(word: str, advice: str, run: Run) -> None:
+    for words in ([word], ["-m", "hydra/sweeper=basic", word]):
+        code, said = run(*words)
+        assert (code, advice in said) == (2, True)
+
+
+def test_a_node_without_options_is_set_key_by_key(run: Run) -> None:
+    code, said = run("norm=l2", main=projection.main)
+    assert (code, said) == (2, "error: norm is not chosen here; its keys are set one by one: norm.pre\n")
+    assert "unknown key 'norm.post'" in run("norm={pre:l2,post:l2}", main=projection.main)[1]
+
+
+@pytest.mark.parametrize("word", ["shard.index=1", "shard.plan=x", "shard.index=x", "shard=3", "shard.plan=[1]"])
+def test_what_a_sweep_tells_its_jobs_is_not_for_users(word: str, run: Run) -> None:
+    assert run(word, *PLANNED[::2])[0] == 2
+    assert run("-m", word, *PLANNED)[0] == 2
+
+
+@pytest.mark.parametrize("key", ["hydra.sweep.dir", "hydra.run.dir"])
+def test_an_empty_folder_of_hydra_is_refused(key: str, run: Run) -> None:
+    assert f"write {key}=. for the present one" in run("-m", f"{key}=", *PLANNED)[1]
+
+
+@pytest.mark.parametrize(
+    ("main", "text", "list_"),
+    [
+        (app.main, "defaults: [config, {override gen: [mean, all]}, _self_]\n", "gen (mean, all)"),
+        (embed.main, "defaults: [embed, {override model: [pixels, swin_b]}, _self_]\n", "model (pixels, swin_b)"),
+        (contact_sheet.main, "defaults: [contact_sheet, {override task: [usps, mnist]}]\n", "task (usps, mnist)"),
+        (projection.main, "defaults: [projection, {override task: [usps, mnist]}]\n", "task (usps, mnist)"),
+    ],
+)
+def test_the_defaults_list_of_a_single_job_chooses_one_option(
+    main: Callable[[], None], text: str, list_: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    code, said = run("--config-dir", str(tmp_path), "--config-name", "mine", main=main)
+    assert (code, f"chooses several options of {list_}" in said) == (2, True)
+
+
+def test_an_option_may_be_made_of_several_others_of_its_group(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "norm").mkdir()
+    (tmp_path / "norm" / "mine.yaml").write_text("defaults: [l2, none]\npost: l2\n")
+    (tmp_path / "mine.yaml").write_text("defaults: [config, {override norm: mine}, _self_]\n")
+    user = ["--config-dir", str(tmp_path), "--config-name", "mine", "model=nosuch", "paths.outputs=outputs"]
+    assert "unknown model" in run(*user)[1]
+
+
+def test_an_option_that_chooses_several_of_another_group_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "agg").mkdir()
+    text = "# @package _global_\ndefaults: [{override /norm: [l2, none]}, _self_]\nagg: {name: max, metric: cosine}\n"
+    (tmp_path / "agg" / "mine.yaml").write_text(text)
+    user = ["--config-dir", str(tmp_path), *PLANNED[::2]]
+    assert "chooses several options of norm (l2, none)" in run(*user, "agg=mine")[1]
+    for words in (["agg=mine,max"], ["agg=mine"], ["agg=mine", "seed=1,2"]):
+        code, said = run("-m", *user, "sweep.dry_run=true", *words)
+        assert (code, "a list of them, for norm" in said) == (2, True)
 
 
 def test_the_defaults_list_of_a_sweep_chooses_one_option(run: Run, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from imprint_sweep.app import launch, user_errors
 from imprint_sweep.cell import Part, Task, stage_seed
-from imprint_sweep.config import absolute, classes_from, data_folder, settings_from, task_from, typed
+from imprint_sweep.config import absolute, check_choices, classes_from, data_folder, settings_from, task_from, typed
 from imprint_sweep.embeddings import SPLITS
 from imprint_sweep.errors import ConfigError, DatasetError, UnknownOptionError
 from imprint_sweep.foundation.contact_sheet import contact_sheet
@@ -33,6 +33,7 @@ def main() -> None:
 def run(cfg: DictConfig) -> None:
     """The task function: draws the picture and says where it is."""
     with user_errors():
+        check_choices("task")
         _draw(typed(ContactSheetConfig, cfg), settings_from(cfg))
 
 

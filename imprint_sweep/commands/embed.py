@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from imprint_sweep.app import launch, user_errors
-from imprint_sweep.config import absolute, classes_from, data_folder, model_from, settings_from, typed
+from imprint_sweep.config import absolute, check_choices, classes_from, data_folder, model_from, settings_from, typed
 from imprint_sweep.embeddings import SPLITS, EntryKey
 from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
 from imprint_sweep.foundation.process import prepare_process
@@ -61,6 +61,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def _embed(cfg: DictConfig) -> None:
+    check_choices("model", "task")
     config = typed(EmbedConfig, cfg)
     settings = settings_from(cfg)
     model = model_from(config.model)

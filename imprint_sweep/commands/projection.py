@@ -14,7 +14,7 @@ from imprint_sweep.analysis.projection import project
 from imprint_sweep.app import launch, user_errors
 from imprint_sweep.bundled import make_bundled_entries
 from imprint_sweep.cell import Label, Model, Task, stage_seed
-from imprint_sweep.config import absolute, model_from, settings_from, task_from, typed
+from imprint_sweep.config import absolute, check_choices, model_from, settings_from, task_from, typed
 from imprint_sweep.embeddings import SPLITS, EntryKey, file_name
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.features import Features
@@ -34,6 +34,7 @@ def main() -> None:
 def run(cfg: DictConfig) -> None:
     """The task function: draws the picture and says where it is."""
     with user_errors():
+        check_choices("model", "task")
         _draw(typed(ProjectionConfig, cfg), settings_from(cfg))
 
 
