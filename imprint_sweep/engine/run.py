@@ -33,6 +33,9 @@ from imprint_sweep.outcome import FAILED, Outcome
 
 Cells = Mapping[Task, Sequence[Cell]]
 
+AT_ONCE = 64
+"""Specs that are made in one round: more gain nothing, and delay the first results."""
+
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -208,7 +211,8 @@ class _Group:
             for _, alike in groupby(sorted(together, key=_fit), key=_fit):
                 these = list(alike)
                 size = sum(self._batch_bytes(spec, specs[spec]) for spec in these)
-                if rounds[-1] and held + size > self._bytes / 8:
+                full = held + size > self._bytes / 8 or len(rounds[-1]) >= AT_ONCE
+                if rounds[-1] and full:
                     rounds.append([])
                     held = 0.0
                 rounds[-1] += these
