@@ -76,6 +76,29 @@ def compare(matrix: Matrix, values: Sequence[str], options: Options) -> Comparis
     return Comparison(matrix, slice_ranks, tuple(names), columns, result)
 
 
+def alike(matrix: Matrix, values: Sequence[str], settings: Sequence[str]) -> NDArray[np.bool_]:
+    """Which configurations have settings that every value was run with.
+
+    The best of nine normalisations beats the best of one by choice alone, so values are compared within the settings
+    that all of them have. If there is none such, all configurations count.
+
+    Args:
+        matrix: the slice.
+        values: (n_c,) the value of each configuration.
+        settings: columns of the configurations; empty if nothing needs to agree.
+
+    Returns:
+        (n_c,) bool.
+    """
+    everything = np.ones(len(values), np.bool_)
+    if not settings:
+        return everything
+    of_setting = matrix.configurations.groupby(list(settings), observed=True, dropna=False).ngroup().to_numpy()
+    run_with = pd.Series(values).groupby(of_setting).transform("nunique").to_numpy()
+    shared: NDArray[np.bool_] = run_with == len(set(values))
+    return shared if shared.any() else everything
+
+
 def results_table(
     comparison: Comparison,
     name: str,

@@ -7,7 +7,7 @@ had to be left out for that is named and counted in sentences.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -71,6 +71,11 @@ class Matrix:
     def accuracy(self) -> Floats:
         """(n_i, n_c) float64, shares."""
         return self.n_correct / self.n_test[:, None]
+
+    def of(self, configurations: NDArray[np.bool_]) -> Matrix:
+        """The same with some of the (n_c,) configurations."""
+        kept = self.configurations[configurations].reset_index(drop=True)
+        return replace(self, configurations=kept, n_correct=self.n_correct[:, configurations])
 
 
 def select(frame: pd.DataFrame, axes: Slice) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import ortho_group, rankdata
+from scipy.stats import ortho_group, rankdata, spearmanr
 from sklearn.metrics import r2_score
 
 from imprint_sweep.analysis.collapse import measure, relation
@@ -208,6 +208,15 @@ def test_relation_agrees_with_numpy_and_scikit_learn() -> None:
     assert found.r2 == pytest.approx(r2_score(gain, found.intercept + found.slope * np.log10(nc1)))
     ranks = np.corrcoef(nc1.argsort().argsort(), gain.argsort().argsort())[0, 1]
     assert found.spearman == pytest.approx(ranks)
+
+
+def test_equal_gains_are_tied_whatever_their_accuracies_round_to() -> None:
+    before = np.array([300, 312, 300, 312])
+    gain = 100 * ((before + np.array([7, 7, 30, 3])) / 540 - before / 540)
+    assert gain[0] != gain[1]  # in the last bit
+    found = relation(np.array([1.0, 2.0, 3.0, 4.0]), gain)
+    assert found is not None
+    assert found.spearman == pytest.approx(spearmanr([1, 2, 3, 4], [7, 7, 30, 3]).statistic)
 
 
 def test_p_of_the_papers_correlation_is_the_papers() -> None:

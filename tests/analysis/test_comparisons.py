@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from imprint_sweep.analysis import published, rendering
@@ -238,6 +239,37 @@ def test_noise_is_called_noise_where_there_are_instances_enough(instances: int, 
     found = votes(lambda **row: 500 + int(row["classes"]), instances=instances)
     for name in ("metricsAll", "weightingsAll"):
         assert said in make(name, found, Options()).finding
+
+
+def test_values_are_compared_within_the_settings_that_all_of_them_have() -> None:
+    """The inner product was run under nine normalisations and the others under one: that is no merit of its own."""
+    found = votes(lambda **row: 500 + int(row["classes"]))
+    more = product(
+        lambda **row: 600 + int(row["classes"]),
+        gen=["all"],
+        norm_pre=["none"],
+        norm_post=["l2", "quantile"],
+        classes=[str(number) for number in range(16)],
+        seed=MAIN_SEEDS,
+        n_test=[1000],
+    )
+    both = make("metricsAll", replace(found, frame=pd.concat([found.frame, results(more).frame])), Options())
+    alone = make("metricsAll", found, Options())
+    assert both.tables[0].frame.equals(alone.tables[0].frame)
+    assert both.finding == alone.finding
+    assert both.basis == (
+        f"{alone.basis} Not compared: 2 configurations with settings that not every metric was run with "
+        "(none/l2/l2, max; none/quantile/l2, max)."
+    )
+
+
+def test_where_no_settings_agree_all_count() -> None:
+    rest: dict[str, Any] = {"classes": ["all", "even"], "seed": MAIN_SEEDS, "n_test": [1000]}
+    rows = product(lambda **row: 700, gen=["kmeans"], k=[20], norm_post=["l2"], **rest)
+    rows += product(lambda **row: 800, gen=["random"], k=[20], norm_post=["none"], **rest)
+    artefact = make("fig5", results(rows), Options())
+    assert artefact.tables[0].frame["name"].tolist()[:2] == ["k-random", "k-means"]
+    assert "Not compared" not in artefact.basis
 
 
 def test_a_metric_that_was_not_run_is_missed() -> None:

@@ -17,6 +17,7 @@ from imprint_sweep.analysis.results import Results
 from imprint_sweep.analysis.selection import (
     MAIN_SEEDS,
     Axes,
+    Matrix,
     basis,
     matrix,
     seeds_of,
@@ -24,6 +25,7 @@ from imprint_sweep.analysis.selection import (
     under_one_name,
     universe,
 )
+from imprint_sweep.wording import counted
 
 DISTANCES = ("euclidean", "cosine", "manhattan", "mahalanobis")
 """The metrics of agg_focus under m-nn; max has the inner product, too."""
@@ -39,6 +41,7 @@ MAIN: Axes = {"merge": [None], "remap": [None], "limit": [None], "n_shot": [None
 
 MAX: Axes = {"agg": ["max"], "metric": ["inner_product"]}
 K = (1, 2, 3, 5, 10, 20)
+NORM = ("norm_pre", "norm_post", "norm_inf")
 POST = ("none", "l2", "quantile")
 L2: Axes = {"norm_pre": ["l2"], "norm_post": ["l2"], "norm_inf": ["l2"]}
 NONE: Axes = {"norm_pre": ["none"], "norm_post": ["none"], "norm_inf": ["none"]}
@@ -75,6 +78,8 @@ class Focus:
         equal: use one name for what is equal by construction.
         colour: what a value is coloured as, from the row of its configuration; None for all in ink.
         values: the values that belong to the comparison; empty for those of which the paper states an accuracy.
+        settings: columns in which the values are compared like with like: configurations with settings that not every
+            value was run with do not count.
         noise: whether the paper says of it that differences lie within statistical noise.
     """
 
@@ -90,6 +95,7 @@ class Focus:
     equal: bool = False
     colour: Names | None = None
     values: Sequence[str] = ()
+    settings: Sequence[str] = ()
     noise: bool = False
 
 
@@ -157,6 +163,7 @@ def _gens(name: str, title: str, ks: Sequence[int]) -> Focus:
         head="GEN",
         request="+experiment=agg_fixed",
         best=ks_and_norms,
+        settings=NORM,
         colour=lambda frame: [f"gen:{gen}" for gen in frame["gen"]],
     )
 
@@ -207,6 +214,7 @@ def _metrics(name: str, proxies: str, gen: Axes, request: str) -> Focus:
         best=norms_and_aggs,
         equal=True,
         values=[names.metric(metric) for metric in ("inner_product", *DISTANCES)],
+        settings=NORM,
         noise=True,
     )
 
@@ -225,6 +233,7 @@ def _weightings(name: str, proxies: str, gen: Axes, request: str) -> Focus:
         request=f"+experiment=agg_focus {request}",
         best=norms_and_aggs,
         values=[weighting.replace("_", " ") for weighting in WEIGHTINGS],
+        settings=(*NORM, "metric", "m"),
         noise=True,
     )
 
@@ -339,6 +348,8 @@ def artefact(focus: Focus, results: Results, options: Options) -> Artefact:
         of = "" if options.seeds is None else f" under seed {', '.join(map(str, options.seeds))}"
         return Artefact(*head, basis="", missing=(f"{nothing}{of}.", *slice_.missing), command=command)
 
+    like = comparison.alike(slice_, focus.component(slice_.configurations), focus.settings)
+    unlike, slice_ = slice_.of(~like), slice_.of(like)
     found = comparison.compare(slice_, focus.component(slice_.configurations), options)
     numbers = published.comparison(focus.name)
     absent = [name for name in focus.values or numbers.accuracy if name not in found.names]
@@ -354,12 +365,23 @@ def artefact(focus: Focus, results: Results, options: Options) -> Artefact:
     diagram = comparison.diagram(found, focus.name, focus.title, colours)
     return Artefact(
         *head,
-        basis=basis(slice_, MAIN_SEEDS),
+        basis=basis(slice_, MAIN_SEEDS) + _not_compared(focus, unlike),
         missing=tuple(missing),
         command=command if absent or not slice_.complete else None,
         tables=(table,) if pairs is None else (table, pairs),
         figures=() if diagram is None else (diagram,),
         finding=finding,
+    )
+
+
+def _not_compared(focus: Focus, unlike: Matrix) -> str:
+    """A sentence on configurations that do not count, as not every value was run like them; empty if all do."""
+    if focus.best is None or not len(unlike.configurations):
+        return ""
+    which = list(dict.fromkeys(focus.best(unlike.configurations)))
+    return (
+        f" Not compared: {counted(len(unlike.configurations), 'configuration')} with settings that not every "
+        f"{focus.head} was run with ({names.some(which)})."
     )
 
 
