@@ -37,9 +37,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on made-up results, with hand-made artefacts."""
     outputs = tmp_path_factory.mktemp("outputs")
     plausible.write(outputs, Plan.of(requested(tree_of(), *AXES)))
-    sheet = outputs / "report" / "figures" / "contact_sheet-mnist-all.png"
-    sheet.parent.mkdir(parents=True)
-    Image.new("RGB", (1300, 1200), "grey").save(sheet)
+    figures = outputs / "report" / "figures"
+    figures.mkdir(parents=True)
+    for name in ("contact_sheet-mnist-all", "projection-net-mnist-all"):
+        Image.new("RGB", (1300, 1200), "grey").save(figures / f"{name}.png")
     with pytest.MonkeyPatch.context() as patch:
         handmade.install(patch, handmade.artefacts())
         return building.build(load(outputs), Options(), command="python scripts/report.py").page
@@ -122,11 +123,12 @@ def test_what_is_wide_scrolls_in_its_own_box(page: Browser, report: Path) -> Non
     assert box.get_attribute("aria-label") == "A wide table"
 
 
-def test_a_contact_sheet_shows_whole_and_in_its_proportions(page: Browser, report: Path) -> None:
+@pytest.mark.parametrize("section", ["samples", "projections"])
+def test_a_picture_shows_whole_and_in_its_proportions(page: Browser, report: Path, section: str) -> None:
     for width in (400, 1400):
         page.emulate(width=width)
         page.open(report)
-        image = "document.querySelector('#samples img')"
+        image = f"document.querySelector('#{section} img')"
         assert page.run(f"{image}.complete && {image}.naturalWidth") == 1300
         shown = page.run(f"[{image}.clientWidth, {image}.clientHeight]")
         assert 0 < shown[0] <= width
@@ -298,7 +300,7 @@ def test_commands_are_copied(page: Browser) -> None:
 
 def test_links_of_the_contents_lead_somewhere(page: Browser) -> None:
     links: list[str] = page.run("[...document.querySelectorAll('nav a')].map((link) => link.getAttribute('href'))")
-    assert links[:2] == ["#headline", "#fig2"]
+    assert links[:4] == ["#headline", "#fig2", "#run", "#gaps"]
     assert links[-1] == "#results"
     assert all(page.run("document.querySelector(arguments[0]) !== null", link) for link in links)
 
