@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import f1_score
 from sklearn.metrics.pairwise import euclidean_distances, pairwise_distances
@@ -124,8 +124,7 @@ def _per_class(scheme: Scheme, label: Label, x: Float32) -> Float32:
         column_sums = centered @ centered.sum(axis=0) / (x.shape[1] - 1)
         return x[np.argsort(-column_sums, kind="stable")[:k]]
     if scheme.gen == "kmeans":
-        centers: Float32 = _kmeans(x, k, scheme.seed).cluster_centers_.astype(np.float32)
-        return centers
+        return _kmeans(x, k, scheme.seed)[0]
     if scheme.gen == "kmedoids":
         from sklearn_extra.cluster import KMedoids
 
@@ -137,11 +136,36 @@ def _per_class(scheme: Scheme, label: Label, x: Float32) -> Float32:
     raise AssertionError(f"the oracle does not know gen={scheme.gen}")
 
 
-def _kmeans(x: Float32, k: int, seed: int) -> KMeans:
-    # One thread: with two, most bits of the centres differ (method, section 4).
+def _kmeans(x: Float32, k: int, seed: int) -> tuple[Float32, NDArray[np.integer]]:
+    """Centres and labels: scikit-learn's draws, then Lloyd's iterations decided in float64 (method, section 4)."""
+    mean = x.mean(axis=0)
+    centred = x - mean
+    tolerance = 1e-4 * float(np.mean(np.var(x, axis=0)))
+    # One thread: with two, most bits of the centres differ.
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct samples than k
-        return KMeans(n_clusters=k, random_state=seed).fit(x)
+        centers, _ = kmeans_plusplus(centred, k, random_state=np.random.RandomState(seed % 2**32))
+        labels: NDArray[np.integer] = np.full(len(x), -1)
+        for _ in range(300):
+            before, labels = labels, _nearest_center(centred, centers)
+            if len(np.unique(labels)) < k:  # its relocation of empty clusters is the library's own
+                whole = KMeans(n_clusters=k, random_state=seed).fit(x)
+                return whole.cluster_centers_.astype(np.float32), whole.labels_
+            moved = np.stack([centred[labels == c].mean(axis=0, dtype=np.float64) for c in range(k)]).astype(np.float32)
+            shift = float(((moved - centers) ** 2).sum())
+            centers = moved
+            if np.array_equal(labels, before):
+                break
+            if shift <= tolerance:
+                labels = _nearest_center(centred, centers)
+                break
+    return centers + mean, labels
+
+
+def _nearest_center(x: Float32, centers: Float32) -> NDArray[np.integer]:
+    squares = [((x.astype(np.float64) - center.astype(np.float64)) ** 2).sum(axis=1) for center in centers]
+    nearest: NDArray[np.integer] = np.argmin(squares, axis=0)
+    return nearest
 
 
 def _farthest_points(x: Float32, k: int, rng: np.random.Generator) -> list[int]:
@@ -172,7 +196,7 @@ def _clusters(x: Float32, scheme: Scheme) -> list[Float32]:
     assert scheme.k is not None
     if len(x) <= scheme.k:
         return [x[i : i + 1] for i in range(len(x))]
-    assignment = _kmeans(x, scheme.k, scheme.seed).labels_
+    assignment = _kmeans(x, scheme.k, scheme.seed)[1]
     return [x[assignment == cluster] for cluster in np.unique(assignment)]
 
 
