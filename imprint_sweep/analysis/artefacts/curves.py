@@ -196,8 +196,9 @@ def _every_sample_from(results: Results, rows: pd.DataFrame) -> dict[Head, int]:
     """From which n on a draw only repeats what is there, by panel: as the rows tell, else the headers of embeddings."""
     found = every_sample_from(rows, PANEL)
     newest = rows.drop_duplicates(list(PANEL), keep="last").to_dict("records")
-    others = [row for row in newest if tuple(row[name] for name in PANEL) not in found]
     cache = EmbeddingCache(results.outputs / "embeddings")
+    there = cache.root.is_dir()  # a table that came without its embeddings tells no more
+    others = [row for row in newest if there and tuple(row[name] for name in PANEL) not in found]
     labels = labels_of(results.outputs / "results", [row["cell_id"] for row in others]) if others else []
     for row, of_row in zip(others, labels, strict=True):
         model = Model(row["model"], row["weights"], None if pd.isna(row["image_size"]) else int(row["image_size"]))
