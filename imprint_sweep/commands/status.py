@@ -164,7 +164,7 @@ def status(folder: Path, rows: Snapshot, cache: EmbeddingCache) -> Status:
         raise SweepError(f"{folder / ABOUT} does not describe a sweep ({type(error).__name__}: {error})") from error
     plan, columns = Plan.load(folder / PLAN)
     plan = plan[np.flatnonzero(columns["shard"] >= 0)]
-    found = rows.look_up(plan.cell_id, look_up(plan, cache).fingerprint)
+    found = rows.look_up(plan.cell_id, look_up(plan, cache).fingerprint, versions=plan.versions)
     counts = np.ones(len(plan), np.bool_)
     if since is not None:
         counts = found.finished_at >= np.datetime64(since.replace(tzinfo=None), "us")
