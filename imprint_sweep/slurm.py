@@ -31,6 +31,9 @@ JOB = "job.json"
 SILENT_SECONDS = 1800
 """Give up when SLURM has said nothing about a job for this long, while its controller is restarted, say."""
 
+FORGOTTEN_SECONDS = 60
+"""A task that was under way and has not been listed for this long was forgotten; a busy controller may omit it once."""
+
 _OF_THE_USER = {"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"}
 """Variables that say which SLURM to talk to, and no job sets."""
 UNDER_WAY = {
@@ -291,8 +294,12 @@ def wait_for(array: Array, shards: int, over: Callable[[], Collection[int]]) -> 
         else:
             states.update(found)
             if UNDER_WAY.isdisjoint(found.values()):
-                unheard = set(range(shards)) - states.keys()
-                if not unheard or not (unheard := unheard - set(over())):
+                heard = {index for index, state in states.items() if state not in UNDER_WAY}
+                unheard = set(range(shards)) - heard
+                if unheard:
+                    unheard -= set(over())
+                forgotten = unheard <= states.keys() and silent > FORGOTTEN_SECONDS
+                if not unheard or forgotten:
                     return {index: state for index, state in states.items() if state not in UNDER_WAY}
                 now = f"SLURM does not list {counted(len(unheard), 'task')} of the job"
                 later = f"SLURM has not listed {counted(len(unheard), 'task')} of the job for {silent / 60:.0f} min"

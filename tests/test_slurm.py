@@ -283,15 +283,31 @@ def test_failed_tasks_of_an_array_are_named_with_their_error_or_their_end(tmp_pa
 
 
 def test_an_array_is_waited_for_until_no_task_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = ["echo 0 RUNNING; echo 1 PENDING", "echo unreachable >&2; exit 1", "echo 1 COMPLETING", "echo 1 FAILED"]
-    for number, answer in enumerate([*answers, "echo asked too often; exit 9"]):
-        (tmp_path / str(number)).write_text(answer)
-    program = tmp_path / "squeue"
-    program.write_text(f"#!/bin/sh\ncd '{tmp_path}'\nn=$(cat n 2>/dev/null || echo 0)\necho $((n + 1)) >n\n. ./$n\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    under_way = ["echo 0 RUNNING; echo 1 PENDING", "echo unreachable >&2; exit 1", "echo 0 RUNNING; echo 1 COMPLETING"]
+    answering(tmp_path, monkeypatch, [*under_way, "echo 0 COMPLETED; echo 1 FAILED", "echo asked too often; exit 9"])
+    assert wait_for(Array("417"), 2, set) == {0: "COMPLETED", 1: "FAILED"}
+
+
+def test_a_task_that_is_omitted_once_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["echo 0 COMPLETED; echo 1 RUNNING", "echo 0 COMPLETED", "echo 0 COMPLETED; echo 1 RUNNING"]
+    answering(tmp_path, monkeypatch, [*answers, "echo 0 COMPLETED; echo 1 TIMEOUT"])
+    assert wait_for(Array("417"), 2, lambda: {0}) == {0: "COMPLETED", 1: "TIMEOUT"}
+
+
+def test_a_task_that_was_under_way_and_stays_away_was_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = answering(tmp_path, monkeypatch, ["echo 0 RUNNING; echo 1 RUNNING", *["echo 1 FAILED"] * 80])
     assert wait_for(Array("417"), 2, set) == {1: "FAILED"}
+    assert 60 < sum(slept) < 70
+
+
+def answering(folder: Path, monkeypatch: pytest.MonkeyPatch, answers: list[str]) -> list[float]:
+    """Let squeue give one answer after another; returns the pauses between two calls."""
+    for number, answer in enumerate(answers):
+        (folder / str(number)).write_text(answer)
+    body = f"cd '{folder}'\nn=$(cat n 2>/dev/null || echo 0)\necho $((n + 1)) >n\n. ./$n"
+    return fake_squeue(folder, monkeypatch, body)
 
 
 def fake_squeue(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> list[float]:

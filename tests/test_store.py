@@ -25,8 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imprint_sweep import __version__
-from imprint_sweep.cell import METHOD_VERSION, Cell, Model, Task
+from imprint_sweep.cell import METHOD_VERSION, Cell, Model, Task, component_versions
 from imprint_sweep.errors import StoreError
+from imprint_sweep.hashing import code
 from imprint_sweep.outcome import FAILED, Outcome
 from imprint_sweep.scheme import Scheme
 from imprint_sweep.store import (
@@ -49,7 +50,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def cell(seed: int = 0, task: Task = TASK) -> Cell:
-    return Cell(MODEL, task, Scheme.create(gen="kmeans", k=5, seed=seed))
+    return Cell(MODEL, task, Scheme.create(gen="kmedoids", k=5, seed=seed))
 
 
 def good(seed: int = 0, n_correct: int = 90, fingerprint: str = "f" * 20) -> Outcome:
@@ -156,7 +157,7 @@ def test_a_row_holds_the_outcome_the_axes_and_where_it_came_from(tmp_path: Path)
     assert before <= row.pop("finished_at") <= datetime.now(UTC)
     assert row == {
         "cell_id": outcome.cell.cell_id, "computation_id": "c" * 20, "method_version": METHOD_VERSION,
-        "component_versions": None, "correct": None,
+        "component_versions": component_versions(scheme, 1), "correct": None,
         "model": "net", "weights": "w", "image_size": 112,
         "task": "imagenet", "classes": "all", "labels": ["imagenet:3+imagenet:9"], "n_labels": 1,
         "merge": 2, "remap": 7, "limit": 50,
@@ -339,6 +340,18 @@ def test_a_cell_is_done_under_its_fingerprint_and_method_only(tmp_path: Path) ->
     assert store.look_up(ids([]), fingerprints(0)).done.shape == (0,)
 
 
+def test_a_cell_is_done_by_the_present_versions_of_its_components_only(tmp_path: Path) -> None:
+    clustered = replace(cell(), scheme=Scheme.create(gen="kmeans", k=5, seed=0))
+    assert component_versions(clustered.scheme, 2) == "gen:kmeans=2"
+    write(tmp_path, replace(good(), cell=clustered))
+    asked = np.array([clustered.cell_id], "S20"), fingerprints(1)
+    now = ResultStore(tmp_path).look_up(*asked, versions=np.array([code("gen:kmeans=2")], np.uint64))
+    assert (now.done.tolist(), now.outdated.tolist()) == ([True], [False])
+    for other in (None, np.array([code("gen:kmeans=3")], np.uint64)):
+        status = ResultStore(tmp_path).look_up(*asked, versions=other)
+        assert (status.done.tolist(), status.outdated.tolist()) == ([False], [True])
+
+
 def test_rows_older_than_asked_for_do_not_count(tmp_path: Path) -> None:
     write(tmp_path, good(0), minute=1)
     write(tmp_path, good(1), minute=2)
@@ -509,6 +522,7 @@ FULL_DISK = """
 import resource, sys, signal
 from tests.test_store import HERE, good
 from imprint_sweep.errors import StoreError
+from imprint_sweep.hashing import code
 from imprint_sweep.store import ResultStore
 store = ResultStore(sys.argv[1])
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
