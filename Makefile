@@ -20,7 +20,7 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 demo: $(STAMP)
-	$(BIN)/python -m imprint_sweep.commands.demo
+	$(BIN)/python -m imprint_sweep.cli.commands.demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)

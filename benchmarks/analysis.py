@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from imprint_sweep.analysis.artefacts import ARTEFACTS
-from imprint_sweep.resources import available_cores
+from imprint_sweep.running.resources import available_cores
 from measuring import Took, missed, run
 from tests import plausible
 

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from imprint_sweep.foundation.process import prepare_process
+from imprint_sweep.extraction.process import prepare_process
 
 prepare_process()  # as commands do before torch loads
 
@@ -34,12 +34,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from imprint_sweep.cell import Model
-from imprint_sweep.foundation.datasets.image_files import ImageFile, ImageFiles
-from imprint_sweep.foundation.extraction import GPU_BATCH, Images, Network, checked_device, extract
-from imprint_sweep.foundation.models import load_model
-from imprint_sweep.foundation.models.foundation_model import FoundationModel
-from imprint_sweep.foundation.torchvision_operators import torchvision
+from imprint_sweep.extraction.datasets.image_files import ImageFile, ImageFiles
+from imprint_sweep.extraction.extracting import GPU_BATCH, Images, Network, checked_device, extract
+from imprint_sweep.extraction.models import load_model
+from imprint_sweep.extraction.models.foundation_model import FoundationModel
+from imprint_sweep.extraction.torchvision_operators import torchvision
+from imprint_sweep.grid.cell import Model
 from measuring import missed
 
 SIZE = 224

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
-from imprint_sweep.embeddings import open_entry
+from imprint_sweep.embeddings.cache import open_entry
 from imprint_sweep.imprinting.kmeans.batch import TOLERANCE, KMeansFit, batch_kmeans
 from imprint_sweep.imprinting.kmeans.lloyd import LloydFit, lloyd
 from imprint_sweep.imprinting.kmeans.seeding import plus_plus

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from imprint_sweep.cell import Cell, Model
-from imprint_sweep.embeddings import EmbeddingCache, EntryKey
-from imprint_sweep.outcome import Outcome
-from imprint_sweep.plan import Plan, look_up
+from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.grid.cell import Cell, Model
+from imprint_sweep.grid.outcome import Outcome
+from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.store import Provenance, ResultStore, load_results
 from measuring import Took, missed, run
 

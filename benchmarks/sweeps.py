@@ -33,11 +33,11 @@ from pathlib import Path
 import numpy as np
 
 from imprint_sweep import engine
-from imprint_sweep.cell import Cell
-from imprint_sweep.embeddings import EmbeddingCache, Embeddings, EntryKey
+from imprint_sweep.embeddings.cache import EmbeddingCache, Embeddings, EntryKey
+from imprint_sweep.grid.cell import Cell
 from imprint_sweep.invocation import outputs_folder
-from imprint_sweep.plan import Plan
-from imprint_sweep.resources import available_cores
+from imprint_sweep.planning.plan import Plan
+from imprint_sweep.running.resources import available_cores
 from measuring import Took, missed, run
 from tests import oracle
 

@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/best.py."""
+"""See imprint_sweep/cli/commands/best.py."""
 
-from imprint_sweep.commands.best import main
+from imprint_sweep.cli.commands.best import main
 
 if __name__ == "__main__":
     main()

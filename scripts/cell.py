@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/cell.py."""
+"""See imprint_sweep/cli/commands/cell.py."""
 
-from imprint_sweep.commands.cell import main
+from imprint_sweep.cli.commands.cell import main
 
 if __name__ == "__main__":
     main()

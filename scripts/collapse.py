@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/collapse.py."""
+"""See imprint_sweep/cli/commands/collapse.py."""
 
-from imprint_sweep.commands.collapse import main
+from imprint_sweep.cli.commands.collapse import main
 
 if __name__ == "__main__":
     main()

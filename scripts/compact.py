@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/compact.py."""
+"""See imprint_sweep/cli/commands/compact.py."""
 
-from imprint_sweep.commands.compact import main
+from imprint_sweep.cli.commands.compact import main
 
 if __name__ == "__main__":
     main()

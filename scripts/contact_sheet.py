@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/contact_sheet.py."""
+"""See imprint_sweep/cli/commands/contact_sheet.py."""
 
-from imprint_sweep.commands.contact_sheet import main
+from imprint_sweep.cli.commands.contact_sheet import main
 
 if __name__ == "__main__":
     main()

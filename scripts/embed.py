@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/embed.py."""
+"""See imprint_sweep/cli/commands/embed.py."""
 
-from imprint_sweep.commands.embed import main
+from imprint_sweep.cli.commands.embed import main
 
 if __name__ == "__main__":
     main()

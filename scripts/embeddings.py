@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/list_embeddings.py."""
+"""See imprint_sweep/cli/commands/list_embeddings.py."""
 
-from imprint_sweep.commands.list_embeddings import main
+from imprint_sweep.cli.commands.list_embeddings import main
 
 if __name__ == "__main__":
     main()

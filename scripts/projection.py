@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/projection.py."""
+"""See imprint_sweep/cli/commands/projection.py."""
 
-from imprint_sweep.commands.projection import main
+from imprint_sweep.cli.commands.projection import main
 
 if __name__ == "__main__":
     main()

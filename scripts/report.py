@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/report.py."""
+"""See imprint_sweep/cli/commands/report.py."""
 
-from imprint_sweep.commands.report import main
+from imprint_sweep.cli.commands.report import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
-"""See imprint_sweep/commands/status.py."""
+"""See imprint_sweep/cli/commands/status.py."""
 
-from imprint_sweep.commands.status import main
+from imprint_sweep.cli.commands.status import main
 
 if __name__ == "__main__":
     main()

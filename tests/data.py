@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from imprint_sweep.cell import Cell, Label, Model, Task
-from imprint_sweep.embeddings import EmbeddingCache, EntryKey
-from imprint_sweep.scheme import Scheme
+from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.grid.cell import Cell, Label, Model, Task
+from imprint_sweep.grid.scheme import Scheme
 
 MODEL = Model(name="toy", weights="none")
 """The model under which :func:`write` stores everything here."""

@@ -2,7 +2,7 @@
 
 Written from the method alone, one cell at a time: scikit-learn and NumPy in float64, no sharing, no representatives, no
 float32 filters, nothing of :mod:`imprint_sweep.imprinting`. The only thing it has in common with the engine is
-:func:`imprint_sweep.cell.stage_seed`, because keyed draws must be the same draws.
+:func:`imprint_sweep.grid.cell.stage_seed`, because keyed draws must be the same draws.
 
 It is plain and not slow on purpose: one cell as a competent researcher would write it, with vectorised NumPy and
 blocks of queries, so that all 60,000 x 1280 samples as proxies against 10,000 queries stay below 4 GB.
@@ -24,8 +24,8 @@ from sklearn.metrics import f1_score
 from sklearn.metrics.pairwise import euclidean_distances, pairwise_distances
 from threadpoolctl import threadpool_limits
 
-from imprint_sweep.cell import Cell, Label, Task, stage_seed
-from imprint_sweep.scheme import Scheme
+from imprint_sweep.grid.cell import Cell, Label, Task, stage_seed
+from imprint_sweep.grid.scheme import Scheme
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

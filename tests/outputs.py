@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.dataset as ds
 
-from imprint_sweep.cell import Model
-from imprint_sweep.embeddings import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.grid.cell import Model
 from imprint_sweep.store import load_results
 from tests import data
 

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from imprint_sweep.analysis import collapse_table
-from imprint_sweep.analysis.results import MODEL, TASK
-from imprint_sweep.cell import METHOD_VERSION, Model, Task, spelled
-from imprint_sweep.hashing import digest
-from imprint_sweep.outcome import Outcome
-from imprint_sweep.plan import Plan
-from imprint_sweep.scheme import Scheme
+from imprint_sweep.analysis.data.results import MODEL, TASK
+from imprint_sweep.analysis.stats import collapse_table
+from imprint_sweep.grid.cell import METHOD_VERSION, Model, Task, spelled
+from imprint_sweep.grid.hashing import digest
+from imprint_sweep.grid.outcome import Outcome
+from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.planning.plan import Plan
 from imprint_sweep.store import Provenance, ResultStore, compact
 from tests.sweeping import requested, tree_of
 

@@ -9,13 +9,13 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from imprint_sweep.cell import Cell
-from imprint_sweep.composition import Tree
-from imprint_sweep.embeddings import EmbeddingCache
-from imprint_sweep.experiments import Block, blocks
+from imprint_sweep.config.composition import Tree
+from imprint_sweep.config.experiments import Block, blocks
+from imprint_sweep.config.overrides import read_command_line
+from imprint_sweep.embeddings.cache import EmbeddingCache
+from imprint_sweep.grid.cell import Cell
 from imprint_sweep.invocation import conf_folder
-from imprint_sweep.overrides import read_command_line
-from imprint_sweep.request import Request, build
+from imprint_sweep.planning.request import Request, build
 
 NO_EMBEDDINGS = EmbeddingCache(Path("/no/such/folder"))
 

@@ -144,8 +144,8 @@ def table() -> dict[str, Row]:
 def test_the_table_is_read() -> None:
     # A parser that found nothing would let everything pass.
     assert table()["errors"] == Row(frozenset(), frozenset())
-    assert "errors" in table()["cell"].allowed
-    assert {"cell", "errors", "store"} <= table()["sweep"].allowed
+    assert "errors" in table()["grid"].allowed
+    assert {"grid", "errors", "store"} <= table()["running"].allowed
     assert table()["analysis"].never == {"torch"}
     assert len(imports()) > 20
 
@@ -221,15 +221,15 @@ def slow_to_load(module: str) -> bool:
     ("source", "expected"),
     [
         ("import torch.nn as nn", [("torch.nn", False)]),
-        ("from imprint_sweep import cell, __version__", [("imprint_sweep.cell", False), ("imprint_sweep", False)]),
-        ("from . import errors", [("imprint_sweep.errors", False)]),
-        ("from .cell import Cell", [("imprint_sweep.cell", False)]),
+        ("from imprint_sweep import errors, __version__", [("imprint_sweep.errors", False), ("imprint_sweep", False)]),
+        ("from .. import errors", [("imprint_sweep.errors", False)]),
+        ("from .cell import Cell", [("imprint_sweep.grid.cell", False)]),
         ("def f():\n    import torch", [("torch", True)]),
-        ("class A:\n    def f(self):\n        if x:\n            from imprint_sweep.cell import Cell",
-         [("imprint_sweep.cell", True)]),
+        ("class A:\n    def f(self):\n        if x:\n            from imprint_sweep.grid.cell import Cell",
+         [("imprint_sweep.grid.cell", True)]),
     ],
 )  # fmt: skip
 def test_imports_are_found_wherever_they_stand(source: str, expected: list[tuple[str, bool]], tmp_path: Path) -> None:
     path = tmp_path / "outcome.py"
     path.write_text(source)
-    assert [(f.target, f.inside_function) for f in imports_of("imprint_sweep.outcome", path)] == expected
+    assert [(f.target, f.inside_function) for f in imports_of("imprint_sweep.grid.outcome", path)] == expected

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from imprint_sweep.embeddings import SPLITS
+from imprint_sweep.embeddings.cache import SPLITS
 from imprint_sweep.store import load_results
 from tests.outputs import EMBED, IMPRINT, python
 

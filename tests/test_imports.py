@@ -32,7 +32,7 @@ def require(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["imprint_sweep", "imprint_sweep.errors", "imprint_sweep.cell", "imprint_sweep.__main__"]
+    "module", ["imprint_sweep", "imprint_sweep.errors", "imprint_sweep.grid.cell", "imprint_sweep.__main__"]
 )
 def test_start_up_loads_nothing_heavy(module: str) -> None:
     require(module)
@@ -158,9 +158,9 @@ def test_a_change_of_the_process_would_be_seen(tmp_path: Path) -> None:
 
 ARENAS = """
 import ctypes, sys, threading
-import imprint_sweep.foundation.extraction
+import imprint_sweep.extraction.extracting
 if sys.argv[1] == "command":
-    from imprint_sweep.foundation.process import prepare_process
+    from imprint_sweep.extraction.process import prepare_process
     prepare_process()
 libc = ctypes.CDLL(None)
 together = threading.Barrier(4)
@@ -191,7 +191,7 @@ def test_threads_have_heaps_of_their_own_unless_a_command_says_otherwise(by: str
 EMBED = """
 import os, sys
 sys.argv += ["model=pixels", "task=digits", "limit=10"]
-from imprint_sweep.commands.embed import main
+from imprint_sweep.cli.commands.embed import main
 before = os.environ.get("OMP_WAIT_POLICY"), "torch" in sys.modules
 main()
 print(*before, os.environ["OMP_WAIT_POLICY"])

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imprint_sweep.analysis import collapse
-from imprint_sweep.cell import stage_seed
-from imprint_sweep.tasks import make_task
+from imprint_sweep.analysis.stats import collapse
+from imprint_sweep.grid.cell import stage_seed
+from imprint_sweep.grid.tasks import make_task
 from tests import oracle
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from imprint_sweep.cell import Model
-from imprint_sweep.commands.overrides_of import cell_of
-from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey, limited_indices
-from imprint_sweep.foundation.datasets import read_split
-from imprint_sweep.foundation.models.torchvision_models import DIMS, HEADS
-from imprint_sweep.foundation.torchvision_operators import torchvision
+from imprint_sweep.cli.commands.overrides_of import cell_of
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, limited_indices
+from imprint_sweep.extraction.datasets import read_split
+from imprint_sweep.extraction.models.torchvision_models import DIMS, HEADS
+from imprint_sweep.extraction.torchvision_operators import torchvision
+from imprint_sweep.grid.cell import Model
 from imprint_sweep.store.parts import read_parts
 from tests import oracle
 from tests.outputs import EMBED, IMPRINT, python

@@ -41,8 +41,8 @@ class ImprintSweeper(Sweeper):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
-        """Plan and run the sweep that the command line describes; see :func:`imprint_sweep.multirun.multirun`."""
-        from imprint_sweep.multirun import Application, multirun
+        """Plan and run the sweep that the command line describes; see :func:`imprint_sweep.cli.multirun.multirun`."""
+        from imprint_sweep.cli.multirun import Application, multirun
 
         assert self.hydra_context is not None
         assert self.config is not None

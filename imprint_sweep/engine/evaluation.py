@@ -23,11 +23,12 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import Label, Task
+from imprint_sweep.embeddings.features import Features
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import Once, StageMemory, Together
 from imprint_sweep.engine.workers import Failure, Workers
-from imprint_sweep.features import Features
+from imprint_sweep.grid.cell import Label, Task
+from imprint_sweep.grid.keys import Readout, View
 from imprint_sweep.imprinting import vectors
 from imprint_sweep.imprinting.agg import search, voting
 from imprint_sweep.imprinting.components import (
@@ -42,7 +43,6 @@ from imprint_sweep.imprinting.components import (
     checked_rows,
 )
 from imprint_sweep.imprinting.vectors import Filter, Vectors
-from imprint_sweep.keys import Readout, View
 
 Rows = NDArray[np.float32]
 Key = tuple[Task, Readout]

@@ -17,15 +17,15 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import Label, spelled, stage_seed
+from imprint_sweep.embeddings.features import Features
 from imprint_sweep.engine.first_use import prepare
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import Arrays, ProxyCache, StageMemory, Timed, metered, uncharged
 from imprint_sweep.errors import StageError
-from imprint_sweep.features import Features
+from imprint_sweep.grid.cell import Label, spelled, stage_seed
+from imprint_sweep.grid.keys import GenSpec
 from imprint_sweep.imprinting import n_shot
 from imprint_sweep.imprinting.components import GENS, NORMS, JointGen, Keep, checked_rows
-from imprint_sweep.keys import GenSpec
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)

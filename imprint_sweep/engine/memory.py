@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from imprint_sweep.engine.ledger import Ledger
-from imprint_sweep.hashing import canonical_json, digest
+from imprint_sweep.grid.hashing import canonical_json, digest
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]

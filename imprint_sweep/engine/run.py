@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import Cell, Label, Model, Task
-from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.embeddings.cache import EmbeddingCache
+from imprint_sweep.embeddings.features import Features
 from imprint_sweep.engine.evaluation import Evaluation, Proxies, Queries, evaluate
 from imprint_sweep.engine.gen import Generation, Samples
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
 from imprint_sweep.engine.workers import Failure, Workers, workers
-from imprint_sweep.equalities import normal_form
 from imprint_sweep.errors import EmbeddingsError
-from imprint_sweep.features import Features
+from imprint_sweep.grid.cell import Cell, Label, Model, Task
+from imprint_sweep.grid.equalities import normal_form
+from imprint_sweep.grid.keys import Draw, GenSpec, Readout
+from imprint_sweep.grid.outcome import FAILED, Outcome
 from imprint_sweep.imprinting.components import GENS, Making
 from imprint_sweep.imprinting.scores import scores
-from imprint_sweep.keys import Draw, GenSpec, Readout
-from imprint_sweep.outcome import FAILED, Outcome
 
 Cells = Mapping[Task, Sequence[Cell]]
 

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import METHOD_VERSION, Cell, Label, component_versions, parsed
 from imprint_sweep.errors import StoreError, did_you_mean
-from imprint_sweep.hashing import code
-from imprint_sweep.outcome import OK, Outcome
+from imprint_sweep.grid.cell import METHOD_VERSION, Cell, Label, component_versions, parsed
+from imprint_sweep.grid.hashing import code
+from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.store.parts import check_table, read_parts
 from imprint_sweep.store.rows import Provenance
 from imprint_sweep.store.schema import table_schema
@@ -98,7 +98,7 @@ def newest_row(
         cell_id, fingerprint: 20 hex digits each.
         good: False for a failed row.
         method_version: the present one.
-        versions: the present ones of the components (:func:`imprint_sweep.cell.component_versions`).
+        versions: the present ones of the components (:func:`imprint_sweep.grid.cell.component_versions`).
 
     Returns:
         Column -> value, as :func:`imprint_sweep.store.table_schema` has them, nulls as None; None if there is no such
@@ -268,8 +268,8 @@ class Snapshot:
             cell_id: (n,) ``S20``.
             fingerprint: (n,) ``S20``, of the cells' present embeddings; empty where there are none.
             method_version: the present one.
-            versions: (n,) codes of the present versions of the components (:func:`imprint_sweep.hashing.code`); None
-                where all are 1.
+            versions: (n,) codes of the present versions of the components
+                (:func:`imprint_sweep.grid.hashing.code`); None where all are 1.
         """
         n = len(cell_id)
         present = np.zeros(n, np.uint64) if versions is None else versions

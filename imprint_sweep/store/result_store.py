@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.cell import METHOD_VERSION
 from imprint_sweep.errors import StoreError
+from imprint_sweep.grid.cell import METHOD_VERSION
 from imprint_sweep.store.parts import list_parts
 from imprint_sweep.store.reading import Ids, LookUp, Snapshot
 from imprint_sweep.store.rows import Provenance

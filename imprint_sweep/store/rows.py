@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from imprint_sweep import __version__
-from imprint_sweep.cell import METHOD_VERSION, Model, Task, component_versions, spelled
-from imprint_sweep.outcome import Outcome
-from imprint_sweep.scheme import Scheme, known_parameters
+from imprint_sweep.grid.cell import METHOD_VERSION, Model, Task, component_versions, spelled
+from imprint_sweep.grid.outcome import Outcome
+from imprint_sweep.grid.scheme import Scheme, known_parameters
 from imprint_sweep.store.schema import parameter_column, table_schema
 
 T = TypeVar("T")

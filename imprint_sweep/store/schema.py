@@ -9,7 +9,7 @@ from functools import cache
 
 import pyarrow as pa
 
-from imprint_sweep.scheme import known_parameters
+from imprint_sweep.grid.scheme import known_parameters
 
 SCHEMA_VERSION = 2
 """Raised when a column is added. Columns are never renamed, retyped or taken away: old parts stay readable."""

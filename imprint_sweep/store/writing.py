@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from imprint_sweep.errors import StoreError
+from imprint_sweep.grid.outcome import Outcome
 from imprint_sweep.heartbeat import Heartbeat
-from imprint_sweep.outcome import Outcome
 from imprint_sweep.store.parts import SUFFIX, WRITTEN, shortage, unique_stem, write_part
 from imprint_sweep.store.rows import Provenance, table_of
 

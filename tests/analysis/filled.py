@@ -6,8 +6,8 @@ import shlex
 from functools import cache
 from pathlib import Path
 
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.composition import Tree
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.config.composition import Tree
 from tests.analysis.table import N_TEST, write
 from tests.sweeping import cells, requested, tree_of
 

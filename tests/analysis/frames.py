@@ -1,4 +1,4 @@
-"""Results frames as `imprint_sweep.analysis.results.load` gives them, made from a few words."""
+"""Results frames as `imprint_sweep.analysis.data.results.load` gives them, made from a few words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imprint_sweep.analysis.results import COLUMNS, Results
+from imprint_sweep.analysis.data.results import COLUMNS, Results
 
 ROW: dict[str, Any] = {
     "cell_id": "c",

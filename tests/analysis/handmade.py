@@ -10,7 +10,7 @@ import pytest
 
 from imprint_sweep.analysis.artefact import Artefact, Chart, Column, Options, Panel, RankDiagram, Series, Table
 from imprint_sweep.analysis.artefacts import ARTEFACTS
-from imprint_sweep.analysis.results import Results
+from imprint_sweep.analysis.data.results import Results
 
 HOSTILE = "</script><script>document.title='hacked'</script><b>&amp;\"'"
 COMMAND = "python -m imprint_sweep -m +experiment=fig6 'model=resnet18,resnet50,vit_b_16,swin_b' task=cifar10"

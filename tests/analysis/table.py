@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from imprint_sweep.analysis import results
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.selection import MAIN_SEEDS
-from imprint_sweep.cell import Cell, Model, Task
-from imprint_sweep.outcome import Outcome
-from imprint_sweep.scheme import Scheme
+from imprint_sweep.analysis.data import results
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.selection import MAIN_SEEDS
+from imprint_sweep.grid.cell import Cell, Model, Task
+from imprint_sweep.grid.outcome import Outcome
+from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.grid.tasks import make_task
 from imprint_sweep.store import Provenance, ResultStore
-from imprint_sweep.tasks import make_task
 
 FINGERPRINT = "f" * 20
 N_TEST = 1000

@@ -9,10 +9,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from imprint_sweep.analysis import names
-from imprint_sweep.analysis.best import Best, best
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.selection import FEW_SEEDS, MAIN_SEEDS
+from imprint_sweep.analysis.data import names
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.selection import FEW_SEEDS, MAIN_SEEDS
+from imprint_sweep.analysis.stats.best import Best, best
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from tests.analysis.frames import product, results
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import ortho_group, rankdata, spearmanr
 from sklearn.metrics import r2_score
 
-from imprint_sweep.analysis.collapse import measure, relation
+from imprint_sweep.analysis.stats.collapse import measure, relation
 from imprint_sweep.errors import StageError
 
 Vectors = NDArray[np.float32]

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from imprint_sweep.analysis import collapse_table
 from imprint_sweep.analysis.artefact import Chart, Options
 from imprint_sweep.analysis.artefacts import make
-from imprint_sweep.analysis.collapse import Collapse
-from imprint_sweep.analysis.collapse_table import Instance
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.selection import MAIN_SEEDS
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.selection import MAIN_SEEDS
+from imprint_sweep.analysis.stats import collapse_table
+from imprint_sweep.analysis.stats.collapse import Collapse
+from imprint_sweep.analysis.stats.collapse_table import Instance
 from tests.analysis.filled import filled
 from tests.analysis.shown import chart_of, rows, table_of
 from tests.analysis.table import L2, LITE0, RESNET18, Score, same, scores, task, write

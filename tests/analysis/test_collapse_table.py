@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imprint_sweep.analysis import collapse_table
-from imprint_sweep.analysis.collapse import measure
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.cell import Task
-from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.stats import collapse_table
+from imprint_sweep.analysis.stats.collapse import measure
+from imprint_sweep.embeddings.cache import EmbeddingCache
+from imprint_sweep.embeddings.features import Features
 from imprint_sweep.errors import StoreError
-from imprint_sweep.features import Features
+from imprint_sweep.grid.cell import Task
 from tests import data
 from tests.analysis import table
 from tests.outputs import ROOT
@@ -197,7 +197,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from imprint_sweep.analysis import collapse_table as table
-from imprint_sweep.cell import METHOD_VERSION
+from imprint_sweep.grid.cell import METHOD_VERSION
 for number in range(int(sys.argv[2]), int(sys.argv[2]) + 25):
     row = dict.fromkeys(table._SCHEMA.names) | {
         "model": "toy", "weights": "none", "task": f"task {number}", "classes": "all", "labels": ["a:1"],

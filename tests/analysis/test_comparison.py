@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from imprint_sweep.analysis.artefact import Options
-from imprint_sweep.analysis.comparison import Comparison, compare, diagram, pairs_table, results_table, verdict
-from imprint_sweep.analysis.published import Published
-from imprint_sweep.analysis.selection import Matrix, matrix
+from imprint_sweep.analysis.data.published import Published
+from imprint_sweep.analysis.data.selection import Matrix, matrix
+from imprint_sweep.analysis.stats.comparison import Comparison, compare, diagram, pairs_table, results_table, verdict
 from tests.analysis.frames import frame, product
 
 Floats = NDArray[np.float64]

@@ -13,19 +13,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imprint_sweep.analysis import published, rendering
+from imprint_sweep.analysis import rendering
 from imprint_sweep.analysis.artefact import Artefact, RankDiagram
 from imprint_sweep.analysis.artefacts import ARTEFACTS, SECTIONS, Options, make
 from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS, METHODS, NORMS
-from imprint_sweep.analysis.results import SCHEME, Results, load
-from imprint_sweep.analysis.selection import MAIN_SEEDS, select, under_one_name
-from imprint_sweep.cell import Model
-from imprint_sweep.commands.demo import fig2
-from imprint_sweep.commands.overrides_of import compose
-from imprint_sweep.composition import Tree
-from imprint_sweep.embeddings import EmbeddingCache, EntryKey
+from imprint_sweep.analysis.data import published
+from imprint_sweep.analysis.data.results import SCHEME, Results, load
+from imprint_sweep.analysis.data.selection import MAIN_SEEDS, select, under_one_name
+from imprint_sweep.cli.commands.demo import fig2
+from imprint_sweep.cli.commands.overrides_of import compose
+from imprint_sweep.config.composition import Tree
+from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import UnknownOptionError
-from imprint_sweep.plan import Plan
+from imprint_sweep.grid.cell import Model
+from imprint_sweep.planning.plan import Plan
 from tests import plausible
 from tests.analysis.frames import frame, product, results
 from tests.sweeping import requested, tree_of
@@ -42,8 +43,8 @@ def tree() -> Tree:
 
 @pytest.fixture(autouse=True)
 def _without_the_comparison_with_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes seconds per experiment, and tests/test_composition.py makes it for every option."""
-    monkeypatch.setattr("imprint_sweep.composition.CHECK_SECONDS", 0.0)
+    """It takes seconds per experiment, and tests/config/test_composition.py makes it for every option."""
+    monkeypatch.setattr("imprint_sweep.config.composition.CHECK_SECONDS", 0.0)
 
 
 def made_up(folder: Path, *arguments: str) -> Results:

@@ -12,12 +12,12 @@ from scipy import stats
 
 from imprint_sweep.analysis.artefact import Chart, Options
 from imprint_sweep.analysis.artefacts import make
-from imprint_sweep.analysis.results import Results, load
-from imprint_sweep.analysis.selection import FEW_SEEDS, MAIN_SEEDS
-from imprint_sweep.cell import Model
-from imprint_sweep.embeddings import EmbeddingCache
-from imprint_sweep.features import Features
-from imprint_sweep.outcome import Outcome
+from imprint_sweep.analysis.data.results import Results, load
+from imprint_sweep.analysis.data.selection import FEW_SEEDS, MAIN_SEEDS
+from imprint_sweep.embeddings.cache import EmbeddingCache
+from imprint_sweep.embeddings.features import Features
+from imprint_sweep.grid.cell import Model
+from imprint_sweep.grid.outcome import Outcome
 from imprint_sweep.store import ResultStore
 from tests import data
 from tests.analysis.filled import filled

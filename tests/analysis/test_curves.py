@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imprint_sweep.analysis import curves
-from imprint_sweep.analysis.curves import FM
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.selection import MAIN_SEEDS
-from imprint_sweep.cell import Model
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.selection import MAIN_SEEDS
+from imprint_sweep.analysis.stats import curves
+from imprint_sweep.analysis.stats.curves import FM
+from imprint_sweep.grid.cell import Model
 from tests.analysis.table import L2, LITE0, RESNET18, Score, scores, task, write
 
 MNIST = task("mnist")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from imprint_sweep.analysis.filling import command
-from imprint_sweep.composition import Tree
+from imprint_sweep.analysis.data.filling import command
+from imprint_sweep.config.composition import Tree
 from tests.analysis.frames import frame, product
 from tests.sweeping import requested, tree_of
 
@@ -20,8 +20,8 @@ def tree() -> Tree:
 
 @pytest.fixture(autouse=True)
 def _without_the_comparison_with_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes seconds per experiment, and tests/test_composition.py makes it for every option."""
-    monkeypatch.setattr("imprint_sweep.composition.CHECK_SECONDS", 0.0)
+    """It takes seconds per experiment, and tests/config/test_composition.py makes it for every option."""
+    monkeypatch.setattr("imprint_sweep.config.composition.CHECK_SECONDS", 0.0)
 
 
 def asked_for(line: str, tree: Tree) -> tuple[set[tuple[Any, ...]], set[str]]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from imprint_sweep.analysis import published
-from imprint_sweep.analysis.ranking import (
+from imprint_sweep.analysis.data import published
+from imprint_sweep.analysis.stats.ranking import (
     MANY,
     cliques,
     friedman,

@@ -21,15 +21,15 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from imprint_sweep.analysis.artefact import Artefact, Options, RankDiagram
+from imprint_sweep.analysis.data.results import Results, load
 from imprint_sweep.analysis.report import building, files
 from imprint_sweep.analysis.report.elements import described
 from imprint_sweep.analysis.report.listing import COLUMNS, Listing, listing
 from imprint_sweep.analysis.report.overview import listed, overview
 from imprint_sweep.analysis.report.page import data, short
 from imprint_sweep.analysis.report.samples import projections, samples
-from imprint_sweep.analysis.results import Results, load
 from imprint_sweep.errors import StoreError
-from imprint_sweep.plan import Plan
+from imprint_sweep.planning.plan import Plan
 from tests import plausible
 from tests.analysis import handmade
 from tests.sweeping import requested, tree_of

@@ -10,9 +10,9 @@ from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
 from imprint_sweep.analysis.artefact import Options
+from imprint_sweep.analysis.data.results import load
 from imprint_sweep.analysis.report import building
-from imprint_sweep.analysis.results import load
-from imprint_sweep.plan import Plan
+from imprint_sweep.planning.plan import Plan
 from tests import plausible
 from tests.analysis import handmade
 from tests.browser import Browser, browser

@@ -10,9 +10,9 @@ import pytest
 
 from imprint_sweep.analysis.artefact import Options
 from imprint_sweep.analysis.artefacts import ARTEFACTS, SECTIONS
+from imprint_sweep.analysis.data.results import load
 from imprint_sweep.analysis.report import build
-from imprint_sweep.analysis.results import load
-from imprint_sweep.plan import Plan
+from imprint_sweep.planning.plan import Plan
 from tests import plausible
 from tests.sweeping import requested, tree_of
 

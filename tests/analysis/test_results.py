@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from imprint_sweep.analysis.results import COLUMNS, load
-from imprint_sweep.cell import METHOD_VERSION
+from imprint_sweep.analysis.data.results import COLUMNS, load
 from imprint_sweep.errors import StoreError
-from imprint_sweep.outcome import FAILED, OK, Outcome
+from imprint_sweep.grid.cell import METHOD_VERSION
+from imprint_sweep.grid.outcome import FAILED, OK, Outcome
 from imprint_sweep.store import Provenance, table_schema
 from imprint_sweep.store.parts import write_part
 from imprint_sweep.store.rows import table_of

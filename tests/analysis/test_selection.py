@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from imprint_sweep.analysis import names
-from imprint_sweep.analysis.results import SCHEME
-from imprint_sweep.analysis.selection import (
+from imprint_sweep.analysis.data import names
+from imprint_sweep.analysis.data.results import SCHEME
+from imprint_sweep.analysis.data.selection import (
     FEW_SEEDS,
     MAIN_SEEDS,
     basis,
@@ -27,9 +27,9 @@ from imprint_sweep.analysis.selection import (
     under_one_name,
     universe,
 )
-from imprint_sweep.equalities import normal_form
 from imprint_sweep.errors import UnknownOptionError
-from imprint_sweep.scheme import Scheme
+from imprint_sweep.grid.equalities import normal_form
+from imprint_sweep.grid.scheme import Scheme
 from tests.analysis.frames import frame, product, shuffled
 
 KS = (1, 5, 20)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.subset import AXES, subset
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.subset import AXES, subset
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 
 ROWS = [

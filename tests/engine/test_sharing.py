@@ -24,13 +24,14 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from imprint_sweep.cell import Cell, Task
-from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, evaluation, run
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
 from imprint_sweep.engine.workers import Workers, workers
 from imprint_sweep.errors import StageError
+from imprint_sweep.grid.cell import Cell, Task
+from imprint_sweep.grid.outcome import FAILED, OK, Outcome
 from imprint_sweep.imprinting import vectors
 from imprint_sweep.imprinting.agg.metrics.mahalanobis import Mahalanobis
 from imprint_sweep.imprinting.agg.metrics.manhattan import Manhattan
@@ -38,7 +39,6 @@ from imprint_sweep.imprinting.components import ClassSamples
 from imprint_sweep.imprinting.gen import fps, kmeans, kmedoids
 from imprint_sweep.imprinting.kmeans.batch import KMeansFit
 from imprint_sweep.imprinting.norm.quantile import Quantile
-from imprint_sweep.outcome import FAILED, OK, Outcome
 from tests import data
 
 BLOBS = data.blobs(train_sizes={number: 20 + number for number in range(6)})
@@ -670,7 +670,7 @@ def test_the_first_time_holds_neither_compilation_nor_imports(cache: EmbeddingCa
 import sys
 from pathlib import Path
 from imprint_sweep.imprinting.components import GENS
-from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, run
 from tests import data
 from tests.engine.test_sharing import ALL

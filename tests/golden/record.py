@@ -19,14 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from imprint_sweep.bundled import make_bundled_embeddings
-from imprint_sweep.cell import Cell, Model, Task
-from imprint_sweep.plan import Plan
-from imprint_sweep.scheme import Scheme
-from imprint_sweep.settings import Settings
+from imprint_sweep.config.settings import Settings
+from imprint_sweep.grid.cell import Cell, Model, Task
+from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.grid.tasks import make_task
+from imprint_sweep.planning.plan import Plan
+from imprint_sweep.running.bundled import make_bundled_embeddings
+from imprint_sweep.running.work import run_cells
 from imprint_sweep.store import load_results
-from imprint_sweep.tasks import make_task
-from imprint_sweep.work import run_cells
 
 HERE = Path(__file__).parent
 IDS, RESULTS = HERE / "ids.jsonl.gz", HERE / "results.jsonl.gz"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imprint_sweep.cell import HALF_PRECISIONS
+from imprint_sweep.grid.cell import HALF_PRECISIONS
 from tests.golden import record
 
 A_TWENTIETH = record.COUNT // 20

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imprint_sweep.cell import component_versions
-from imprint_sweep.embeddings import EmbeddingCache
+from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, run
 from imprint_sweep.errors import ConfigError, InvalidCellError, StageError, UnknownOptionError
+from imprint_sweep.grid.cell import component_versions
+from imprint_sweep.grid.outcome import OK
+from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting.components import GENS, REGISTRIES, Component, Gen, Parameter, checked_rows
-from imprint_sweep.outcome import OK
-from imprint_sweep.scheme import Scheme
 from tests import data
 
 OTHERS = """

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imprint_sweep.cell import stage_seed
+from imprint_sweep.grid.cell import stage_seed
 from imprint_sweep.imprinting.n_shot import draw
 
 seeds = st.integers(0, 2**64)

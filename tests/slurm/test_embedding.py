@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from imprint_sweep.cell import Model
-from imprint_sweep.embeddings import SPLITS, EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey
+from imprint_sweep.grid.cell import Model
 from tests.outputs import ROOT, SECONDS
 from tests.slurm.conftest import Slurm
 

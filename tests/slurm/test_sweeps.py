@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from imprint_sweep.plan import Plan
-from imprint_sweep.progress import Progress
+from imprint_sweep.planning.plan import Plan
+from imprint_sweep.running.progress import Progress
 from tests.outputs import LARGE, ROOT, SECONDS, SMALL, TOY, Outputs, await_, ended, under_way
 from tests.slurm.conftest import Slurm
 

@@ -10,7 +10,7 @@ from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
 from imprint_sweep.analysis.artefacts.curves import CURVES
 from imprint_sweep.analysis.artefacts.networks import table_a1
 from imprint_sweep.analysis.artefacts.times import table_a2
-from imprint_sweep.analysis.results import Results
+from imprint_sweep.analysis.data.results import Results
 from imprint_sweep.errors import UnknownOptionError
 
 __all__ = ["ARTEFACTS", "SECTIONS", "Options", "make"]

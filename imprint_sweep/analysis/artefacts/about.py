@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from imprint_sweep.analysis import filling, names
 from imprint_sweep.analysis.artefact import Artefact, Figure, Table
-from imprint_sweep.analysis.curves import FM, Points, gaps, lacking, mostly_run
-from imprint_sweep.analysis.selection import MAIN_SEEDS, Axes, select
+from imprint_sweep.analysis.data import filling, names
+from imprint_sweep.analysis.data.selection import MAIN_SEEDS, Axes, select
+from imprint_sweep.analysis.stats.curves import FM, Points, gaps, lacking, mostly_run
 from imprint_sweep.wording import counted
 
 WHOLE: Axes = {"classes": ["all"], "limit": [None]}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from imprint_sweep.analysis import collapse_table, names, published
 from imprint_sweep.analysis.artefact import Artefact, Chart, Column, Kind, Options, Panel, Series, Table
 from imprint_sweep.analysis.artefacts.about import (
     PANEL,
@@ -27,10 +26,20 @@ from imprint_sweep.analysis.artefacts.about import (
 from imprint_sweep.analysis.artefacts.comparisons import L2, MAX
 from imprint_sweep.analysis.artefacts.curves import ALL_SHOTS
 from imprint_sweep.analysis.artefacts.lines import groups, stated_over_d
-from imprint_sweep.analysis.collapse import ENOUGH, Relation, relation
-from imprint_sweep.analysis.curves import FM, STANDARD_ERRORS, over_remaps, paper_models, points, spread, with_models
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.selection import Axes, select
+from imprint_sweep.analysis.data import names, published
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.selection import Axes, select
+from imprint_sweep.analysis.stats import collapse_table
+from imprint_sweep.analysis.stats.collapse import ENOUGH, Relation, relation
+from imprint_sweep.analysis.stats.curves import (
+    FM,
+    STANDARD_ERRORS,
+    over_remaps,
+    paper_models,
+    points,
+    spread,
+    with_models,
+)
 from imprint_sweep.invocation import command
 from imprint_sweep.wording import counted
 

@@ -11,10 +11,10 @@ from functools import partial
 
 import pandas as pd
 
-from imprint_sweep.analysis import comparison, filling, names, published
 from imprint_sweep.analysis.artefact import Artefact, Options
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.selection import (
+from imprint_sweep.analysis.data import filling, names, published
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.selection import (
     MAIN_SEEDS,
     Axes,
     Matrix,
@@ -25,6 +25,7 @@ from imprint_sweep.analysis.selection import (
     under_one_name,
     universe,
 )
+from imprint_sweep.analysis.stats import comparison
 from imprint_sweep.wording import counted
 
 DISTANCES = ("euclidean", "cosine", "manhattan", "mahalanobis")
@@ -34,7 +35,7 @@ WEIGHTINGS = ("inverse_distance", "uniform")
 """The weightings of agg_focus."""
 
 Names = Callable[[pd.DataFrame], list[str]]
-"""From configurations (:data:`~imprint_sweep.analysis.results.SCHEME`) to the name of each."""
+"""From configurations (:data:`~imprint_sweep.analysis.data.results.SCHEME`) to the name of each."""
 
 MAIN: Axes = {"merge": [None], "remap": [None], "limit": [None], "n_shot": [None]}
 """Whole tasks, all training samples."""
@@ -60,7 +61,7 @@ METHODS: dict[str, Axes] = {
     "Janson et al. 2022": {**MEAN, **NONE, "agg": ["mnn"], "metric": ["euclidean"], "m": [1]},
     "Hosoda et al. 2024": {**MEAN, **NONE, "norm_post": ["quantile"], **MAX},
 }
-"""The five of Fig. 2, under the names of :func:`~imprint_sweep.analysis.selection.under_one_name`."""
+"""The five of Fig. 2, under the names of :func:`~imprint_sweep.analysis.data.selection.under_one_name`."""
 
 
 @dataclass(frozen=True)

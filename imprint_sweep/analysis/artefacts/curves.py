@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imprint_sweep.analysis import names, published
 from imprint_sweep.analysis.artefact import Artefact, Chart, Column, Options, Panel, Series, Table
 from imprint_sweep.analysis.artefacts.about import (
     PANEL,
@@ -44,7 +43,10 @@ from imprint_sweep.analysis.artefacts.lines import (
     stated_over_d,
     wide,
 )
-from imprint_sweep.analysis.curves import (
+from imprint_sweep.analysis.data import names, published
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.selection import FEW_SEEDS, Axes, select
+from imprint_sweep.analysis.stats.curves import (
     FM,
     STANDARD_ERRORS,
     above_from,
@@ -59,11 +61,9 @@ from imprint_sweep.analysis.curves import (
     spread,
     with_models,
 )
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.selection import FEW_SEEDS, Axes, select
-from imprint_sweep.cell import Model, Task
-from imprint_sweep.embeddings import EmbeddingCache, label_sizes
-from imprint_sweep.features import Features
+from imprint_sweep.embeddings.cache import EmbeddingCache, label_sizes
+from imprint_sweep.embeddings.features import Features
+from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.store import labels_of
 
 ALL_SHOTS: Axes = {"n_shot": [None]}

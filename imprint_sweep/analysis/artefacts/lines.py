@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imprint_sweep.analysis.artefact import Chart, Column, Floats, Panel, Series, Table
-from imprint_sweep.analysis.curves import FM, spread
+from imprint_sweep.analysis.stats.curves import FM, spread
 
 Head = tuple[Any, ...]
 """The values that make a group, a panel or a line."""
@@ -94,7 +94,7 @@ def beside(
         papers: our name of a model -> the paper's.
 
     Returns:
-        As :func:`~imprint_sweep.analysis.curves.spread` makes it, with ``source``: ``"ours"`` or ``"paper"``.
+        As :func:`~imprint_sweep.analysis.stats.curves.spread` makes it, with ``source``: ``"ours"`` or ``"paper"``.
     """
     rows = [ours.assign(source="ours")]
     if stated is not None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from imprint_sweep.analysis import names, published
 from imprint_sweep.analysis.artefact import Artefact, Column, Options, Table
 from imprint_sweep.analysis.artefacts.about import About, sweep
-from imprint_sweep.analysis.curves import FM, paper_models, with_models
-from imprint_sweep.analysis.results import MODEL, Results
-from imprint_sweep.cell import Model
-from imprint_sweep.embeddings import EmbeddingCache, read_header
+from imprint_sweep.analysis.data import names, published
+from imprint_sweep.analysis.data.results import MODEL, Results
+from imprint_sweep.analysis.stats.curves import FM, paper_models, with_models
+from imprint_sweep.embeddings.cache import EmbeddingCache, read_header
 from imprint_sweep.errors import EmbeddingsError
+from imprint_sweep.grid.cell import Model
 from imprint_sweep.wording import counted
 
 REQUEST = "+experiment=oracle"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from imprint_sweep.analysis import filling, names, published
 from imprint_sweep.analysis.artefact import Artefact, Column, Options, Table
-from imprint_sweep.analysis.results import Results
-from imprint_sweep.analysis.selection import INSTANCE, MAIN_SEEDS, Axes, complete, seeds_of, select, under_one_name
+from imprint_sweep.analysis.data import filling, names, published
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.selection import INSTANCE, MAIN_SEEDS, Axes, complete, seeds_of, select, under_one_name
 from imprint_sweep.imprinting.components import GENS
 
 K = (None, 5, 20)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from imprint_sweep.analysis.artefact import Artefact, Options, Table
 from imprint_sweep.analysis.artefacts import ARTEFACTS, SECTIONS, make
+from imprint_sweep.analysis.data.results import Results
 from imprint_sweep.analysis.report import files
 from imprint_sweep.analysis.report.listing import COLUMNS, listing
 from imprint_sweep.analysis.report.overview import overview
 from imprint_sweep.analysis.report.page import Entry, entry, links, page
 from imprint_sweep.analysis.report.samples import projections, samples
-from imprint_sweep.analysis.results import Results
 from imprint_sweep.errors import StoreError
 
 FOLDER = "report"

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.analysis.artefact import Column
-from imprint_sweep.analysis.results import MODEL, SCHEME, TASK, Results
+from imprint_sweep.analysis.data.results import MODEL, SCHEME, TASK, Results
 
 ROWS = 50_000
 """About 2 MB of a page. The paper's grid and part of the full one, 500,000 cells, are 40,000 rows."""

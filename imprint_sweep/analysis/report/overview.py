@@ -9,8 +9,8 @@ from itertools import pairwise
 import pandas as pd
 
 from imprint_sweep.analysis.artefact import Column, Table
-from imprint_sweep.analysis.results import MODEL, SCHEME, TASK, Results
-from imprint_sweep.analysis.subset import AXES
+from imprint_sweep.analysis.data.results import MODEL, SCHEME, TASK, Results
+from imprint_sweep.analysis.data.subset import AXES
 from imprint_sweep.store.parts import read_parts
 
 SHOWN_WORDS = 30

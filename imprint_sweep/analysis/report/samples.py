@@ -14,9 +14,9 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from imprint_sweep.analysis import filling
-from imprint_sweep.analysis.results import MODEL
-from imprint_sweep.embeddings import IMPORTED
+from imprint_sweep.analysis.data import filling
+from imprint_sweep.analysis.data.results import MODEL
+from imprint_sweep.embeddings.cache import IMPORTED
 from imprint_sweep.invocation import command, conf_folder
 
 SHEETS = "figures/contact_sheet-*.png"

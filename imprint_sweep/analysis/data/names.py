@@ -1,0 +1,130 @@
+"""How tables, legends and sentences call what the results table has columns for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from imprint_sweep.analysis.data.results import MODEL, TASK
+from imprint_sweep.imprinting.components import GENS, METRICS
+
+
+def gen(name: str, k: int | None = None) -> str:
+    """A generator, with its number of proxies where it has one.
+
+    >>> gen("kmeans", 20), gen("mean")
+    ('k-means, k = 20', 'mean')
+    """
+    shown = (GENS[name].label if name in GENS else "") or name
+    return shown if k is None else f"{shown}, k = {k}"
+
+
+def metric(name: str) -> str:
+    """A metric as a sentence names it: the three of a person or a place with a capital.
+
+    >>> metric("inner_product"), metric("manhattan")
+    ('inner product', 'Manhattan')
+    """
+    return (METRICS[name].label if name in METRICS else "") or name.replace("_", " ")
+
+
+def norm(pre: str, post: str, inf: str) -> str:
+    """The three normalisations in the paper's order.
+
+    >>> norm("none", "quantile", "none")
+    'none/quantile/none'
+    """
+    return f"{pre}/{post}/{inf}"
+
+
+def agg(name: str, metric: str, m: int | None = None, weighting: str | None = None) -> str:
+    """An aggregation; what is the default of ``max`` (inner products) or of m-nn (Euclidean, weighted) goes unsaid.
+
+    >>> agg("max", "inner_product"), agg("mnn", "euclidean", 5, "inverse_distance"), agg("mnn", "cosine", 5, "uniform")
+    ('max', '5-nn', '5-nn, cosine, uniform')
+    """
+    shown = "max" if name == "max" else f"{m}-nn"
+    usual = "inner_product" if name == "max" else "euclidean"
+    details = [] if metric == usual else [metric.replace("_", " ")]
+    details += ["uniform"] if weighting == "uniform" and m != 1 else []
+    return ", ".join([shown, *details])
+
+
+def configurations(frame: pd.DataFrame) -> list[str]:
+    """The whole configuration of each row: GEN, NORM, AGG, and shots where they are limited.
+
+    Args:
+        frame: columns :data:`~imprint_sweep.analysis.data.results.SCHEME`.
+
+    Returns:
+        One name a row, for example ``"k-means, k = 20 · l2/l2/l2 · max"``.
+    """
+    shown = []
+    for row in _records(frame):
+        parts = [
+            gen(row["gen"], row["k"]),
+            norm(row["norm_pre"], row["norm_post"], row["norm_inf"]),
+            agg(row["agg"], row["metric"], row["m"], row["weighting"]),
+        ]
+        shown.append(" · ".join(parts if row["n_shot"] is None else [*parts, f"n = {row['n_shot']}"]))
+    return shown
+
+
+def instances(frame: pd.DataFrame) -> list[str]:
+    """The instance of each row: model, task and classes, and whatever else tells the rows apart.
+
+    Args:
+        frame: the columns MODEL and TASK of :mod:`imprint_sweep.analysis.data.results`.
+
+    Returns:
+        One name a row, for example ``"resnet18 on mnist, even"``.
+    """
+    telling = [
+        name
+        for name in (*MODEL[1:], *TASK[2:])
+        if frame[name].nunique(dropna=False) > 1 or (name in TASK and frame[name].notna().any())
+    ]
+    shown = []
+    for row in _records(frame):
+        details = [f"{name.replace('_', ' ')} {row[name]}" for name in telling if row[name] is not None]
+        shown.append(", ".join([f"{row['model']} on {row['task']}", row["classes"], *details]))
+    return shown
+
+
+def models(frame: pd.DataFrame) -> list[str]:
+    """The model of each row: its name, with weights or image size where the table has several of that name.
+
+    Args:
+        frame: columns :data:`~imprint_sweep.analysis.data.results.MODEL`; all rows that are to be told apart.
+
+    >>> rows = [("lite0", "w", 112), ("lite0", "w", 224), ("vit", "w", None)]
+    >>> models(pd.DataFrame(rows, columns=["model", "weights", "image_size"]))
+    ['lite0 at 112 px', 'lite0 at 224 px', 'vit']
+    """
+    rows = _records(frame[list(MODEL)])
+    shown = []
+    for row in rows:
+        namesakes = [other for other in rows if other["model"] == row["model"]]
+        weights = f" ({row['weights']})" if any(other["weights"] != row["weights"] for other in namesakes) else ""
+        size = "its own size" if row["image_size"] is None else f"{row['image_size']:.0f} px"
+        several = any(other["image_size"] != row["image_size"] for other in namesakes)
+        shown.append(row["model"] + weights + (f" at {size}" if several else ""))
+    return shown
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """A list of names for a sentence, cut off where it gets long.
+
+    >>> some(["a", "b", "c"], most=2)
+    'a; b and 1 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more
+
+
+def _records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """The rows, with None for every missing value."""
+    plain = frame.astype(object)
+    return plain.where(plain.notna(), None).to_dict("records")

@@ -1,0 +1,141 @@
+"""The results table as the analysis reads it: one row per cell, of one version of the method and of the embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imprint_sweep.errors import StoreError, UnknownOptionError
+from imprint_sweep.grid.cell import METHOD_VERSION, component_versions
+from imprint_sweep.grid.outcome import OK
+from imprint_sweep.grid.scheme import FIELDS, Scheme
+from imprint_sweep.invocation import command
+from imprint_sweep.store import load_results
+
+MODEL = ("model", "weights", "image_size")
+"""The columns that identify a foundation model."""
+
+TASK = ("task", "classes", "merge", "remap", "limit")
+"""The columns that identify a task. A model and a task are an *instance* of a comparison."""
+
+SCHEME = ("n_shot", "norm_pre", "gen", "k", "norm_post", "norm_inf", "agg", "metric", "m", "weighting")
+"""The axes of a *configuration*; the seed is what medians are taken over."""
+
+COLUMNS = (
+    *("cell_id", "computation_id", *MODEL, *TASK, "n_labels", *SCHEME, "seed", "weight_decay"),
+    *("n_correct", "n_test", "accuracy", "f1_macro", "n_proxies", "gen_seconds", "eval_seconds"),
+    *("fingerprint", "method_version", "component_versions", "package_version", "git_commit", "host", "finished_at"),
+)
+"""What the analysis reads."""
+
+_WORDS = (
+    *("model", "weights", "task", "classes", "norm_pre", "gen", "norm_post", "norm_inf", "agg", "metric", "weighting"),
+    *("fingerprint", "package_version", "git_commit", "host"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Comparable rows of a results table.
+
+    Args:
+        frame: :data:`COLUMNS`, one good row per cell, index 0, 1, ...; words are categories, integers that can be null
+            ``Int64`` and the like.
+        outputs: the folder under which the table, the embeddings and the report are.
+        notes: sentences on what was set aside, and on versions that are mixed.
+    """
+
+    frame: pd.DataFrame
+    outputs: Path
+    notes: tuple[str, ...] = ()
+
+
+def load(outputs: str | PathLike[str]) -> Results:
+    """Read the results under a folder and set aside what cannot be compared with the rest.
+
+    Rows of another version of the method or of a component are set aside, cells that only ever failed, and rows of an
+    instance whose embeddings were replaced later: an instance keeps the fingerprint of its newest row.
+
+    Args:
+        outputs: the folder that holds ``results``.
+
+    Raises:
+        StoreError: there is no results table, or it holds no good row of the present method version.
+    """
+    outputs = Path(outputs)
+    frame = load_results(outputs / "results", [*COLUMNS, "status"], status=None)
+    notes = []
+    present = frame["method_version"] == METHOD_VERSION
+    if not present.all():
+        others = ", ".join(str(version) for version in sorted(frame.loc[~present, "method_version"].unique()))
+        notes.append(
+            f"{int((~present).sum()):,} rows of method version {others} were set aside; the present version is "
+            f"{METHOD_VERSION}."
+        )
+        frame = frame[present]
+    outdated = _outdated(frame)
+    if outdated.any():
+        told = sorted({f"{gen}" for gen in frame.loc[outdated, "gen"].astype(str)})
+        notes.append(
+            f"{int(outdated.sum()):,} rows (GEN {', '.join(told)}) were computed by older versions of their components "
+            "and were set aside; the sweep that computed them computes them again."
+        )
+        frame = frame[~outdated]
+    good = frame.pop("status") == OK
+    if not good.all():
+        notes.append(f"Left out are cells that only ever failed: {int((~good).sum()):,}; see {command('status')}.")
+        frame = frame[good]
+    if frame.empty:
+        found = f" ({' '.join(notes)})" if notes else ""
+        raise StoreError(
+            f"the results table at {outputs / 'results'} holds no good row of method version {METHOD_VERSION}{found}; "
+            "run a cell or a sweep first"
+        )
+    frame = frame.astype(dict.fromkeys(_WORDS, "category"))
+    # Rows come in the order in which they were finished.
+    instance = frame.groupby([*MODEL, *TASK], observed=True, dropna=False, sort=False)
+    code = frame["fingerprint"].cat.codes
+    stale = code != code.groupby(instance.ngroup()).transform("last")
+    if stale.any():
+        which = ", ".join(sorted({f"{r.model} on {r.task} {r.classes}" for r in frame[stale].itertuples()})[:5])
+        notes.append(
+            f"{int(stale.sum()):,} rows were computed from embeddings that were replaced later ({which}) and were set "
+            "aside."
+        )
+        frame = frame[~stale]
+    versions = sorted(frame["package_version"].astype(str).unique())
+    if len(versions) > 1:
+        notes.append(f"Rows of package versions {', '.join(versions)} are used together; their method is the same.")
+    return Results(frame.reset_index(drop=True), outputs, tuple(notes))
+
+
+def _outdated(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether the versions of the components that computed a row are not the present ones."""
+    recorded = frame["component_versions"].astype(object).fillna("").astype(str)
+    axes = [*(name for name in FIELDS if name not in ("seed", "weight_decay")), "n_labels"]
+    groups = frame.groupby(axes, observed=True, dropna=False, sort=False)
+    group = groups.ngroup().to_numpy()
+    first = np.unique(group, return_index=True)[1]
+    present = [_present_versions(row) for row in frame.iloc[first][axes].astype(object).to_dict("records")]
+    wanted = np.array(present, dtype=object)[group] if len(frame) else np.empty(0, object)
+    # What is computed by a component that is not installed here cannot be judged.
+    outdated: NDArray[np.bool_] = (recorded.to_numpy(object) != wanted) & (wanted != _UNKNOWN)
+    return outdated
+
+
+_UNKNOWN = "?"
+
+
+def _present_versions(row: dict[Any, Any]) -> str:
+    values: dict[str, Any] = {name: None if pd.isna(value) else value for name, value in row.items()}
+    n_labels = int(values.pop("n_labels"))
+    try:
+        return component_versions(Scheme(**values, seed=0, weight_decay=None), n_labels)
+    except UnknownOptionError:
+        return _UNKNOWN

@@ -1,0 +1,75 @@
+"""A part of the results, chosen by a condition over the axes of the command line: ``gen == kmeans and k <= 5``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.errors import ConfigError
+from imprint_sweep.grid.conditions import Condition
+
+AXES = {
+    "model": "model",
+    "model.weights": "weights",
+    "model.image_size": "image_size",
+    "task": "task",
+    "task.classes": "classes",
+    "task.merge": "merge",
+    "task.remap": "remap",
+    "limit": "limit",
+    "n_shot": "n_shot",
+    "norm.pre": "norm_pre",
+    "gen": "gen",
+    "k": "k",
+    "norm.post": "norm_post",
+    "norm.inf": "norm_inf",
+    "agg": "agg",
+    "agg.metric": "metric",
+    "agg.m": "m",
+    "agg.weighting": "weighting",
+    "seed": "seed",
+}
+"""Axis, as the command line and experiment files name it -> column of the results, in the order of the stages."""
+
+
+def subset(results: Results, condition: str) -> Results:
+    """The rows for which a condition holds.
+
+    Args:
+        results: all rows.
+        condition: comparisons, see :mod:`imprint_sweep.grid.conditions`; the names are those of :data:`AXES`, the words
+            those that occur.
+
+    Raises:
+        UnknownOptionError: a name that is no axis, or a word that never occurs under the axis beside it.
+        ConfigError: a condition that cannot be understood, or that holds for no row.
+    """
+    frame = results.frame
+
+    def vocabulary(axis: str) -> Collection[str]:
+        column = frame[AXES[axis]]
+        if not isinstance(column.dtype, pd.CategoricalDtype):
+            return ()
+        return [str(word) for word in column.cat.categories]
+
+    read = Condition.read(condition, AXES, vocabulary, arithmetic=False)
+    axes = sorted(read.names)
+    if not axes:
+        raise ConfigError(f"the condition {condition!r} names no axis; there are {', '.join(AXES)}")
+    # Rows by the million, combinations by the hundred.
+    code = frame.groupby([AXES[axis] for axis in axes], observed=True, dropna=False, sort=False).ngroup().to_numpy()
+    first = np.unique(code, return_index=True)[1]
+    values = frame.iloc[first][[AXES[axis] for axis in axes]].astype(object)
+    rows = values.where(values.notna(), None).to_numpy()
+    holds = np.array([read.holds(dict(zip(axes, row, strict=True))) for row in rows])[code]
+    if not holds.any():
+        raise ConfigError(f"the condition {condition!r} holds for none of the {len(frame):,} rows")
+    note = f"Only rows with {condition}: {int(holds.sum()):,} of {len(frame):,}."
+    chosen = frame[holds].reset_index(drop=True)
+    for name in chosen.select_dtypes("category"):
+        chosen[name] = chosen[name].cat.remove_unused_categories()
+    return replace(results, frame=chosen, notes=(*results.notes, note))

@@ -1,0 +1,1 @@
+"""Numbers made from results: ranks and tests, curves, neural collapse."""

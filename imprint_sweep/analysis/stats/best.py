@@ -1,0 +1,192 @@
+"""The practical question: which configuration is best on these tasks, by how much, and is that more than chance?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imprint_sweep.analysis.data import names
+from imprint_sweep.analysis.data.results import SCHEME, Results
+from imprint_sweep.analysis.data.selection import (
+    FEW_SEEDS,
+    MAIN_SEEDS,
+    Matrix,
+    matrix,
+    seeds_of,
+    select,
+    under_one_name,
+)
+from imprint_sweep.analysis.stats import ranking
+from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.imprinting.components import GENS, METRICS, DenseMetric, FittedMetric, ProductMetric
+
+ORACLES = tuple(name for name, gen in GENS.items() if gen.joint)
+"""The gens that see all classes at once: no imprinting schemes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The best configuration and what it is better than.
+
+    Args:
+        matrix: what was ranked: n_i instances, n_c configurations.
+        winner: which configuration has the best average rank; of several the one with the fewest proxies, then ``max``,
+            then the cheapest metric.
+        same: configurations with the winner's result on every instance.
+        rivals: one row per other GEN, the best configuration of each, best rank first: ``configuration`` (a position),
+            ``gen``, ``name``, ``proxies``, ``accuracy`` (mean, a share), ``rank`` (average, among all n_c), ``lead``
+            (of the winner, mean difference of accuracies), ``wins``, ``ties`` and ``losses`` of the winner, ``p``
+            (signed-rank test), ``adjusted`` (Holm's correction over the rivals).
+        ranks: (n_c,) average ranks.
+        proxies: (n_c,) proxies of all labels together, the most on any instance.
+        over_budget: how many configurations were left out because they have more proxies than allowed.
+    """
+
+    matrix: Matrix
+    winner: int
+    same: tuple[int, ...]
+    rivals: pd.DataFrame
+    ranks: NDArray[np.float64]
+    proxies: NDArray[np.int64]
+    over_budget: int
+
+
+def best(
+    results: Results,
+    tasks: Sequence[str] = (),
+    *,
+    max_proxies: int | None = None,
+    n_shot: int | None = None,
+    oracles: bool = False,
+) -> Best:
+    """Rank all configurations over the instances of some tasks.
+
+    Quick tries (``limit``) and merged classes ("d in 1") count only where there is nothing else. The best is chosen on
+    the instances that it is then tested on, as in the paper: the p-values do not know of the choice.
+
+    Args:
+        results: the rows that count.
+        tasks: names of tasks; all of the table by default.
+        max_proxies: the memory budget: proxies of all labels together, on every instance.
+        n_shot: training samples per label; None for all.
+        oracles: let the two least-squares gens compete.
+
+    Raises:
+        UnknownOptionError: there is no such task in the results.
+        ConfigError: nothing is left to rank.
+    """
+    frame = results.frame
+    known = [str(name) for name in frame["task"].unique()]
+    for name in tasks:
+        if name not in known:
+            raise UnknownOptionError("task", name, known)
+    rows = select(frame, {"task": list(tasks) or known, "n_shot": [n_shot]})
+    if rows.empty:
+        shots = sorted(int(n) for n in select(frame, {"task": list(tasks) or known})["n_shot"].dropna().unique())
+        raise ConfigError(
+            f"no row of {', '.join(tasks) or 'the results'} has n_shot = {'null' if n_shot is None else n_shot}; there "
+            f"is n_shot = {', '.join(map(str, shots)) or 'null'}"
+        )
+    if not oracles:
+        rows = select(rows, {"gen": [gen for gen in GENS if gen not in ORACLES]})
+        if rows.empty:
+            raise ConfigError(
+                f"there is nothing but {' and '.join(map(names.gen, ORACLES))}, which see all classes at once and "
+                "compete only with --oracles"
+            )
+    whole = select(rows, {"limit": [None], "merge": [None]})
+    rows = under_one_name(rows if whole.empty else whole)
+    rows, over_budget = _within(rows, max_proxies)
+    found = matrix(rows, {}, seeds_of(rows, MAIN_SEEDS if n_shot is None else FEW_SEEDS))
+    if not found.n_correct.size:
+        raise ConfigError(" ".join(["no configuration has a result on any instance under every seed.", *found.missing]))
+
+    proxies = _proxies(rows, found.configurations)
+    ranks = ranking.ranks_within(found.n_correct).mean(axis=0)
+    preferred = _preferred(found.configurations, proxies, ranks)
+    winner = preferred[0]
+    counts = found.n_correct
+    equal = (counts == counts[:, [winner]]).all(axis=0)
+    equal[winner] = False
+    gens = found.configurations["gen"].astype(str).to_numpy()
+    of_gen: dict[str, int] = {}
+    for configuration in preferred:
+        of_gen.setdefault(gens[configuration], configuration)
+    rivals = [configuration for configuration in of_gen.values() if configuration != winner]
+    return Best(
+        matrix=found,
+        winner=winner,
+        same=tuple(np.flatnonzero(equal).tolist()),
+        rivals=_against(found, winner, rivals, ranks, proxies),
+        ranks=ranks,
+        proxies=proxies,
+        over_budget=over_budget,
+    )
+
+
+def _within(rows: pd.DataFrame, max_proxies: int | None) -> tuple[pd.DataFrame, int]:
+    """The rows of configurations within a budget on every instance, and how many configurations are not."""
+    if max_proxies is None:
+        return rows, 0
+    configuration = rows.groupby(list(SCHEME), observed=True, dropna=False)["n_proxies"]
+    most = configuration.transform("max")
+    fits = (most <= max_proxies).to_numpy(np.bool_)
+    if not fits.any():
+        least = rows.iloc[int(most.to_numpy(np.int64).argmin())]
+        raise ConfigError(
+            f"no configuration has at most {max_proxies:,} proxies; the fewest are {most.min():,}, of "
+            f"{names.gen(least['gen'], None if pd.isna(least['k']) else least['k'])}"
+        )
+    return rows[fits], int((configuration.max() > max_proxies).sum())
+
+
+def _proxies(rows: pd.DataFrame, configurations: pd.DataFrame) -> NDArray[np.int64]:
+    most = rows.groupby(list(SCHEME), observed=True, dropna=False)["n_proxies"].max()
+    index = pd.MultiIndex.from_frame(configurations)
+    return most.reindex(index).to_numpy(np.int64)
+
+
+def _by_effort() -> list[str]:
+    """The metrics, the cheapest first."""
+    kinds = (ProductMetric, DenseMetric, FittedMetric)
+
+    def effort(name: str) -> tuple[int, bool, str]:
+        metric = METRICS[name]
+        return next(i for i, kind in enumerate(kinds) if isinstance(metric, kind)), metric.is_distance, name
+
+    return sorted(METRICS, key=effort)
+
+
+def _preferred(configurations: pd.DataFrame, proxies: NDArray[np.int64], ranks: NDArray[np.float64]) -> list[int]:
+    """All configurations, the best first."""
+    metric = configurations["metric"].map({metric: place for place, metric in enumerate(_by_effort())})
+    order = np.lexsort((metric.to_numpy(np.int64), configurations["agg"] != "max", proxies, ranks))
+    return [int(configuration) for configuration in order]
+
+
+def _against(
+    found: Matrix, winner: int, rivals: Sequence[int], ranks: NDArray[np.float64], proxies: NDArray[np.int64]
+) -> pd.DataFrame:
+    counts, positions = found.n_correct, np.array(rivals, np.int64)
+    differences = counts[:, [winner]] - counts[:, positions]
+    p = np.array([ranking.signed_rank(column / found.n_test) for column in differences.T])
+    return pd.DataFrame(
+        {
+            "configuration": positions,
+            "gen": [names.gen(gen) for gen in found.configurations["gen"].iloc[positions]],
+            "name": names.configurations(found.configurations.iloc[positions]),
+            "proxies": proxies[positions],
+            "accuracy": found.accuracy[:, positions].mean(axis=0),
+            "rank": ranks[positions],
+            "lead": (differences / found.n_test[:, None]).mean(axis=0),
+            "wins": (differences > 0).sum(axis=0),
+            "ties": (differences == 0).sum(axis=0),
+            "losses": (differences < 0).sum(axis=0),
+            "p": p,
+            "adjusted": ranking.holm(p),
+        }
+    )

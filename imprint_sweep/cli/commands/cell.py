@@ -1,0 +1,137 @@
+"""Show a cell of the results table and the command that computes it; with --check, compute it and compare."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from imprint_sweep import engine
+from imprint_sweep.cli.app import user_errors
+from imprint_sweep.cli.commands.overrides_of import cell_of, command_line, overrides_of
+from imprint_sweep.embeddings.cache import EmbeddingCache
+from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
+from imprint_sweep.grid.cell import METHOD_VERSION, Cell, component_versions
+from imprint_sweep.grid.outcome import OK
+from imprint_sweep.invocation import command, outputs_folder
+from imprint_sweep.planning.plan import Plan, look_up
+from imprint_sweep.running.resources import available_cores
+from imprint_sweep.store import table_schema
+from imprint_sweep.store.parts import read_parts
+from imprint_sweep.wording import visible
+
+Row = dict[str, Any]
+DIGITS = 20
+DIFFERENT = 1
+_SHOWN = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line.
+
+    Raises:
+        SystemExit: code 1 if --check gives another result, 2 if there is no such cell.
+    """
+    parser = ArgumentParser(prog=command("cell"), description=__doc__)
+    parser.add_argument("cell", metavar="CELL_ID", help="a cell id, or as many of its first digits as make it unique")
+    parser.add_argument("--all", action="store_true", help="every row of the cell, failed and outdated ones too")
+    parser.add_argument("--check", action="store_true", help="compute the cell and compare n_correct; adds no row")
+    parser.add_argument("--outputs", metavar="DIR", help="the paths.outputs of the runs (default: theirs)")
+    given = parser.parse_args(arguments)
+    with user_errors():
+        outputs = outputs_folder(given.outputs)
+        rows = history(outputs / "results", given.cell)
+        cell = cell_of(rows[0])
+        present = _present(cell, outputs)
+        # Stable: the newest of what the present embeddings gave come first, hence the row that --check compares.
+        rows.sort(key=lambda row: _comparable(row, cell, present), reverse=True)
+        for row in rows if given.all else rows[:1]:
+            print(visible("\n".join([*_lines(row), ""])))
+        if present and rows[0]["status"] == OK and not _comparable(rows[0], cell, present):
+            print("note: a row of other embeddings, or of another version of the method, than the present ones")
+        try:
+            print(f"reproduce it with:\n{visible(command_line(overrides_of(cell, outputs)))}")
+        except ImprintError as error:
+            print(f"note: {visible(str(error))}")
+        if given.check:
+            _check(cell, rows, outputs)
+
+
+def _present(cell: Cell, outputs: Path) -> str:
+    """The fingerprint of the cell's present embeddings, empty where they are missing or damaged."""
+    try:
+        fingerprint: bytes = look_up(Plan.of_cells([cell]), EmbeddingCache(outputs / "embeddings")).fingerprint[0]
+    except EmbeddingsError:
+        return ""
+    return fingerprint.decode()
+
+
+def _comparable(row: Row, cell: Cell, fingerprint: str) -> bool:
+    """Whether a row is a result of these embeddings and of the present method and components."""
+    found = row["fingerprint"], row["method_version"], row["component_versions"] or ""
+    versions = component_versions(cell.scheme, len(cell.task.labels))
+    return row["status"] == OK and found == (fingerprint, METHOD_VERSION, versions)
+
+
+def history(results: Path, prefix: str) -> list[Row]:
+    """Every row of the one cell whose id begins with some digits: good rows first, the newest of each first.
+
+    Args:
+        results: the table's folder.
+        prefix: 1 to 20 hex digits.
+
+    Raises:
+        StoreError: no digits, no such cell, or several.
+    """
+    prefix = prefix.lower()
+    if not re.fullmatch(f"[0-9a-f]{{1,{DIGITS}}}", prefix):
+        raise StoreError(f"a cell id is {DIGITS} hex digits like 3f9c2a...; expected the first of them, got {prefix!r}")
+    table = read_parts(results).table
+    found = table.filter(pc.starts_with(table["cell_id"], prefix))
+    ids = sorted(set(found["cell_id"].to_pylist()))
+    if not ids:
+        raise StoreError(f"no cell in {results} begins with {prefix} ({len(table):,} rows)")
+    if len(ids) > 1:
+        more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
+        raise StoreError(f"{len(ids):,} cells begin with {prefix}: {', '.join(ids[:_SHOWN])}{more}; give more digits")
+    rows: list[Row] = found.to_pylist()
+    return sorted(rows, key=lambda row: (row["status"] == OK, row["finished_at"]), reverse=True)
+
+
+def _lines(row: Row) -> list[str]:
+    """A row, a column per line, without what is null."""
+    width = max(map(len, table_schema().names))
+    return [f"{name:<{width}}  {_shown(row[name])}" for name in table_schema().names if row[name] is not None]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_shown(item) for item in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _check(cell: Cell, rows: Sequence[Row], outputs: Path) -> None:
+    """Compute the cell from nothing but its embeddings and compare with the newest good row of the same embeddings."""
+    settings = engine.EngineSettings(threads=available_cores())
+    (outcome,) = engine.run([cell], EmbeddingCache(outputs / "embeddings"), settings)
+    if outcome.status != OK:
+        raise StoreError(f"the cell cannot be computed: {outcome.error}")
+    comparable = [row for row in rows if _comparable(row, cell, outcome.fingerprint)]
+    if not comparable:
+        raise StoreError(
+            f"there is no good row to compare with: n_correct={outcome.n_correct} now, from embeddings "
+            f"{outcome.fingerprint} by the present versions of method and components, of which no row is"
+        )
+    before = comparable[0]["n_correct"]
+    if before != outcome.n_correct:
+        print(f"DIFFERENT: n_correct={outcome.n_correct} of {outcome.n_test} now, the table has {before}")
+        raise SystemExit(DIFFERENT)
+    print(f"checked: computed again, n_correct={outcome.n_correct} of {outcome.n_test} as in the table")
+
+
+if __name__ == "__main__":
+    main()

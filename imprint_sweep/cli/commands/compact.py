@@ -1,0 +1,45 @@
+"""Merge the many small files of the results table into a few, and move damaged ones aside; safe while sweeps run."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from imprint_sweep.cli.app import user_errors
+from imprint_sweep.invocation import command, named_path, outputs_folder
+from imprint_sweep.store import compact
+from imprint_sweep.wording import counted
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = ArgumentParser(prog=command("compact"), description=__doc__)
+    parser.add_argument("--results", metavar="FOLDER", help="the results table (default: that of the runs)")
+    parser.add_argument("--outputs", metavar="FOLDER", help="the paths.outputs of the runs (default: theirs)")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="rename damaged files, so that no command reads them again, and take back renamed ones that are intact",
+    )
+    given = parser.parse_args(arguments)
+    with user_errors():
+        root = outputs_folder(given.outputs) / "results"
+        if given.results is not None:
+            root = named_path("the results table (--results)", given.results)
+        done = compact(root, repair=given.repair)
+        dropped = done.rows_before - done.rows_after
+        print(f"{root}")
+        print(f"before: {done.rows_before:,} rows in {done.parts_before:,} files")
+        print(f"after:  {done.rows_after:,} rows in {done.parts_after:,} files, {dropped:,} exact duplicates dropped")
+        for path in done.restored:
+            print(f"intact, taken back as {path.name}")
+        for path in done.moved:
+            print(f"damaged, moved aside as {path.name}; its cells without another row will be computed again")
+        if done.damaged:
+            print(f"left alone: {counted(len(done.damaged), 'damaged file')}; --repair moves them aside")
+        if done.newer:
+            print(f"left alone: {len(done.newer):,} files of a newer version of imprint-sweep")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""What went wrong on the command line, in one line: errors of Hydra and OmegaConf in the project's own words."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from imprint_sweep.config.schemas import LISTS, OF_HYDRA, Config, known_keys, unknown_key, unlisted_key, value_not_group
+from imprint_sweep.errors import ConfigError, ImprintError, UnknownOptionError, one_line
+
+_NO_MEMORY = "can't allocate memory|out of memory"
+"""In the errors of torch, which are no MemoryError."""
+
+
+def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
+    """The message for a user who can mend the error; None if it is a bug, which keeps its traceback.
+
+    Args:
+        error: what went wrong.
+        schema: the configuration whose keys are named where one is unknown.
+    """
+    match error:
+        case ImprintError():
+            return str(error)
+        case MemoryError():
+            return f"there is not enough memory: {one_line(error)}"
+        case MissingConfigException() if error.missing_cfg_file and error.options:
+            group, _, option = error.missing_cfg_file.rpartition("/")
+            return str(UnknownOptionError(group, option, error.options))
+        case OverrideParseException():
+            return f"cannot read {error.override!r}: {_unreadable(str(error))}"
+        case ConfigCompositionException():
+            return _composition(error, schema)
+        case HydraException() | yaml.YAMLError():
+            return one_line(error)
+        case OmegaConfBaseException():
+            return str(_cause(error) or error).splitlines()[0]
+        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or re.search(_NO_MEMORY, str(error)):
+            return f"there is not enough memory: {one_line(error)}"
+        case Exception() if _raised_by(error, "submitit"):
+            return f"the launcher: {one_line(error)}"
+        case OSError() if _raised_by(error, "hydra"):
+            return (
+                f"{error.filename}: {error.strerror}; Hydra makes the folders hydra.run.dir, hydra.sweep.dir and "
+                "hydra.output_subdir before anything runs"
+            )
+        case ValueError() if _raised_by(error, "hydra"):
+            # Hydra refuses some command lines, such as --resolve alone, with a plain ValueError.
+            return one_line(error)
+        case Exception() if _raised_by(error, "hydra", "omegaconf"):
+            return (
+                f"Hydra cannot use this command line or a file that it names: {type(error).__name__}: {one_line(error)}"
+            )
+        case _:
+            return None
+
+
+def _cause(error: BaseException | None) -> ImprintError | None:
+    """The project's own error that a resolver of ours raised and OmegaConf wrapped."""
+    while error is not None and not isinstance(error, ImprintError):
+        error = error.__cause__
+    return error
+
+
+def _unreadable(message: str) -> str:
+    """Why Hydra could not read an override: what a function in it says, else what an override looks like."""
+    if found := re.search(r"(?P<kind>\w+) while evaluating (?P<said>.*)(?P<more>\nAvailable: .*)?", message):
+        said = one_line(found["said"] + (found["more"] or "").replace("\nAvailable", "; available"))
+        # Python objects, or nothing at all, is what Hydra says of a sweep among the arguments of a function.
+        if found["kind"] == "AssertionError" or re.search(r"\b(Range|Choice|Interval)Sweep\b.*$", said):
+            call = said.partition("': ")[0].rstrip("':")
+            return f"{call}' cannot take such arguments; write values one by one, or a sweep alone"
+        return said
+    return "expected key=value, a list as key=[a,b], text with special characters in quotes"
+
+
+def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
+    """Hydra's message about a composition that failed, with what to do instead of what to append."""
+    message = str(error)
+    if not message and error.__cause__ is not None:
+        return explanation(error.__cause__, schema) or one_line(error.__cause__)
+    if found := re.match(r"Could not override '(?P<name>[^']+)'", message):
+        name, cause = found["name"], error.__cause__
+        if name == "experiment":
+            return "an experiment is added, not overridden: -m +experiment=NAME"
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
+            name = cause.full_key  # where a mapping was given, one of its keys
+            if name.startswith("hydra.") and isinstance(cause.parent_node, DictConfig):
+                return _unknown_setting(name, [str(key) for key in cause.parent_node if not str(key).startswith("_")])
+        return str(_not_there(name, schema))
+    if found := re.match(r"Error merging override (?P<override>.*)", message):
+        return f"{found['override']}: {str(error.__cause__).splitlines()[0]}" if error.__cause__ else one_line(message)
+    if found := re.match(r"Multiple values for (?P<group>\S+)\. .*: (?P<option>\S+)'", message):
+        return f"{found['group']} has a choice already: write {found['group']}={found['option']}, without +"
+    if found := re.match(r"Ambiguous value for argument '(?P<override>.*)'", message):
+        override = found["override"]
+        key, _, value = override.partition("=")
+        one_list = f", or write {key}=[{value}] for one list" if key in LISTS or key.startswith("hydra.") else ""
+        return f"{override} lists several values: add -m to sweep over them{one_list}"
+    if found := re.match(r"Sweep parameters '(?P<override>.*)' requires --multirun", message):
+        return f"{found['override']} stands for several values: add -m to sweep over them"
+    return one_line(message)
+
+
+def _not_there(name: str, schema: type[Any]) -> ConfigError:
+    """The error for what a configuration lacks, from the point of view of its schema."""
+    known = known_keys(schema)
+    if name not in known:
+        return unknown_key(name, schema)
+    group, _, key = name.rpartition(".")
+    if group:
+        return unlisted_key(f"the chosen option of {group}", key)
+    if keys := [key for key in known if key.startswith(f"{name}.")]:
+        return ConfigError(f"{name} is not chosen here; its keys are set one by one: {', '.join(keys)}")
+    return value_not_group(name, "a folder")
+
+
+def _unknown_setting(name: str, siblings: Sequence[str]) -> str:
+    """The message for a key of Hydra's own that does not exist, of which it says only how to add it."""
+    parent = name.rpartition(".")[0]
+    group = parent.replace(".", "/")
+    choice = f"; another {group}=NAME has others" if group in OF_HYDRA else ""
+    return f"{UnknownOptionError('setting', name, [f'{parent}.{key}' for key in siblings])}{choice}"
+
+
+def _raised_by(error: BaseException, *packages: str) -> bool:
+    """Whether a module of these packages raised the error, itself or through Python's own library."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    roots = [module.partition(".")[0] for module in modules]
+    return next((root for root in reversed(roots) if root not in sys.stdlib_module_names), "") in packages

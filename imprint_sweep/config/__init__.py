@@ -1,0 +1,1 @@
+"""From Hydra's configuration and command line to cells and settings."""

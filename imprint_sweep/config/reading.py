@@ -1,0 +1,486 @@
+"""The configuration: typed, validated before anything is loaded, and turned into cells and run settings.
+
+Only this module, the schemas and the entry points know OmegaConf. Every function that makes a part of a cell takes
+either the node that Hydra composed or its typed form; the typed form is the cheaper one to pass often.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from imprint_sweep.config.schemas import (
+    AggConfig,
+    Config,
+    ContactSheetConfig,
+    EmbedConfig,
+    GenConfig,
+    ModelConfig,
+    NormConfig,
+    NumbersConfig,
+    PathsConfig,
+    ProjectionConfig,
+    RunConfig,
+    ShardConfig,
+    TaskConfig,
+    unknown_key,
+)
+from imprint_sweep.config.settings import Settings
+from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
+from imprint_sweep.grid.cell import Cell, Model, Task, check_name
+from imprint_sweep.grid.scheme import Scheme, check_count, meaningless
+from imprint_sweep.grid.tasks import SELECTIONS, classes_of, make_task
+from imprint_sweep.invocation import conf_folder, named_path, outputs_folder
+
+MAX_CLASSES = 1_000_000
+"""Classes of a data set; a larger number is a slip, and would take gigabytes to count."""
+
+MAX_MEMORY_GB = 1e9
+"""Memory of one job; bytes are counted in 64 bits."""
+
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+Node = TypeVar(
+    "Node",
+    ModelConfig,
+    TaskConfig,
+    GenConfig,
+    NormConfig,
+    AggConfig,
+    NumbersConfig,
+    RunConfig,
+    ShardConfig,
+    EmbedConfig,
+    ContactSheetConfig,
+    ProjectionConfig,
+    Config,
+)
+
+
+def register_resolvers() -> None:
+    """Teach OmegaConf the interpolation that ``conf/config.yaml`` uses; safe to call again."""
+    OmegaConf.register_new_resolver(
+        "imprint_outputs", lambda configured: str(outputs_folder(configured, start_folder())), replace=True
+    )
+
+
+def start_folder() -> Path:
+    """The folder that the command was started in, which relative paths of a configuration start from.
+
+    ``hydra.job.chdir`` takes a cell, but not the planning of a sweep, to another folder.
+    """
+    return Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
+
+
+def absolute(what: str, path: str) -> Path:
+    """A path of the configuration, from :func:`start_folder`; see :func:`imprint_sweep.invocation.named_path`."""
+    return named_path(what, path, start_folder())
+
+
+def typed(schema: type[Node], node: DictConfig | Node, key: str = "", *, only: Iterable[str] | None = None) -> Node:
+    """Validate a composed node against its schema.
+
+    Args:
+        schema: the dataclass that lists its keys and their types.
+        node: what Hydra composed; already typed, it is returned as it is.
+        key: where the node stands in the configuration, for messages.
+        only: look at these keys and at no others.
+
+    Raises:
+        ConfigError: an unknown key, a value of another type, a value that is missing: the message names the key, what
+            was expected and what came.
+    """
+    if isinstance(node, schema):
+        return node
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{key or 'configuration'}: expected keys and values, got {_shown(node)}")
+    wanted = None if only is None else set(only)
+    names = [name for name in map(str, node) if name != "hydra" and (wanted is None or name in wanted)]
+    try:
+        # Interpolations may point out of the node, so they are resolved where it stands.
+        values = {name: _resolved(node[name]) for name in names}
+        _check_resolved(values, key)
+        _check_nesting(schema, values)
+        value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_explained(schema, node, key, error)) from error
+    except OverflowError as error:  # a whole number where a float is expected
+        raise ConfigError(f"{key or 'configuration'}: {one_line(error).partition(' full_key')[0]}") from error
+    assert isinstance(value, schema)
+    return value
+
+
+def config_from(cfg: DictConfig | Config) -> Config:
+    """Validate the types of a whole configuration.
+
+    Raises:
+        ConfigError: see :func:`typed`.
+    """
+    return typed(Config, cfg)
+
+
+def model_from(model: DictConfig | ModelConfig) -> Model:
+    """The model of an option of the group ``model``.
+
+    Raises:
+        ConfigError: see :func:`typed`; an image size below 1.
+    """
+    model = typed(ModelConfig, model, "model")
+    check_name("model.name", model.name)
+    check_name("model.weights", model.weights)
+    if model.image_size is not None:
+        check_count("model.image_size", model.image_size, bits=32)
+    return Model(model.name, model.weights, model.image_size)
+
+
+def task_from(
+    task: DictConfig | TaskConfig,
+    *,
+    limit: int | None = None,
+    model: Model | None = None,
+    cache: EmbeddingCache | None = None,
+) -> Task:
+    """The task of an option of the group ``task``.
+
+    Args:
+        task: the option.
+        limit: at most so many samples of each split.
+        model, cache: where the classes are read from if the option does not list them (imported embeddings).
+
+    Raises:
+        ConfigError: see :func:`typed` and :func:`imprint_sweep.grid.tasks.make_task`.
+        MissingEmbeddingsError: the classes are those of embeddings that do not exist.
+    """
+    task = _task_config(task)
+    if limit is not None:
+        check_count("limit", limit)
+    return make_task(
+        task.name,
+        task.datasets,
+        _labels(task, limit, model, cache),
+        _classes(task.classes),
+        sample=task.sample,
+        merge=task.merge,
+        remap=task.remap,
+        limit=limit,
+    )
+
+
+def classes_from(task: DictConfig | TaskConfig) -> frozenset[int] | None:
+    """The classes whose samples an option of the group ``task`` can ever read, whatever it selects or merges of them.
+
+    Returns:
+        The classes; None if the option does not list them and hence means all that the data sets have.
+
+    Raises:
+        ConfigError: see :func:`typed` and :func:`imprint_sweep.grid.tasks.classes_of`.
+    """
+    task = _task_config(task)
+    if task.labels is None:
+        return None
+    return classes_of(task.name, _labels(task, None, None, None), task.sample)
+
+
+def scheme_from(
+    gen: DictConfig | GenConfig,
+    norm: DictConfig | NormConfig,
+    agg: DictConfig | AggConfig,
+    *,
+    k: int | None,
+    n_shot: int | None,
+    seed: int,
+    weight_decay: float | None,
+) -> Scheme:
+    """The scheme of one option each of ``gen``, ``norm`` and ``agg``, and the numbers.
+
+    Raises:
+        ConfigError: see :func:`typed` and :meth:`imprint_sweep.grid.cell.Scheme.create`.
+    """
+    norm = typed(NormConfig, norm, "norm")
+    agg = typed(AggConfig, agg, "agg")
+    return Scheme.create(
+        gen=typed(GenConfig, gen, "gen").name,
+        k=k,
+        n_shot=n_shot,
+        norm_pre=norm.pre,
+        norm_post=norm.post,
+        norm_inf=norm.inf,
+        agg=agg.name,
+        metric=agg.metric,
+        m=agg.m,
+        weighting=agg.weighting,
+        seed=seed,
+        weight_decay=weight_decay,
+    )
+
+
+def cell_from_config(cfg: DictConfig | Config) -> Cell:
+    """The cell that a configuration describes.
+
+    Raises:
+        ConfigError: the configuration describes none.
+        MissingEmbeddingsError: the task's classes are those of embeddings that do not exist.
+    """
+    config = config_from(cfg)
+    scheme = scheme_from(
+        config.gen,
+        config.norm,
+        config.agg,
+        k=config.k,
+        n_shot=config.n_shot,
+        seed=config.seed,
+        weight_decay=config.model.weight_decay,
+    )
+    model = model_from(config.model)
+    cache = settings_from(config).cache
+    return Cell(model, task_from(config.task, limit=config.limit, model=model, cache=cache), scheme)
+
+
+def check_choices(*groups: str) -> None:
+    """Raise an error if a defaults list takes several options of a group, of which Hydra keeps the last alone.
+
+    Args:
+        groups: those of which a job of Hydra is to have one option.
+
+    Raises:
+        ConfigError: it does.
+    """
+    of_run = HydraConfig.get()
+    unchosen = [group for group in groups if of_run.runtime.choices.get(group) is None]
+    if not unchosen or not GlobalHydra.instance().is_initialized():
+        return
+    overrides = [*of_run.overrides.hydra, *of_run.overrides.task]
+    defaults = (
+        GlobalHydra.instance().config_loader().compute_defaults_list(of_run.job.config_name, overrides, RunMode.RUN)
+    )
+    for group in unchosen:
+        # Options of a group may well build on several others of it.
+        taken = [
+            path.removeprefix(f"{group}/")
+            for default in defaults.defaults
+            if (path := str(default.config_path)).startswith(f"{group}/")
+            and not str(default.parent).startswith(f"{group}/")
+        ]
+        if len(taken) > 1:
+            raise ConfigError(
+                f"a defaults list chooses several options of {group} ({', '.join(taken)}), of which Hydra would take "
+                f"the last alone; choose one there, and write -m {group}={','.join(taken)} for a sweep"
+            )
+
+
+def settings_from(cfg: DictConfig | RunConfig) -> Settings:
+    """How to run; the keys that make the cell need not be there.
+
+    Raises:
+        ConfigError: see :func:`typed`; a number below 1, an unknown device.
+    """
+    run = typed(RunConfig, cfg, only=[key.name for key in dataclasses.fields(RunConfig)])
+    if not _DEVICE.fullmatch(run.device):
+        raise ConfigError(f"device: expected cpu, cuda or cuda:N, got {run.device!r}")
+    for key, value in (("sweep.shards", run.sweep.shards), ("sweep.threads", run.sweep.threads)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{key} must be at least 1, got {value}")
+    if not 0 < run.sweep.memory_gb < MAX_MEMORY_GB:
+        raise ConfigError(f"sweep.memory_gb must be positive and below {MAX_MEMORY_GB:g}, got {run.sweep.memory_gb}")
+    outputs = outputs_folder(run.paths.outputs, start_folder())
+    named = run.paths.data
+    data = outputs / "data" if named is None else absolute("the folder of data sets (paths.data)", named)
+    return Settings(
+        outputs=outputs,
+        data=data,
+        device=run.device,
+        force=run.force,
+        sweep=run.sweep,
+    )
+
+
+def data_folder(settings: Settings, paths: PathsConfig) -> Path:
+    """The folder that data sets are read from and downloaded into.
+
+    Raises:
+        ConfigError: it was named and is not there; a slip would download everything anew.
+    """
+    if paths.data is not None and not settings.data.is_dir():
+        raise ConfigError(f"paths.data: there is no folder {settings.data}")
+    return settings.data
+
+
+def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
+    """What was asked for and has no meaning in this cell, a sentence each.
+
+    Args:
+        cfg: the configuration of a valid cell.
+        overrides: the overrides of the command line, ``key=value`` each.
+    """
+    config = config_from(cfg)
+    dropped = meaningless(gen=config.gen.name, agg=config.agg.name)
+    without_meaning = {
+        "k": (config.k, "k" in dropped, f"under gen={config.gen.name}"),
+        "agg.m": (config.agg.m, "m" in dropped, f"under agg={config.agg.name}"),
+        "agg.weighting": (config.agg.weighting, "weighting" in dropped, f"under agg={config.agg.name}"),
+        "model.weight_decay": (config.model.weight_decay, "weight_decay" in dropped, f"under gen={config.gen.name}"),
+        "task.remap": (config.task.remap, config.task.merge is None, "without task.merge"),
+        **{
+            f"sweep.{key}": (getattr(config.sweep, key), True, "without -m")
+            for key in ("shards", "retry_failed", "allow_missing")
+        },
+    }
+    asked = dict.fromkeys(override.partition("=")[0].lstrip("+") for override in overrides)
+    return [
+        f"{key}={value} has no meaning {where}: dropped"
+        for key in asked
+        for value, useless, where in [without_meaning.get(key, (None, False, ""))]
+        if useless and value is not None
+    ]
+
+
+def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:
+    task = typed(TaskConfig, task, "task")
+    check_name("task.name", task.name)
+    if named := [name for name in task.datasets if not isinstance(name, str)]:
+        raise ConfigError(f"task.datasets: expected a list of names like [mnist,usps], got {_shown(named[0])} in it")
+    for dataset in task.datasets:
+        check_name("task.datasets", dataset)
+    if not task.datasets:
+        raise ConfigError("task.datasets is empty: expected a list of names like [mnist,usps]")
+    if task.folder and task.name in task.datasets and (conf_folder() / "task" / f"{task.name}.yaml").is_file():
+        raise ConfigError(
+            f"task.name={task.name}: a folder of images cannot have this name, because task={task.name} is another "
+            "dataset; rename the folder"
+        )
+    if len(set(task.datasets)) < len(task.datasets):
+        raise ConfigError(f"task.datasets lists a data set twice: [{','.join(task.datasets)}]")
+    return task
+
+
+def _classes(classes: Any) -> str | list[int]:
+    return classes if isinstance(classes, str) else _integers("task.classes", classes, f"{', '.join(SELECTIONS)} or")
+
+
+def _labels(task: TaskConfig, limit: int | None, model: Model | None, cache: EmbeddingCache | None) -> Sequence[int]:
+    if isinstance(task.labels, int) and not isinstance(task.labels, bool):
+        if task.labels < 1:
+            raise ConfigError(f"task.labels must be at least 1, got {task.labels}")
+        if task.labels > MAX_CLASSES:
+            raise ConfigError(
+                f"task.labels must be at most {MAX_CLASSES:,}, got {task.labels}; it is a number of classes"
+            )
+        return range(task.labels)
+    if task.labels is not None:
+        return _integers("task.labels", task.labels, "a number, null or")
+    if model is None or cache is None:
+        raise ConfigError(f"task {task.name} lists no labels, and there are no embeddings to take them from")
+    found: dict[str, list[int]] = {}
+    for dataset in task.datasets:
+        key = EntryKey(model, dataset, "train", limit)
+        header = cache.header(key)
+        if header is None:
+            raise MissingEmbeddingsError(f"there are no embeddings of {key}; make them with: {cache.remedy(key)}")
+        found[dataset] = sorted(header.class_counts)
+    first, *others = found
+    for other in others:
+        if found[other] != found[first]:
+            differing = sorted(set(found[first]) ^ set(found[other]))
+            raise InvalidCellError(
+                f"task {task.name} joins {first} and {other}, which do not have the same classes (only one has "
+                f"{', '.join(map(str, differing))}); list those that both have in task.labels"
+            )
+    return found[first]
+
+
+def _integers(key: str, value: Any, alternatives: str) -> list[int]:
+    """A list of integers; OmegaConf leaves keys that may be a list or something else unchecked."""
+    if isinstance(value, list) and all(isinstance(item, int) and not isinstance(item, bool) for item in value):
+        if large := [item for item in value if not -(2**63) <= item < 2**63]:
+            raise ConfigError(f"{key}: classes must fit into 64 bits, got {large[0]}")
+        return value
+    raise ConfigError(f"{key}: expected {alternatives} a list of whole numbers like [3,1,7], got {_shown(value)}")
+
+
+def _resolved(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _check_resolved(value: Any, key: str) -> None:
+    """Refuse text that refers to other values again, from an environment variable, say: OmegaConf would resolve it."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_resolved(item, f"{key}.{name}" if key else str(name))
+    elif "${" in str(value):
+        raise ConfigError(
+            f"{key}: expected a value, got {_shown(value)}, which holds an interpolation after resolution"
+        )
+
+
+def _check_nesting(schema: type[Any], values: dict[str, Any]) -> None:
+    """OmegaConf does not say which key it is that holds a value instead of keys."""
+    for name, hint in get_type_hints(schema).items():
+        if dataclasses.is_dataclass(hint) and not isinstance(values.get(name, {}), dict):
+            raise ConfigError(f"{name}: expected keys and values, got {_shown(values[name])}")
+
+
+def _explained(schema: type[Any], node: DictConfig, key: str, error: OmegaConfBaseException) -> str:
+    """One line that names the key, what was expected, and what came."""
+    # Errors of resolving name the key from the root, those of merging from the node.
+    relative = (error.full_key or "").removeprefix(f"{key}.")
+    name = ".".join(part for part in (key, relative) if part)
+    if relative == "_group_":
+        return "an option's file begins with # @package _group_, which Hydra no longer knows: take that line away"
+    if isinstance(error, ConfigKeyError | ConfigAttributeError):
+        return str(unknown_key(relative, schema, key))
+    if isinstance(error, InterpolationToMissingValueError):
+        name = str(error).splitlines()[0].rpartition(" ")[2]
+    if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
+        return f"{name} is missing: set it with {name}=..."
+    if isinstance(error, InterpolationResolutionError):
+        return f"{name}: {str(error).splitlines()[0]}"
+    expected = _expected(schema, relative)
+    if expected is None:
+        return f"{name or 'configuration'}: {str(error).splitlines()[0]}"
+    came = OmegaConf.select(node, relative)
+    sweep = ""
+    if OmegaConf.is_list(came) and not expected.startswith("a list"):
+        sweep = f"; several values are a sweep: -m {name}={','.join('null' if x is None else str(x) for x in came)}"
+    return f"{name}: expected {expected}, got {_shown(came)}{sweep}"
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else repr(value)
+
+
+def _expected(schema: Any, key: str) -> str | None:
+    """What a key of a schema may hold, in words; None if the key is unknown."""
+    hint: Any = schema
+    for part in filter(None, key.split(".")):
+        name = part.partition("[")[0]
+        hints = get_type_hints(hint) if dataclasses.is_dataclass(hint) else {}
+        if name not in hints:
+            return None
+        hint = hints[name]
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a name", NoneType: "null"}
+    if get_origin(hint) is list:
+        return "a list of names like [mnist,usps]"
+    kinds = [words.get(kind) for kind in get_args(hint) or [hint]]
+    return None if not key or None in kinds else " or ".join(kind for kind in kinds if kind)
+
+
+# The jobs of a launcher unpickle functions of this package before they touch the configuration.
+register_resolvers()

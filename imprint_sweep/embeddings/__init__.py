@@ -1,0 +1,1 @@
+"""The cache of embeddings, the rows of a label, and importing."""

@@ -1,0 +1,1 @@
+"""From images to embeddings: networks, datasets, and the pass over them."""

@@ -1,0 +1,101 @@
+"""Datasets by name: images and labels of a split, in the dataset's own order.
+
+Readers import what they need when they run, so that looking at the registry costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from imprint_sweep.errors import DatasetError, did_you_mean
+from imprint_sweep.extraction.datasets import cifar10, digits, image_folder, imagenet, mnist, mnist_m, svhn, usps
+from imprint_sweep.extraction.datasets.files import PublishedFiles
+from imprint_sweep.extraction.datasets.split import Split
+from imprint_sweep.extraction.notes import note
+from imprint_sweep.grid.cell import check_name
+
+__all__ = ["DATASETS", "Split", "check_splits", "place_of", "read_split"]
+
+DATASETS: dict[str, Callable[[str, Path], Split]] = {
+    "digits": digits.read,
+    "mnist": mnist.MNIST.read,
+    "fashion_mnist": mnist.FASHION_MNIST.read,
+    "cifar10": cifar10.read,
+    "mnist_m": mnist_m.read,
+    "svhn": svhn.read,
+    "usps": usps.read,
+}
+"""Reader of each dataset: (split, data root) -> :class:`Split`."""
+
+
+FILES: dict[str, PublishedFiles] = {
+    "mnist": mnist.MNIST.files,
+    "fashion_mnist": mnist.FASHION_MNIST.files,
+    "cifar10": cifar10.FILES,
+    "mnist_m": mnist_m.FILES,
+    "svhn": svhn.FILES,
+    "usps": usps.FILES,
+}
+"""Files of those datasets that have some."""
+
+IMAGENET = "imagenet"
+"""Its reader takes the classes as well: most users want few of a thousand."""
+
+
+def read_split(dataset: str, split: str, data_root: Path, classes: Collection[int] | None = None) -> Split:
+    """Read one split of a dataset.
+
+    Args:
+        dataset: a name of :data:`DATASETS`, ``"imagenet"``, or a folder of images by class under the data root.
+        split: ``"train"`` or ``"test"``.
+        data_root: the folder in which the user keeps datasets, and into which missing ones are downloaded.
+        classes: those that are wanted. Where reading others costs much they are left out, elsewhere they come along.
+
+    Raises:
+        InvalidCellError: the name cannot be shown.
+        DatasetError: there is no such dataset, its files are missing and cannot be downloaded, or they are damaged.
+    """
+    check_name("dataset", dataset)
+    if dataset in DATASETS:
+        if split == "train" and (data_root / dataset / "train").is_dir():
+            note(
+                f"{dataset} is a dataset of its own, so the folder {data_root / dataset / 'train'} is not read; "
+                "give it another name to use its images"
+            )
+        return DATASETS[dataset](split, data_root)
+    if dataset == IMAGENET:
+        return imagenet.read(split, data_root, classes)
+    if _is_folder(dataset, data_root):
+        return image_folder.read(dataset, split, data_root)
+    folder = data_root / dataset
+    held = f" ({folder} has {image_folder.shown(folder)})" if folder.is_dir() else ""
+    raise DatasetError(
+        f"there is no dataset {dataset!r}, and no folder {folder / 'train'} of images by class{held}"
+        f"{did_you_mean(dataset, [*DATASETS, IMAGENET])}"
+    )
+
+
+def check_splits(dataset: str, data_root: Path) -> None:
+    """Find out before a split is embedded whether both are there. Arguments: see :func:`read_split`.
+
+    Raises:
+        DatasetError: files are missing and cannot be downloaded, or a class of a folder has no images.
+    """
+    if dataset in FILES:
+        for split in ("train", "test"):
+            FILES[dataset].fetch(split, data_root)
+    elif _is_folder(dataset, data_root):
+        image_folder.check(dataset, data_root)
+
+
+def place_of(dataset: str, split: str, data_root: Path) -> Path | None:
+    """The folder that a split would be read from; None if it is nowhere, or not in a folder of its own."""
+    if dataset in FILES:
+        found = FILES[dataset].find(split, data_root)
+        return None if found is None else found[0].parent
+    return data_root / dataset / split if _is_folder(dataset, data_root) else None
+
+
+def _is_folder(dataset: str, data_root: Path) -> bool:
+    return dataset not in DATASETS and dataset != IMAGENET and (data_root / dataset / "train").is_dir()

@@ -1,0 +1,399 @@
+"""From images to cached embeddings with a frozen foundation model (method, section 0)."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imprint_sweep.embeddings.cache import CLASSES, IMPORTED, EmbeddingCache, EntryHeader, EntryKey, limited_indices
+from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, enumerated
+from imprint_sweep.extraction.allocation import kept_memory
+from imprint_sweep.extraction.datasets import Split, check_splits, place_of, read_split
+from imprint_sweep.extraction.models import load_model
+from imprint_sweep.extraction.models.foundation_model import FoundationModel
+from imprint_sweep.extraction.notes import note
+from imprint_sweep.extraction.progress import progress_bar
+from imprint_sweep.grid.cell import Model
+
+CPU_BATCH, CPU_VALUES = 64, 16 * 3 * 224 * 224
+"""Most images and most values in a batch on the CPU: what measured best at 48 px and at 224 px. Larger ones leave the
+cache; to smaller ones, on one thread, torch gives slower kernels where filters are 1 x 1."""
+
+MOST_AT_ONCE = 8
+"""Batches on the CPU at once, each with the activations of a whole network in memory."""
+
+GPU_BATCH = 256
+
+SEVERAL_SIZES = "images of several sizes, or grey and in colour, need a model.image_size, such as model.image_size=32"
+
+Images = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+Output = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How embeddings are made; none of it decides which.
+
+    Args:
+        data_root: the folder in which the user keeps datasets.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+        batch_size: images per forward pass; None means what suits the device.
+        weights_path: a state dict to load instead of the model's own weights.
+        dim: the width that the embeddings must have; None means whatever the model gives.
+    """
+
+    data_root: Path
+    device: str = "cpu"
+    batch_size: int | None = None
+    weights_path: Path | None = None
+    dim: int | None = None
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One entry of the cache, and what it took.
+
+    Args:
+        header: the entry.
+        images_per_second: of the extraction; None where the entry existed already.
+    """
+
+    header: EntryHeader
+    images_per_second: float | None
+
+
+def embed(
+    keys: Iterable[EntryKey],
+    cache: EmbeddingCache,
+    extraction: Extraction,
+    *,
+    classes: frozenset[int] | None = None,
+    force: bool = False,
+) -> Iterator[Embedded]:
+    """Make the entries that do not exist yet, one at a time.
+
+    Each is written whole at its end, so whatever interrupts this leaves finished entries and no half ones. An entry
+    that exists and lacks one of the classes is made anew, with the classes that it had and these.
+
+    Args:
+        keys: what to embed.
+        cache: where to.
+        extraction: how.
+        classes: the classes whose samples are wanted; None means all that a dataset has.
+        force: make entries anew that exist.
+
+    Raises:
+        ConfigError: an unknown model or dataset, weights that do not load, a device that is not there.
+        DatasetError: images cannot be read.
+        EmbeddingsError: an entry exists and is damaged, is one that only an import can make, or cannot be written.
+    """
+    load = lru_cache(maxsize=1)(partial(_load, extraction=extraction))
+    for key in keys:
+        embedded = _found(key, cache, extraction, classes, force)
+        if embedded is None:
+            if key.model.weights == IMPORTED:
+                raise EmbeddingsError(f"{key}: imported embeddings cannot be computed; bring them: {cache.remedy(key)}")
+            device = checked_device(extraction.device)
+            cache.check_writable(key)
+            with cache.making(key, partial(note, f"waiting for another process, which makes {key}")):
+                embedded = _found(key, cache, extraction, classes, force)
+                if embedded is None:
+                    embedded = _make(key, cache, extraction, classes, force, device, load)
+        yield embedded
+
+
+def ensure(cache: EmbeddingCache, keys: Iterable[EntryKey], extraction: Extraction) -> list[EntryHeader]:
+    """Make the entries that do not exist yet and return the headers of all, in order. Errors: see :func:`embed`."""
+    return [embedded.header for embedded in embed(keys, cache, extraction)]
+
+
+class Network:
+    """A frozen network on a device, in eval mode.
+
+    Args:
+        model: the network; it is moved to the device.
+        device: where it runs.
+        dtype: float32, or a half precision in which it computes where torch's autocast holds that safe.
+    """
+
+    def __init__(self, model: FoundationModel, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        self.model, self.device, self.dtype = model, device, dtype
+        # Convolutions are up to twice as fast so; to other layers it makes no difference.
+        module: Any = model.module.to(device)
+        self._module: torch.nn.Module = module.to(memory_format=torch.channels_last)
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """The embeddings of a batch, (b, dim); on a GPU they may still be under way."""
+        # Both modes hold for one thread.
+        half = torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        with torch.inference_mode(), half:
+            output: torch.Tensor = self._module(batch.to(self.device, non_blocking=True))
+        return output
+
+
+def extract(
+    model: FoundationModel,
+    images: Images,
+    indices: NDArray[np.int64],
+    *,
+    device: torch.device,
+    batch_size: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    advance: Callable[[int], object] = lambda n: None,
+) -> NDArray[np.float32]:
+    """Embed images.
+
+    Args:
+        model: the network and its transform.
+        images: as in :class:`~imprint_sweep.extraction.datasets.Split`.
+        indices: (n,) which of them, in which order.
+        device: where the network runs.
+        batch_size: images per forward pass; changes the result by rounding alone. None means what suits the device.
+        dtype: a half precision lets the network compute in it where torch's autocast holds that safe.
+        advance: called with the number of images after each batch.
+
+    Returns:
+        (n, dim) float32.
+
+    Raises:
+        EmbeddingsError: the network returns another width than the model's ``dim``.
+    """
+    network = Network(model, device, dtype)
+    if batch_size is None and device.type == "cpu":
+        values = _batch(model, images, indices[:1]).numel()
+        batch_size = min(CPU_BATCH, max(1, CPU_VALUES // values))
+    batch_size = batch_size or GPU_BATCH
+    parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    outputs = (_on_cores if device.type == "cpu" else _on_gpu)(network, images, parts)
+    features = np.empty((len(indices), model.dim or 0), np.float32)
+    done = 0
+    with closing(outputs):
+        for output in outputs:
+            if done == 0 and model.dim is None:
+                features = np.empty((len(indices), output.shape[1]), np.float32)
+            if output.shape[1:] != features.shape[1:]:
+                raise EmbeddingsError(
+                    f"expected embeddings of width {features.shape[1]}, the network returns {output.shape[1:]}; "
+                    f"{SEVERAL_SIZES}"
+                )
+            features[done : done + len(output)] = output
+            done += len(output)
+            advance(len(output))
+    return features
+
+
+def checked_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ConfigError: no device has this name, or it is not there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device={name} is no device; use cpu, cuda or cuda:<number>") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device={name} is not supported; use cpu, cuda or cuda:<number>")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise ConfigError(f"device={name}, but torch {torch.__version__} sees {count} GPUs here; use device=cpu")
+    return device
+
+
+def _found(
+    key: EntryKey, cache: EmbeddingCache, extraction: Extraction, classes: frozenset[int] | None, force: bool
+) -> Embedded | None:
+    """An entry that exists and holds the classes; None if it is to be made."""
+    existing = _existing(key, cache, force)
+    if existing is None or force or not existing.covers(classes):
+        return None
+    _check_source(existing, extraction)
+    return Embedded(existing, None)
+
+
+def _make(
+    key: EntryKey,
+    cache: EmbeddingCache,
+    extraction: Extraction,
+    classes: frozenset[int] | None,
+    force: bool,
+    device: torch.device,
+    load: Callable[[Model], FoundationModel],
+) -> Embedded:
+    existing = _existing(key, cache, force)
+    if existing is not None and not force:
+        note(f"{key} has not all classes that are wanted; it is made anew with them")
+    wanted = _united(existing, classes)
+    if key.split == "train":
+        check_splits(key.dataset, extraction.data_root)
+    split = read_split(key.dataset, key.split, extraction.data_root, wanted)
+    return _embed_split(key, split, wanted, load(key.model), cache, device, extraction.batch_size)
+
+
+def _existing(key: EntryKey, cache: EmbeddingCache, force: bool) -> EntryHeader | None:
+    """What is in the place of an entry; a damaged one is nothing where a new one is forced."""
+    try:
+        return cache.header(key)
+    except InvalidEmbeddingsError:
+        if not force:
+            raise
+        return None
+
+
+def _check_source(header: EntryHeader, extraction: Extraction) -> None:
+    """Say so if an entry that exists was made from other images or weights than those that are named now."""
+    key = header.key
+    images, _, weights = header.metadata.get("source", "").rpartition("; weights: ")
+    place = place_of(key.dataset, key.split, extraction.data_root)
+    if images and place is not None and place.resolve() not in (path := Path(images).resolve(), *path.parents):
+        note(
+            f"{key} was made from {images}, not from {place}: give other images another name, or make it anew with "
+            "force=true"
+        )
+    named = extraction.weights_path
+    if named is not None and Path(weights).name != named.name:
+        note(
+            f"{key} was made from {weights}, not from {named}: give other weights another name in model.weights, or "
+            "make it anew with force=true"
+        )
+
+
+def _united(existing: EntryHeader | None, classes: frozenset[int] | None) -> frozenset[int] | None:
+    """The classes that an entry has and those that it is to have: none that another task reads gets lost."""
+    if existing is None:
+        return classes
+    had = existing.embedded_classes
+    return None if had is None or classes is None else had | classes
+
+
+def _load(model: Model, extraction: Extraction) -> FoundationModel:
+    loaded = load_model(replace(model, weights=model.weights_alone), extraction.weights_path)
+    if None not in (extraction.dim, loaded.dim) and extraction.dim != loaded.dim:
+        raise ConfigError(f"model.dim={extraction.dim}, but embeddings of {model.name} have width {loaded.dim}")
+    return loaded
+
+
+def _embed_split(
+    key: EntryKey,
+    split: Split,
+    classes: frozenset[int] | None,
+    model: FoundationModel,
+    cache: EmbeddingCache,
+    device: torch.device,
+    batch_size: int | None,
+) -> Embedded:
+    held = np.arange(len(split.labels)) if classes is None else np.flatnonzero(np.isin(split.labels, list(classes)))
+    if not len(held):
+        raise DatasetError(f"{split.source} has no image of class {enumerated(sorted(classes or ()))}")
+    indices = held[limited_indices(len(held), key.limit)]
+    dtype: torch.dtype = getattr(torch, key.model.precision)
+    start = time.perf_counter()
+    with progress_bar(str(key), len(indices)) as advance:
+        features = extract(
+            model, split.images, indices, device=device, batch_size=batch_size, dtype=dtype, advance=advance
+        )
+    seconds = time.perf_counter() - start
+    metadata = {
+        "transform": str(model.transform),
+        "source": f"{split.source}; weights: {model.source}",
+        "sample_order": "the dataset's own" if key.limit is None else "the dataset's own, evenly thinned to the limit",
+        "packages": " ".join(f"{package}=={version(package)}" for package in model.packages),
+        "precision": key.model.precision,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
+    }
+    if classes is not None and not (split.complete and len(held) == len(split.labels)):
+        metadata[CLASSES] = json.dumps(sorted(classes))
+    cache.write(key, features, split.labels[indices], metadata=metadata)
+    header = cache.header(key)
+    assert header is not None
+    return Embedded(header, len(indices) / seconds)
+
+
+def _on_cores(network: Network, images: Images, parts: Sequence[NDArray[np.int64]]) -> Generator[Output]:
+    """The network's output for each part, in order: several batches at once, each on a thread or few of its own.
+
+    All threads on one batch would meet after every layer. On small images that costs half the speed, and where
+    something else runs on one of the cores, nearly all of it. One thread's transforms fill the pauses of another's
+    network, so nothing has to be made ahead.
+    """
+    threads = torch.get_num_threads()
+    at_once = min(threads, MOST_AT_ONCE, len(parts))
+
+    def embed_part(part: NDArray[np.int64]) -> Output:
+        return _array(network(_batch(network.model, images, part)))
+
+    with kept_memory(), _threads(at_once, threads // at_once) as executor:
+        yield from executor.map(embed_part, parts)
+
+
+def _on_gpu(network: Network, images: Images, parts: Sequence[NDArray[np.int64]]) -> Generator[Output]:
+    """The network's output for each part, in order; the CPU's threads decode and transform batches ahead of it."""
+    at_once = min(torch.get_num_threads(), MOST_AT_ONCE, len(parts))
+
+    def make(part: NDArray[np.int64]) -> torch.Tensor:
+        batch = _batch(network.model, images, part)
+        return batch.pin_memory() if network.device.type == "cuda" else batch
+
+    with _threads(at_once, 1) as executor, _without_tf32():
+        rest = iter(parts)
+        coming = deque(executor.submit(make, part) for part in islice(rest, at_once + 1))
+        running: torch.Tensor | None = None
+        while coming:
+            batch = coming.popleft().result()
+            coming.extend(executor.submit(make, part) for part in islice(rest, 1))
+            # Waiting for the result of one batch only when the next is under way keeps the GPU busy.
+            before, running = running, network(batch)
+            if before is not None:
+                yield _array(before)
+        if running is not None:
+            yield _array(running)
+
+
+@contextmanager
+def _threads(count: int, each: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads whose operations of torch use so many threads each; afterwards torch has as many as before."""
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, "extraction", lambda: torch.set_num_threads(each)) as executor:
+            yield executor
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Let convolutions compute in float32: on newer GPUs torch rounds their inputs to 10 bits by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def _batch(model: FoundationModel, images: Images, part: NDArray[np.int64]) -> torch.Tensor:
+    if isinstance(images, np.ndarray):
+        return model.transform(images[part])
+    transformed = [model.transform(images[int(index)][None]) for index in part]
+    if len({tuple(one.shape) for one in transformed}) > 1:
+        raise EmbeddingsError(SEVERAL_SIZES)
+    return torch.cat(transformed)
+
+
+def _array(output: torch.Tensor) -> Output:
+    array: Output = output.float().cpu().numpy()
+    return array

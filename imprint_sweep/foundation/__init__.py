@@ -1,1 +1,0 @@
-"""From images to embeddings: datasets, frozen foundation models, extraction."""

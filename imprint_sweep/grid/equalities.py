@@ -1,0 +1,188 @@
+"""Which schemes are equal by construction: named rules, and the normal form that they lead to (method, last section).
+
+Each rule replaces a scheme by another one with the same result. The normal form is what no rule changes any more, so
+the order of the rules does not matter. A rule asks the components and knows no name of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.imprinting.components import GENS, METRICS, NORMS
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a rule may ask beyond the scheme.
+
+    Args:
+        n_labels: labels of the task, which bounds the number of proxies.
+        zero_proxies: whether a proxy has length zero. Such a proxy stays zero under L2, so its Euclidean distance is no
+            function of its cosine. Known only once the proxies are.
+    """
+
+    n_labels: int
+    zero_proxies: bool = False
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One equality.
+
+    Args:
+        name: of the rule.
+        sentence: the equality in words.
+        source: why it holds.
+        apply: the equal scheme; the same object where the rule says nothing.
+    """
+
+    name: str
+    sentence: str
+    source: str
+    apply: Callable[[Scheme, Context], Scheme]
+
+
+def _few_samples(s: Scheme, _: Context) -> Scheme:
+    if s.n_shot is None or s.n_shot > GENS[s.gen].keeps_whole(s.k):
+        return s
+    return _by(s, "all")
+
+
+def _one_proxy(s: Scheme, _: Context) -> Scheme:
+    same = GENS[s.gen].with_one_proxy
+    return s if s.k != 1 or same is None else _by(s, same)
+
+
+def _by(s: Scheme, gen: str) -> Scheme:
+    """The scheme computed by another gen without parameters."""
+    return replace(s, gen=gen, k=None, parameters=())
+
+
+def _nothing_drawn(s: Scheme, _: Context) -> Scheme:
+    if s.n_shot is not None or GENS[s.gen].seeded or s.seed == 0:
+        return s
+    return replace(s, seed=0)
+
+
+def _max_is_nearest(s: Scheme, _: Context) -> Scheme:
+    return replace(s, agg="mnn", m=1) if s.agg == "max" else s
+
+
+def _all_vote(s: Scheme, context: Context) -> Scheme:
+    most = s.max_proxies(context.n_labels)
+    return s if most is None or s.m is None or s.m <= most else replace(s, m=most)
+
+
+def _single_vote(s: Scheme, _: Context) -> Scheme:
+    return replace(s, weighting=None) if s.m == 1 and s.weighting is not None else s
+
+
+def _blind_choice(s: Scheme, _: Context) -> Scheme:
+    pre, post = NORMS[s.norm_pre], NORMS[s.norm_post]
+    if not (GENS[s.gen].chooses_blindly and pre.scales and pre.unit and post.scales):
+        return s
+    return replace(s, norm_pre="none", norm_post=s.norm_pre)
+
+
+def _unit_proxies(s: Scheme, context: Context) -> Scheme:
+    metric = METRICS[s.metric]
+    same = metric.nearest_on_unit_proxies
+    if same is None or s.m != 1 or not NORMS[s.norm_post].unit or (context.zero_proxies and not metric.zero_proxies):
+        return s
+    return replace(s, metric=same)
+
+
+def _query_length(s: Scheme, _: Context) -> Scheme:
+    if s.norm_inf == "none" or not (METRICS[s.metric].ignores_query_length and NORMS[s.norm_inf].scales):
+        return s
+    return replace(s, norm_inf="none")
+
+
+def _proxy_length(s: Scheme, _: Context) -> Scheme:
+    if s.norm_post == "none" or not (METRICS[s.metric].ignores_length and NORMS[s.norm_post].scales):
+        return s
+    return replace(s, norm_post="none")
+
+
+RULES = (
+    Rule(
+        "few_samples",
+        "Where no more samples are drawn than a gen keeps whole, it computes what gen=all does.",
+        "method, section 4: if n_c <= k, a per-class gen returns all n_c embeddings",
+        _few_samples,
+    ),
+    Rule(
+        "one_proxy",
+        "With k = 1, k-means is the mean and k-least-squares is least squares.",
+        "the only cluster holds all samples",
+        _one_proxy,
+    ),
+    Rule(
+        "nothing_drawn",
+        "Without n-shot a gen that draws nothing is the same under every seed.",
+        "method, section 2: the seed is used for draws alone",
+        _nothing_drawn,
+    ),
+    Rule(
+        "max_is_nearest",
+        "The largest score is the nearest proxy: max is m-nn with m = 1.",
+        "section 3.1 of the paper",
+        _max_is_nearest,
+    ),
+    Rule(
+        "all_vote",
+        "No more proxies vote than there are.",
+        "method, section 7: m above the number of proxies means all proxies",
+        _all_vote,
+    ),
+    Rule("single_vote", "A single vote wins whatever its weight.", "weights are positive", _single_vote),
+    Rule(
+        "blind_choice",
+        "Where samples are chosen by a rule blind to length, it does not matter whether they are normalised before or "
+        "after the choice.",
+        "the rows that are chosen are the same; an L2 norm before makes one afterwards do nothing but rounding",
+        _blind_choice,
+    ),
+    Rule(
+        "unit_proxies",
+        "Among proxies of length one, the largest inner product and the smallest Euclidean distance are the largest "
+        "cosine; the latter unless a proxy is zero.",
+        "|q - p|^2 = |q|^2 + 1 - 2 q.p, and q.p = |q| cos(q, p)",
+        _unit_proxies,
+    ),
+    Rule(
+        "query_length",
+        "The length of a query changes neither which inner product is largest nor any cosine.",
+        "method, section 6",
+        _query_length,
+    ),
+    Rule(
+        "proxy_length",
+        "The length of a proxy changes no cosine.",
+        "definition of the cosine",
+        _proxy_length,
+    ),
+)
+
+
+@lru_cache(maxsize=200_000)
+def normal_form(scheme: Scheme, n_labels: int, *, zero_proxies: bool = False) -> Scheme:
+    """The representative of all schemes that are equal to this one by construction.
+
+    Not always a scheme that a user could ask for: 1-nn stands for ``max``, also with inner products.
+
+    Args:
+        scheme: any scheme.
+        n_labels: number of labels of the task.
+        zero_proxies: see :class:`Context`.
+    """
+    context = Context(n_labels, zero_proxies)
+    before = None
+    while scheme is not before:
+        before = scheme
+        for rule in RULES:
+            scheme = rule.apply(scheme, context)
+    return scheme

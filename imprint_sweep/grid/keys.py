@@ -1,0 +1,116 @@
+"""The keys of the stages: what a piece of shared work depends on, and nothing more.
+
+Two cells share the work whose keys are equal. Keys are made from the normal form of a scheme.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.imprinting.components import GENS, Variant
+
+
+@dataclass(frozen=True, order=True)
+class Draw:
+    """Which training samples, and how they are normalised: everything that GEN's input depends on but the label.
+
+    Args:
+        n_shot: samples per label, 0 for all of them.
+        seed: the seed of the draw, 0 where all samples are taken.
+        norm_pre: ``"none"`` or ``"l2"``.
+    """
+
+    n_shot: int
+    seed: int
+    norm_pre: str
+
+
+@dataclass(frozen=True, order=True)
+class GenSpec:
+    """One proxy generator with its parameters.
+
+    Args:
+        draw: its input.
+        gen: a name of :data:`imprint_sweep.imprinting.components.GENS`.
+        variant: its parameters.
+    """
+
+    draw: Draw
+    gen: str
+    variant: Variant
+
+    @classmethod
+    def of(cls, normal_form: Scheme) -> GenSpec:
+        """What a scheme's normal form asks GEN for."""
+        draw = Draw(
+            n_shot=normal_form.n_shot or 0,
+            seed=normal_form.seed if normal_form.n_shot is not None else 0,
+            norm_pre=normal_form.norm_pre,
+        )
+        variant = Variant(
+            k=normal_form.k or 0,
+            seed=normal_form.seed if GENS[normal_form.gen].seeded else 0,
+            weight_decay=normal_form.weight_decay or 0.0,
+            parameters=tuple((key.removeprefix("gen."), value) for key, value in normal_form.parameters),
+        )
+        return cls(draw, normal_form.gen, variant)
+
+    @property
+    def joint(self) -> bool:
+        """Whether it sees all classes of the task at once."""
+        return GENS[self.gen].joint
+
+    @property
+    def unit(self) -> tuple[object, ...]:
+        """Specs for which this is equal share so much that a shard keeps them together."""
+        return self.draw, GENS[self.gen].stays_with(self.variant)
+
+    @property
+    def round(self) -> tuple[object, ...]:
+        """Specs for which this is equal are made in one round: they share what is forgotten after it."""
+        return self.draw, GENS[self.gen].shares(self.variant)
+
+
+@dataclass(frozen=True, order=True)
+class Readout:
+    """Everything after GEN.
+
+    Args:
+        norm_post: ``"none"``, ``"l2"`` or ``"quantile"``.
+        norm_inf: ``"none"`` or ``"l2"``.
+        metric: a name of :data:`imprint_sweep.imprinting.components.METRICS`.
+        m: neighbours that vote.
+        weighting: ``"inverse_distance"``, ``"uniform"``, or ``""`` where a single vote has no weight.
+    """
+
+    norm_post: str
+    norm_inf: str
+    metric: str
+    m: int
+    weighting: str
+
+    @classmethod
+    def of(cls, normal_form: Scheme) -> Readout:
+        """What a scheme's normal form asks AGG for."""
+        return cls(
+            norm_post=normal_form.norm_post,
+            norm_inf=normal_form.norm_inf,
+            metric=normal_form.metric,
+            m=normal_form.m or 1,
+            weighting=normal_form.weighting or "",
+        )
+
+    @property
+    def view(self) -> View:
+        """The search that answers this readout, together with those of every other m and weighting."""
+        return View(self.norm_post, self.norm_inf, self.metric)
+
+
+@dataclass(frozen=True, order=True)
+class View:
+    """One geometry in which proxies are searched: a single search for the largest m serves all readouts of a view."""
+
+    norm_post: str
+    norm_inf: str
+    metric: str

@@ -1,0 +1,191 @@
+"""A scheme: how weights are imprinted and used, every axis of the grid but the model and the task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+from imprint_sweep.errors import InvalidCellError, UnknownOptionError
+from imprint_sweep.grid.hashing import canonical_json
+from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, WEIGHTINGS, Parameter, Position, Value, norms_at
+
+AGGREGATIONS = ("max", "mnn")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How weights are imprinted and used: every axis of the grid but the model and the task.
+
+    Build one with :meth:`create`, which validates and sets what has no meaning to None.
+    """
+
+    n_shot: int | None
+    norm_pre: str
+    gen: str
+    k: int | None
+    norm_post: str
+    norm_inf: str
+    agg: str
+    metric: str
+    m: int | None
+    weighting: str | None
+    seed: int
+    weight_decay: float | None
+    parameters: tuple[tuple[str, Value], ...] = ()
+    """(key, value) of each parameter of the components' own, in the order of the keys, as in ``("gen.trim", 0.1)``."""
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        gen: str,
+        k: int | None = None,
+        n_shot: int | None = None,
+        norm_pre: str = "none",
+        norm_post: str = "none",
+        norm_inf: str = "none",
+        agg: str = "max",
+        metric: str = "inner_product",
+        m: int | None = None,
+        weighting: str | None = None,
+        seed: int = 0,
+        weight_decay: float | None = None,
+        parameters: Mapping[str, object] | Iterable[tuple[str, object]] = (),
+    ) -> Scheme:
+        """Validate the axes and drop those without meaning (see :func:`meaningless`).
+
+        Parameters of components that do not take part are dropped, too; those that are not given have their neutral
+        value.
+
+        Raises:
+            UnknownOptionError: a name that does not exist.
+            InvalidCellError: a number below 1, a number missing, or a combination that means nothing.
+        """
+        if agg not in AGGREGATIONS:
+            raise UnknownOptionError("agg", agg, AGGREGATIONS)
+        for key, name, available in (("gen", gen, GENS), ("agg.metric", metric, METRICS)):
+            if name not in available:
+                raise UnknownOptionError(key, name, available)
+        for position, name in ((Position.PRE, norm_pre), (Position.POST, norm_post), (Position.INF, norm_inf)):
+            _check_norm(position, name)
+        if agg == "mnn" and not METRICS[metric].is_distance:
+            distances = [name for name, other in METRICS.items() if other.is_distance]
+            raise InvalidCellError(
+                f"agg=mnn needs a distance and {metric} is none; use agg.metric={_alternatives(distances)}, or agg=max"
+            )
+        dropped = meaningless(gen=gen, agg=agg)
+        if "weighting" not in dropped and weighting not in WEIGHTINGS:
+            raise UnknownOptionError("agg.weighting", str(weighting), WEIGHTINGS)
+        for field, value in (("k", k), ("agg.m", m), ("n_shot", n_shot)):
+            required = field != "n_shot" and field.removeprefix("agg.") not in dropped
+            if value is None and required:
+                raise InvalidCellError(f"{field} is missing: gen={gen} agg={agg} needs it")
+            if value is not None:
+                check_count(field, value)
+        if not -(2**63) <= seed < 2**63:
+            raise InvalidCellError(f"seed must fit into 64 bits, got {seed}")
+        if "weight_decay" not in dropped and (weight_decay is None or not 0 < weight_decay < math.inf):
+            raise InvalidCellError(f"model.weight_decay must be positive for gen={gen}, got {weight_decay}")
+        return cls(
+            n_shot=n_shot,
+            norm_pre=norm_pre,
+            gen=gen,
+            k=None if "k" in dropped else k,
+            norm_post=norm_post,
+            norm_inf=norm_inf,
+            agg=agg,
+            metric=metric,
+            m=None if "m" in dropped else m,
+            weighting=None if "weighting" in dropped else weighting,
+            seed=seed,
+            # 1 and 1.0 are equal but spelled differently in an identity.
+            weight_decay=None if "weight_decay" in dropped or weight_decay is None else float(weight_decay),
+            parameters=_own_parameters(gen, dict(parameters)),
+        )
+
+    @cached_property
+    def fragment(self) -> str:
+        """This scheme's share of an identity: canonical JSON. A parameter enters it where its value is not neutral."""
+        values = {field: getattr(self, field) for field in FIELDS}
+        if self.parameters:
+            own = parameters_of(self.gen)
+            values |= {key: value for key, value in self.parameters if value != own[key].neutral}
+        return canonical_json(values)
+
+    def max_proxies(self, n_labels: int) -> int | None:
+        """The largest number of proxies that this scheme can have, None if only the data can tell."""
+        per_label = GENS[self.gen].per_class(self.k)
+        if self.n_shot is not None:
+            per_label = self.n_shot if per_label is None else min(per_label, self.n_shot)
+        return None if per_label is None else per_label * n_labels
+
+
+def check_count(field: str, value: int, *, bits: int = 64) -> None:
+    """Raise an error unless a number is at least 1 and the results table can hold it.
+
+    Args:
+        field: what it is the number of, as the command line names it.
+        value: the number.
+        bits: the width of its column.
+
+    Raises:
+        InvalidCellError: it is smaller or larger.
+    """
+    if value < 1:
+        raise InvalidCellError(f"{field} must be at least 1, got {value}")
+    if value >= 2 ** (bits - 1):
+        raise InvalidCellError(f"{field} must fit into {bits} bits, got {value}")
+
+
+FIELDS = tuple(field.name for field in fields(Scheme) if field.name != "parameters")
+"""The fields that every identity holds."""
+
+
+def parameters_of(gen: str) -> dict[str, Parameter]:
+    """The parameters of the components of a scheme, by their names on the command line."""
+    return {f"gen.{parameter.name}": parameter for parameter in GENS[gen].parameters}
+
+
+def _own_parameters(gen: str, given: Mapping[str, object]) -> tuple[tuple[str, Value], ...]:
+    own = parameters_of(gen)
+    if unknown := [key for key in given if key not in known_parameters()]:
+        raise UnknownOptionError("parameter", unknown[0], known_parameters())
+    return tuple(
+        (key, parameter.checked(key, given[key]) if key in given else parameter.neutral)
+        for key, parameter in sorted(own.items())
+    )
+
+
+def known_parameters() -> dict[str, Parameter]:
+    """The parameters of all components, by their names on the command line."""
+    return {key: parameter for gen in GENS for key, parameter in parameters_of(gen).items()}
+
+
+def meaningless(*, gen: str, agg: str) -> frozenset[str]:
+    """The fields of a scheme that mean nothing under this gen and agg, hence are None in its identity."""
+    generator = GENS[gen]
+    fields = set() if generator.takes_k else {"k"}
+    if not generator.uses_weight_decay:
+        fields.add("weight_decay")
+    if agg == "max":
+        fields |= {"m", "weighting"}
+    return frozenset(fields)
+
+
+def _check_norm(position: Position, name: str) -> None:
+    key = f"norm.{position}"
+    if name in NORMS and position in NORMS[name].not_here:
+        raise InvalidCellError(f"{key}={name} means nothing: {NORMS[name].not_here[position]}; use norm.post={name}")
+    if name not in norms_at(position):
+        raise UnknownOptionError(key, name, norms_at(position))
+
+
+def _alternatives(names: Sequence[str]) -> str:
+    """Names for a message.
+
+    >>> _alternatives(["a", "b", "c"])
+    'a, b or c'
+    """
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

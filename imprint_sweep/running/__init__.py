@@ -1,0 +1,1 @@
+"""Plan, launch, watch and end a sweep."""

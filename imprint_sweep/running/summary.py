@@ -1,0 +1,210 @@
+"""What a run tells its user: what it is about to do, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imprint_sweep.embeddings.cache import EntryHeader, EntryKey, label_sizes
+from imprint_sweep.planning.plan import Plan
+from imprint_sweep.planning.request import Request
+from imprint_sweep.running.progress import duration
+from imprint_sweep.running.work import Work
+from imprint_sweep.wording import counted
+
+Codes = NDArray[np.int64]
+
+SHOWN = 20
+OUTCOME_FIELDS = ("accuracy", "n_correct", "n_test", "f1_macro", "gen_seconds", "n_proxies", "eval_seconds")
+_AXES = {
+    "model": ("model", "name"),
+    "task": ("task", "name"),
+    "task.classes": ("task", "classes"),
+    "task.merge": ("task", "merge"),
+    "task.remap": ("task", "remap"),
+    "limit": ("task", "limit"),
+    "n_shot": ("scheme", "n_shot"),
+    "norm.pre": ("scheme", "norm_pre"),
+    "gen": ("scheme", "gen"),
+    "k": ("scheme", "k"),
+    "norm.post": ("scheme", "norm_post"),
+    "norm.inf": ("scheme", "norm_inf"),
+    "agg": ("scheme", "agg"),
+    "agg.metric": ("scheme", "metric"),
+    "agg.m": ("scheme", "m"),
+    "agg.weighting": ("scheme", "weighting"),
+}
+"""Axis -> the part of a cell that holds it, and the field: with those below, all fields but the seed."""
+_TOLD_BY_OTHERS = {
+    "model.weights": ("model", "weights"),
+    "model.image_size": ("model", "image_size"),
+    "model.weight_decay": ("scheme", "weight_decay"),
+    "task.labels": ("task", "labels"),
+}
+"""What mostly follows from the other axes, and is shown where it does not."""
+_MEANINGLESS = {
+    "k": ("scheme", "k"),
+    "agg.m": ("scheme", "m"),
+    "agg.weighting": ("scheme", "weighting"),
+    "model.weight_decay": ("scheme", "weight_decay"),
+    "task.remap": ("task", "remap"),
+}
+"""Axes that a cell may have no use for, and the field that is None then."""
+LABELS_WIDTH = 30
+
+
+def planned_lines(request: Request, work: Work, *, n_shards: int, seconds: float | None) -> list[str]:
+    """``requested 1,440 -> 612 distinct -> 204 done, 408 to run in 4 shards, about 3 min``, and what was left out.
+
+    Args:
+        request: what was asked for.
+        work: what of it is done and what is to do.
+        n_shards: into how many shards that is split.
+        seconds: how long it will take; None where nobody knows.
+    """
+    done, todo = int(work.rows.done.sum()), len(work.remaining)
+    lines = [
+        f"requested {work.plan.requested:,} -> {len(work.plan):,} distinct -> {done:,} done, {todo:,} to run"
+        + (f" in {counted(n_shards, 'shard')}" if todo else "")
+        + (f", about {duration(seconds)}" if todo and seconds is not None else "")
+    ]
+    computations = len(np.unique(work.plan.computation))
+    if computations < len(work.plan):
+        lines.append(f"  {counted(computations, 'different computation')}; the others are equal by construction")
+    lines += [
+        f"  {axis} has no meaning in any of these cells" for axis in axes_without_meaning(work.plan, request.axes)
+    ]
+    lines += [f"  {line}" for line in shots_of_everything(work.plan, work.sources.headers)]
+    if request.excluded:
+        lines.append(f"  {counted(request.excluded, 'combination')} excluded by the experiment")
+    for reason, count in request.invalid.items():
+        lines.append(f"  {counted(count, 'combination')} left out: {reason}")
+    outdated = int((work.rows.outdated & work.todo).sum())
+    if outdated:
+        lines.append(
+            f"  {counted(outdated, 'cell')} with results from other embeddings or older versions of method or "
+            f"components: kept, and computed anew, {duration(work.seconds(work.rows.outdated & work.todo))} of one core"
+        )
+    skipped = int((work.rows.failed & ~work.todo).sum())
+    if skipped:
+        lines.append(f"  {skipped:,} failed before and are not tried again (sweep.retry_failed=false)")
+    if request.unchecked:
+        lines.append(
+            f"  {counted(request.unchecked, 'combination')} of options not compared with Hydra's own composition, "
+            "which takes too long"
+        )
+    return lines
+
+
+def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
+    """A good row of the results table in three lines.
+
+    Args:
+        row: its columns.
+        results: the table's folder.
+    """
+    return [
+        f"accuracy {row['accuracy']:.4f} ({row['n_correct']:,} of {row['n_test']:,} correct), "
+        f"macro F1 {row['f1_macro']:.4f}",
+        f"GEN {row['gen_seconds']:.3f} s for {row['n_proxies']:,} proxies, evaluation {row['eval_seconds']:.3f} s",
+        f"cell {row['cell_id']} in {results}",
+    ]
+
+
+def axes_without_meaning(plan: Plan, axes: Iterable[str]) -> list[str]:
+    """Those of the swept axes that no cell has a use for: ``agg.m`` where all of them are ``agg=max``."""
+    return [axis for axis in axes if axis in _MEANINGLESS and _coded(plan, *_MEANINGLESS[axis])[1] == [None]]
+
+
+def shots_of_everything(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> list[str]:
+    """A line for each task of which some n_shot takes every training sample, as ``n_shot=null`` does.
+
+    Args:
+        plan: the cells.
+        headers: of the embeddings; tasks without are passed over.
+    """
+    shots: dict[tuple[str, int], set[int]] = {}
+    codes, values = _coded(plan, "scheme", "n_shot")
+    for pair, code in (divmod(both, len(values)) for both in np.unique(plan.pair * len(values) + codes).tolist()):
+        model, task, n_shot = plan.models[pair // len(plan.tasks)], plan.tasks[pair % len(plan.tasks)], values[code]
+        sizes = None if n_shot is None else label_sizes(model, task, "train", headers.get)
+        if sizes and n_shot >= max(sizes):
+            shots.setdefault((task.name, max(sizes)), set()).add(n_shot)
+    return [
+        f"n_shot={','.join(map(str, sorted(of_task)))} takes every training sample of {name}, whose largest class has "
+        f"{largest:,}: the same as n_shot=null"
+        for (name, largest), of_task in shots.items()
+    ]
+
+
+def accuracy_table(plan: Plan, accuracy: NDArray[np.float64]) -> str:
+    """The swept axes against accuracy, best first: the median over seeds. One line where nothing but the seed varies.
+
+    Args:
+        plan: the cells.
+        accuracy: (n,) float64, NaN for cells without a result.
+    """
+    known = ~np.isnan(accuracy)
+    if not known.any():
+        return ""
+    columns = _columns(plan)
+    if not columns:
+        seeds = f", the median of {known.sum():,} seeds" if known.sum() > 1 else ""
+        return f"accuracy {np.median(accuracy[known]):.4f}{seeds}"
+    frame = pd.DataFrame({name: codes[known] for name, (codes, _) in columns.items()})
+    axes = list(frame.columns)
+    frame["accuracy"] = accuracy[known]
+    grouped = frame.groupby(axes, sort=False)["accuracy"].agg(["median", "size"]).reset_index()
+    grouped = grouped.sort_values("median", ascending=False, kind="stable")
+    top = grouped.head(SHOWN)
+    shown = pd.DataFrame(
+        {
+            **{name: [_text(columns[name][1][code]) for code in top[name]] for name in axes},
+            "accuracy": [f"{value:.4f}" for value in top["median"]],
+            "seeds": [str(size) for size in top["size"]],
+        }
+    )
+    more = f"\n... and {len(grouped) - SHOWN:,} more" if len(grouped) > SHOWN else ""
+    return f"{shown.to_string(index=False)}{more}"
+
+
+def _columns(plan: Plan) -> dict[str, tuple[Codes, list[Any]]]:
+    """Everything but the seed in which the cells differ: the code of each cell's value, and the values."""
+    found = {name: _coded(plan, *field) for name, field in _AXES.items()}
+    found = {name: column for name, column in found.items() if _combinations([column[0]]) > 1}
+    for name, field in _TOLD_BY_OTHERS.items():
+        column, others = _coded(plan, *field), [codes for codes, _ in found.values()]
+        if _combinations([*others, column[0]]) > _combinations(others):
+            found[name] = column
+    return found
+
+
+def _coded(plan: Plan, part: str, field: str) -> tuple[Codes, list[Any]]:
+    """(n,) code of each cell's value of one field, and the values."""
+    seen: dict[Any, int] = {}
+    values = [getattr(value, field) for value in getattr(plan, f"{part}s")]
+    codes = np.array([seen.setdefault(value, len(seen)) for value in values], np.int64)
+    return codes[getattr(plan, part)], list(seen)
+
+
+def _combinations(columns: Sequence[Codes]) -> int:
+    """How many combinations of codes occur; 1 of no columns."""
+    combined = np.zeros(1, np.int64)
+    for codes in columns:
+        combined = np.unique(combined * (int(codes.max()) + 1) + codes, return_inverse=True)[1]
+    return int(combined.max()) + 1
+
+
+def _text(value: object) -> str:
+    """A value of an axis: numbers as they are typed, nothing as a dash, labels by their classes."""
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        text = " ".join("+".join(str(number) for _, number in label) for label in value)
+        return text if len(text) <= LABELS_WIDTH else f"{text[:LABELS_WIDTH]}... ({len(value)})"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,422 @@
+"""A cell, a sweep, a shard of one: planned, written down, launched and reported. A single cell is a sweep of one."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from hydra.core.utils import JobReturn
+from numpy.typing import NDArray
+
+from imprint_sweep import engine
+from imprint_sweep.config.settings import Settings
+from imprint_sweep.embeddings.cache import EntryKey
+from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError, SweepError
+from imprint_sweep.grid.cell import Cell, component_versions
+from imprint_sweep.grid.outcome import OK, Outcome
+from imprint_sweep.invocation import command, default_outputs
+from imprint_sweep.planning.plan import Plan, shards
+from imprint_sweep.planning.request import Request
+from imprint_sweep.running.bundled import is_bundled, make_bundled_embeddings
+from imprint_sweep.running.interruption import ending_once, ending_with_launcher, jobs_first, launching, workers_first
+from imprint_sweep.running.launch import JOBLIB, LOCAL, SLURM, SUBMITIT_FOLDER, Resources, failures
+from imprint_sweep.running.progress import Progress, Reporter, duration, finished_shards, watching
+from imprint_sweep.running.slurm import LOGS, array_failures, submission_line, submit, wait_for, write_batch_script
+from imprint_sweep.running.summary import (
+    OUTCOME_FIELDS,
+    accuracy_table,
+    outcome_lines,
+    planned_lines,
+    shots_of_everything,
+)
+from imprint_sweep.running.work import Work, find_work, missing_message, run_cells
+from imprint_sweep.store import ResultStore, errors_of, newest_row, repair_command
+from imprint_sweep.wording import counted
+
+PLAN = "plan.npz"
+ABOUT = "sweep.json"
+REASONS = 3
+"""How many reasons are shown where cells failed."""
+
+
+def run_single(cell: Cell, settings: Settings) -> float:
+    """Run one cell, unless it is done, and print what it computed.
+
+    Returns:
+        Its accuracy, from 0 to 1.
+
+    Raises:
+        ImprintError: its embeddings are missing or damaged, or the table cannot be written.
+        CellFailedError: the cell failed.
+    """
+    since = datetime.now(UTC) if settings.force else None
+    ResultStore(settings.results).check_writable()
+    plan = Plan.of_cells([cell])
+    make_bundled_embeddings(plan, settings)
+    work = find_work(plan, settings, since=since)
+    if missing := work.missing():
+        raise MissingEmbeddingsError(missing_message(missing, settings))
+    if not work.todo[0]:
+        return _known(work, settings)
+    for line in shots_of_everything(plan, work.sources.headers):
+        print(f"note: {line}", file=sys.stderr)
+    for key in plan.entry_keys(0):
+        settings.cache.open(key)  # verified now: a damaged entry is no result
+    outcomes: list[Outcome] = []
+    begun: list[Work] = []
+    run_cells(plan, settings, since=since, begin=begun.append, report=outcomes.append)
+    if not outcomes:
+        return _known(begun[0], settings)
+    (outcome,) = outcomes
+    if outcome.status != OK:
+        raise CellFailedError(f"the cell failed: {outcome.error}")
+    row = {"cell_id": cell.cell_id, **{name: getattr(outcome, name) for name in OUTCOME_FIELDS}}
+    print("\n".join(outcome_lines(row, settings.results)))
+    return float(row["accuracy"])
+
+
+def _known(work: Work, settings: Settings) -> float:
+    """Print what the table says of a single cell that was not computed, and return its accuracy.
+
+    It was done before, or another process was faster, or it failed and failed cells are not tried again.
+
+    Raises:
+        StoreError: the row cannot be read as a whole, though it says that the cell is done.
+        CellFailedError: the cell failed.
+    """
+    # Of the present embeddings: the table keeps the rows of those that were replaced, some of them newer.
+    cell_id, fingerprint = (ids[0].decode() for ids in (work.plan.cell_id, work.sources.fingerprint))
+    done = bool(work.rows.done[0])
+    cell = work.plan.cell(0)
+    versions = component_versions(cell.scheme, len(cell.task.labels))
+    row = newest_row(settings.results, cell_id, fingerprint, good=done, versions=versions)
+    if row is None:
+        raise StoreError(
+            f"the row of cell {cell_id} is in a damaged file of {settings.results}; move it aside with "
+            f"{repair_command(settings.results)}, then the same command computes the cell again"
+        )
+    if not done:
+        raise CellFailedError(f"the cell failed before (sweep.retry_failed=true tries again): {row['error']}")
+    title = "computed by another process meanwhile" if settings.force else "done before (force=true computes it again)"
+    print("\n".join([f"{title}:", *outcome_lines(row, settings.results)]))
+    return float(row["accuracy"])
+
+
+class Hydra(Protocol):
+    """What a sweep needs of Hydra; the plugin provides it."""
+
+    launcher: Mapping[str, Any]
+    """The node ``hydra.launcher``, resolved."""
+    overrides: Sequence[str]
+    """Overrides that every job gets: settings, no axes."""
+    folder: Path | None
+    """Where the user wants the files of launchers and jobs (``hydra.sweep.dir``); None: beside the plan."""
+
+    def launch(self, jobs: Sequence[Sequence[str]], *, workers: int | None, folder: Path) -> Sequence[JobReturn]:
+        """Run jobs through the launcher, at most `workers` at once, its files in `folder`, and wait for them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What is about to run.
+
+    Args:
+        work: of all cells asked for, those to run.
+        shard: (n,) int32 the shard of each of these.
+        since: rows older than this do not count.
+        resources: what the launcher gives.
+        folder: where its files are, named after its id.
+    """
+
+    work: Work
+    shard: NDArray[np.int32]
+    since: datetime | None
+    resources: Resources
+    folder: Path
+
+    @property
+    def cells(self) -> Plan:
+        """The cells to run."""
+        return self.work.remaining
+
+    @property
+    def n_shards(self) -> int:
+        """How many shards there are."""
+        return int(self.shard.max(initial=-1)) + 1
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it will take; None where nobody knows, as embeddings do not exist yet."""
+        if self.work.blocked.any():
+            return None
+        resources = self.resources
+        return self.work.estimate.duration(self.shard, workers=resources.workers, threads=resources.threads)
+
+
+def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
+    """Plan the requested rows, run what is new through Hydra's launcher, and show what came out.
+
+    Raises:
+        ImprintError: the sweep cannot be planned or submitted.
+        SystemExit: code 1 if a cell or a shard failed.
+    """
+    clock = time.monotonic()
+    sweep = _plan(request, settings, hydra)
+    if settings.sweep.dry_run:
+        return
+    if not len(sweep.cells):
+        _show(sweep, settings)
+        return
+    overrides = _write(sweep, settings, hydra)
+    if sweep.resources.kind == SLURM:
+        problems = _through_slurm(sweep, settings, hydra, overrides)
+    else:
+        problems = _on_this_machine(sweep, settings, hydra, overrides)
+    if problems is not None:
+        _report(sweep, settings, problems, seconds=time.monotonic() - clock)
+
+
+def _plan(request: Request, settings: Settings, hydra: Hydra) -> Sweep:
+    """Find out what is new, split it into shards, and say so.
+
+    Raises:
+        ImprintError: the launcher cannot do what is asked for; embeddings are missing; results cannot be written.
+    """
+    started = datetime.now(UTC)
+    since = started if settings.force else None
+    resources = Resources.of(hydra.launcher, threads=settings.sweep.threads, shards=settings.sweep.shards)
+    if resources.kind != SLURM and not (settings.sweep.wait and settings.sweep.submit):
+        option = "sweep.submit=false" if not settings.sweep.submit else "sweep.wait=false"
+        raise SweepError(f"{option} needs hydra/launcher=submitit_slurm; this sweep runs through {resources.kind}")
+    plan = Plan.of(request)
+    if not settings.sweep.dry_run:
+        ResultStore(settings.results).check_writable()
+        make_bundled_embeddings(plan, settings)
+    work = find_work(plan, settings, since=since)
+    absent = [key for key in work.missing() if not is_bundled(key)]
+    waiting = work.waiting_for(absent)
+    if settings.sweep.allow_missing:
+        work = replace(work, todo=work.todo & ~waiting)
+    seconds = work.estimate.seconds
+    wanted = resources.shards(float(seconds.sum()), settings.sweep.shards)
+    shard = shards(work.estimate.atoms(wanted), seconds, wanted)
+    folder = settings.sweeps / f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    sweep = Sweep(work, shard, since, resources, folder)
+    print("\n".join(planned_lines(request, work, n_shards=sweep.n_shards, seconds=sweep.seconds)), flush=True)
+    if settings.sweep.shards is not None and wanted < settings.sweep.shards:
+        print(
+            f"note: {resources.kind} starts all shards at once, and there are cores for {counted(wanted, 'shard')}, "
+            f"not for {settings.sweep.shards:,}",
+            flush=True,
+        )
+    if resources.kind == SLURM and not str(hydra.launcher.get("submitit_folder")).endswith(SUBMITIT_FOLDER):
+        print(f"note: hydra.launcher.submitit_folder has no meaning here: the logs go to {folder / LOGS}", flush=True)
+    _check_missing(request, int(waiting.sum()), absent, settings)
+    if bundled := [key for key in work.missing() if is_bundled(key)]:
+        what = ", ".join(dict.fromkeys(f"{key.dataset} by {key.model.name}" for key in bundled))
+        print(
+            f"note: the sweep itself first makes the embeddings of {what}, which takes some minutes at most", flush=True
+        )
+    return sweep
+
+
+def _check_missing(request: Request, waiting: int, absent: Sequence[EntryKey], settings: Settings) -> None:
+    """Say what cannot run as its embeddings are missing.
+
+    Raises:
+        MissingEmbeddingsError: something cannot, and neither a dry run nor ``sweep.allow_missing`` was asked for.
+    """
+    messages = [
+        f"the classes of {counted(count, 'combination')} are those of embeddings that are missing: {reason}"
+        for reason, count in request.missing.items()
+    ]
+    if absent:
+        messages.append(f"embeddings of {counted(waiting, 'cell')} are missing: {missing_message(absent, settings)}")
+    if messages and not settings.sweep.dry_run and not settings.sweep.allow_missing:
+        raise MissingEmbeddingsError("; ".join(messages))
+    for message in messages:
+        print(f"note: {message}", flush=True)
+
+
+def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
+    """Write the plan of a sweep and what it is.
+
+    Returns:
+        The overrides that every shard is started with, the index of the shard excepted.
+
+    Raises:
+        SweepError: the files cannot be written.
+    """
+    plan, resources, folder = sweep.work.plan, sweep.resources, sweep.folder
+    if hydra.folder is not None:
+        try:
+            hydra.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SweepError(f"hydra.sweep.dir={hydra.folder} cannot be made: {error.strerror or error}") from error
+    sweep.cells.save(folder / PLAN, shard=sweep.shard)
+    about = {
+        "id": folder.name,
+        "created": datetime.now(UTC).isoformat(),
+        "since": sweep.since.isoformat() if sweep.since else None,
+        "command": sys.argv[1:],
+        "requested": plan.requested,
+        "distinct": len(plan),
+        "to_run": len(sweep.cells),
+        "shards": sweep.n_shards,
+        "launcher": resources.kind,
+        "workers": resources.workers,
+        "threads": resources.threads,
+    }
+    try:
+        (folder / ABOUT).write_text(json.dumps(about, indent=1))
+    except OSError as error:
+        raise SweepError(f"{folder / ABOUT} cannot be written: {error.strerror or error}") from error
+    return [
+        *hydra.overrides,
+        f"shard.plan={quoted(folder / PLAN)}",
+        f"paths.outputs={quoted(settings.outputs)}",
+        f"sweep.threads={resources.threads}",
+    ]
+
+
+def _through_slurm(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Sequence[str]) -> list[str] | None:
+    """Write the batch script of a sweep, submit it and wait, as far as the settings ask for it.
+
+    Returns:
+        What went wrong in the shards; None if nobody waited for them.
+    """
+    script = sweep.folder / "sweep.sbatch"
+    threads = sweep.resources.threads
+    write_batch_script(
+        script, hydra.launcher, shards=sweep.n_shards, overrides=overrides, threads=threads, logs=hydra.folder
+    )
+    if not settings.sweep.submit:
+        print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
+        return None
+    array = submit(script)
+    array.save(sweep.folder)
+    print(f"submitted as SLURM job {array}; follow it with: {status_command(settings)}", flush=True)
+    if not settings.sweep.wait:
+        return None
+    try:
+        with watching(sweep.folder, len(sweep.cells)):
+            states = wait_for(array, sweep.n_shards, lambda: finished_shards(sweep.folder))
+            return array_failures(array, states, script)
+    except KeyboardInterrupt:
+        print(f"SLURM job {array} goes on; cancel it with: {shlex.join(array.cancel_command)}", file=sys.stderr)
+        raise
+
+
+def _on_this_machine(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Sequence[str]) -> list[str]:
+    """Run the shards of a sweep through Hydra's launcher; says what went wrong in them."""
+    jobs = [[*overrides, f"shard.index={index}"] for index in range(sweep.n_shards)]
+    # Processes of their own would be killed with what they know, or outlive this one.
+    first = {JOBLIB: workers_first, LOCAL: jobs_first}.get(sweep.resources.kind)
+    gently = nullcontext() if first is None else ending_once(first(sweep.folder))
+    folder = hydra.folder or sweep.folder
+    marked = nullcontext() if first is None else launching()
+    try:
+        with watching(sweep.folder, len(sweep.cells)), marked, gently:
+            return failures(lambda: hydra.launch(jobs, workers=sweep.resources.workers, folder=folder))
+    except KeyboardInterrupt:
+        print(f"what was finished is in {settings.results}; the same command does the rest", file=sys.stderr)
+        raise
+
+
+def _report(sweep: Sweep, settings: Settings, problems: Sequence[str], *, seconds: float) -> None:
+    """Say what came out of a sweep.
+
+    Raises:
+        SystemExit: code 1 if something went wrong.
+    """
+    rows = find_work(sweep.cells, settings, since=sweep.since).rows
+    failed, undone = int(rows.failed.sum()), int((~rows.done & ~rows.failed).sum())
+    _show(sweep, settings)
+    print(
+        f"{counted(len(sweep.cells) - undone, 'cell')} in {duration(seconds)}, start-up included; computing one by "
+        f"one, sharing nothing: {duration(Progress.read(sweep.folder).alone_seconds)}. Results: {settings.results}"
+    )
+    errors = [f"error: {problem}" for problem in problems]
+    if failed:
+        errors += _reasons(sweep.cells[np.flatnonzero(rows.failed)], errors_of(settings.results, sweep.folder.name))
+    if failed or undone:
+        errors.append(
+            f"error: {counted(failed, 'cell')} failed and {undone:,} were not computed; run the same command again, or "
+            f"see {status_command(settings)}"
+        )
+    if errors:
+        print("\n".join(errors), file=sys.stderr)
+        raise SystemExit(1)
+
+
+def run_shard(path: Path, index: int, settings: Settings) -> None:
+    """Run one shard of a plan: what a launched job does.
+
+    Raises:
+        ImprintError: the plan cannot be read, or the table not written.
+    """
+    plan, columns = Plan.load(path)
+    about = json.loads((path.parent / ABOUT).read_text())
+    mine = plan[np.flatnonzero(columns["shard"] == index)]
+    if not len(mine):
+        raise SweepError(f"{path} has no shard {index}; it has {int(columns['shard'].max(initial=-1)) + 1}")
+    since = datetime.fromisoformat(about["since"]) if about["since"] else None
+    ledger = engine.Ledger()
+    # One handling of signals around it all: the end is reported, too, before the process ends.
+    reporter = Reporter(path.parent / f"progress-{index:04d}.json", len(mine))
+    with ending_with_launcher(), ending_once(), reporter:
+
+        def begin(work: Work) -> None:
+            reporter.begin(
+                done=int((~work.todo).sum()),
+                failed=int((work.rows.failed & ~work.todo).sum()),
+                best=float(np.nan_to_num(work.rows.accuracy).max(initial=0.0)),
+            )
+
+        try:
+            run_cells(mine, settings, since=since, sweep=about["id"], begin=begin, report=reporter.add, ledger=ledger)
+        finally:
+            with suppress(OSError):  # a convenience, as progress is: a full disk must not hide what ended the shard
+                (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(ledger.content(), indent=1))
+
+
+def status_command(settings: Settings) -> str:
+    """The line that shows how far the sweeps are."""
+    elsewhere = "" if settings.outputs == default_outputs() else f" --outputs {shlex.quote(str(settings.outputs))}"
+    return command("status") + elsewhere
+
+
+def quoted(path: Path) -> str:
+    """A path as the value of an override, whatever characters it has."""
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _reasons(failed: Plan, errors: Mapping[str, str]) -> list[str]:
+    """Why cells failed: the most frequent reasons.
+
+    Args:
+        failed: the cells.
+        errors: cell id -> what the sweep said of it.
+    """
+    reasons = Counter(errors[cell_id] for cell_id in failed.cell_id.astype(str).tolist() if cell_id in errors)
+    return [f"failed ({counted(count, 'cell')}): {reason}" for reason, count in reasons.most_common(REASONS)]
+
+
+def _show(sweep: Sweep, settings: Settings) -> None:
+    """Print the table of the swept axes against accuracy."""
+    plan = sweep.work.plan
+    table = accuracy_table(plan, find_work(plan, settings, since=sweep.since).rows.accuracy)
+    if table:
+        print(table, flush=True)

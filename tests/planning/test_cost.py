@@ -1,0 +1,258 @@
+"""Estimates need not be right, but sane: positive, growing with the work, and counting shared work once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imprint_sweep.embeddings.cache import EntryHeader, EntryKey
+from imprint_sweep.grid.cell import Cell, Model
+from imprint_sweep.grid.scheme import AGGREGATIONS
+from imprint_sweep.imprinting.components import GENS, METRICS, Position, norms_at
+from imprint_sweep.planning.cost import CELL_SECONDS, Estimate, estimate
+from imprint_sweep.planning.plan import Plan, shards
+from tests import data
+
+BLOBS = data.blobs(train_sizes=dict.fromkeys(range(10), 20))
+ALL, EVEN = data.task(BLOBS), data.task(BLOBS, classes=(0, 2, 4, 6, 8))
+LARGE = data.blobs("large", train_sizes=dict.fromkeys(range(10), 20))
+GRID = [
+    {"gen": gen, "agg": agg, "metric": metric, "norm_pre": pre, "norm_post": post, "n_shot": n_shot}
+    for gen in GENS
+    for agg in AGGREGATIONS
+    for metric in METRICS
+    for pre in norms_at(Position.PRE)
+    for post in norms_at(Position.POST)
+    for n_shot in (None, 10)
+    if (agg, metric) != ("mnn", "inner_product")
+]
+
+
+def headers(plan: Plan, *, per_class: int = 5000, d: int = 1280) -> Mapping[EntryKey, EntryHeader]:
+    """Headers of all that a plan reads, without any embeddings: so many training samples per class, a fifth to test."""
+    found = {}
+    for key in {key for keys in plan.sources().values() for key in keys}:
+        count = per_class if key.split == "train" else per_class // 5
+        counts = dict.fromkeys(range(10), count)
+        found[key] = EntryHeader(Path("nowhere"), key, 10 * count, d, f"{key}", counts, {}, 0)
+    return found
+
+
+def total(*cells: Cell, per_class: int = 5000, d: int = 1280) -> float:
+    """Core-seconds of cells that run together, without what every cell costs."""
+    plan = Plan.of_cells(cells)
+    estimated = estimate(plan, headers(plan, per_class=per_class, d=d))
+    return float(estimated.seconds.sum()) - CELL_SECONDS * len(plan)
+
+
+def cells(axes: Sequence[Mapping[str, object]] = GRID) -> list[Cell]:
+    return [data.cell(task, **one) for one in axes for task in (ALL, EVEN)]
+
+
+@pytest.fixture(scope="module")
+def grid() -> tuple[Plan, Estimate]:
+    """A plan of everything, with its estimate."""
+    plan = Plan.of_cells(cells())
+    return plan, estimate(plan, headers(plan))
+
+
+def test_every_cell_costs_something(grid: tuple[Plan, Estimate]) -> None:
+    plan, estimated = grid
+    assert estimated.seconds.shape == estimated.source.shape == estimated.unit.shape == (len(plan),)
+    assert np.isfinite(estimated.seconds).all()
+    assert (estimated.seconds > CELL_SECONDS).all()
+
+
+@pytest.mark.parametrize("axes", GRID[::7], ids=str)
+def test_more_samples_and_longer_embeddings_cost_more(axes: Mapping[str, object]) -> None:
+    cell = data.cell(ALL, **axes)
+    assert total(cell, per_class=10_000) > total(cell, per_class=5000) > total(cell, per_class=500) > 0
+    assert total(cell, d=2048) > total(cell, d=512) > 0
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({"gen": "kmeans", "k": 2}, {"gen": "kmeans", "k": 20}),
+        ({"gen": "fps", "k": 2}, {"gen": "fps", "k": 20}),
+        ({"gen": "mean"}, {"gen": "kmeans", "k": 20}),
+        ({"gen": "mean"}, {"gen": "least_squares"}),
+        ({"gen": "least_squares"}, {"gen": "k_least_squares", "k": 5}),
+        ({"gen": "kmeans", "n_shot": 50}, {"gen": "kmeans", "n_shot": 500}),
+        ({"gen": "kmeans", "n_shot": 500}, {"gen": "kmeans"}),
+        ({"gen": "mean"}, {"gen": "all"}),
+        ({"gen": "all", "metric": "cosine"}, {"gen": "all", "metric": "manhattan"}),
+        ({"gen": "all", "metric": "cosine"}, {"gen": "all", "metric": "mahalanobis"}),
+        ({"gen": "all", "agg": "mnn", "m": 3}, {"gen": "all", "agg": "mnn", "m": 50}),
+    ],
+)  # fmt: skip
+def test_more_work_costs_more(less: Mapping[str, object], more: Mapping[str, object]) -> None:
+    euclidean = {"metric": "euclidean"}
+    assert total(data.cell(ALL, **{**euclidean, **less})) < total(data.cell(ALL, **{**euclidean, **more}))
+
+
+def test_a_cell_that_is_equal_by_construction_is_free() -> None:
+    one = data.cell(ALL, gen="kmeans")
+    assert total(one, data.cell(ALL, gen="kmeans", norm_inf="l2")) == pytest.approx(total(one))
+
+
+def test_shares_add_up_to_the_cost_of_the_work() -> None:
+    base = data.cell(ALL, gen="kmeans", metric="cosine")
+    manhattan = data.cell(ALL, gen="kmeans", metric="manhattan")
+    other_gen = data.cell(ALL, gen="mean", metric="cosine")
+    other_model = replace(base, model=Model("toy", "none", 32))
+    # What shares nothing costs as much together as apart, what shares GEN less, but no less than GEN.
+    assert total(base, other_gen) == pytest.approx(total(base) + total(other_gen))
+    assert total(base, other_model) == pytest.approx(2 * total(base))
+    gen = total(base) - search(base)
+    assert gen > 0
+    assert total(base) + total(manhattan) - total(base, manhattan) == pytest.approx(gen)
+    # The even classes are among all: their GEN is there already. Under quantile their proxies are others.
+    base, even = (data.cell(task, gen="kmeans", metric="cosine", norm_post="quantile") for task in (ALL, EVEN))
+    assert total(base, even) == pytest.approx(total(base) + search(even))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"metric": "cosine"}, {"metric": "euclidean", "norm_post": "none"}),
+        ({"metric": "cosine"}, {"metric": "cosine", "task": EVEN}),
+        ({"metric": "manhattan"}, {"metric": "manhattan", "task": EVEN}),
+        ({"metric": "mahalanobis", "norm_inf": "l2"}, {"metric": "mahalanobis", "norm_inf": "none"}),
+    ],
+)
+def test_searches_share_scores_as_the_engine_does(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Inner products serve every scaling, every score but Mahalanobis' every task, whitening either NORM_inf."""
+    first, second = (data.cell(axes.pop("task", ALL), gen="all", **axes) for axes in (dict(one), dict(other)))
+    less, more = sorted([total(first), total(second)])
+    assert more < total(first, second) < more + less / 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"metric": "manhattan", "norm_inf": "l2"}, {"metric": "manhattan", "norm_inf": "none"}),
+        ({"metric": "mahalanobis"}, {"metric": "mahalanobis", "task": EVEN}),
+        ({"metric": "mahalanobis", "norm_post": "l2"}, {"metric": "mahalanobis", "norm_post": "none"}),
+        ({"metric": "cosine", "norm_post": "quantile"}, {"metric": "cosine", "norm_post": "quantile", "task": EVEN}),
+    ],
+)
+def test_other_scores_are_made_anew(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = (data.cell(axes.pop("task", ALL), gen="all", **axes) for axes in (dict(one), dict(other)))
+    gen = 5000 * min(len(cell.task.labels) for cell in (first, second)) * 1280 / 1e9  # the samples of the smaller task
+    assert total(first, second) == pytest.approx(total(first) + total(second) - gen)
+
+
+def search(cell: Cell) -> float:
+    """What one more search of this size adds to a GEN result."""
+    one, other = (replace(cell, scheme=replace(cell.scheme, norm_post=post)) for post in ("none", "quantile"))
+    return total(one, other) - total(one)
+
+
+def test_a_draw_of_cells_costs_no_more_than_its_cells_apart(grid: tuple[Plan, Estimate]) -> None:
+    plan, _ = grid
+    some = [plan.cell(position) for position in range(0, len(plan), 37)]
+    assert total(*some) <= sum(total(cell) for cell in some) * (1 + 1e-9)
+    assert total(*some) >= max(total(cell) for cell in some) * (1 - 1e-9)
+
+
+def test_cells_without_embeddings_cost_next_to_nothing() -> None:
+    present, missing = data.cell(ALL, gen="all"), data.cell(data.task(LARGE), gen="all")
+    plan = Plan.of_cells([present, missing])
+    known = {key: header for key, header in headers(plan).items() if key.dataset == "blobs"}
+    seconds = estimate(plan, known).seconds
+    assert seconds[0] == pytest.approx(total(present) + CELL_SECONDS)
+    assert CELL_SECONDS <= seconds[1] < 1e-3
+    assert (estimate(plan, {}).seconds < 1e-3).all()
+
+
+def test_nothing_costs_nothing() -> None:
+    estimated = estimate(Plan.of_cells([]), {})
+    assert len(estimated.seconds) == len(estimated.atoms(4)) == 0
+
+
+# --- Atoms -----------------------------------------------------------------------------------------------------------
+
+
+def test_cells_that_share_embeddings_stay_together_while_they_are_few() -> None:
+    models = [Model("toy", "none", size) for size in range(1, 9)]
+    plan = Plan.of_cells([replace(cell, model=model) for model in models for cell in cells(GRID[::29])])
+    estimated = estimate(plan, headers(plan))
+    atoms = estimated.atoms(4)
+    assert len(set(atoms.tolist())) == len(set(plan.model.tolist())) == 8
+    assert len(set(zip(atoms.tolist(), plan.model.tolist(), strict=True))) == 8
+
+
+def test_a_large_source_is_split_along_its_gen_work(grid: tuple[Plan, Estimate]) -> None:
+    plan, estimated = grid
+    assert len(set(estimated.source.tolist())) == 1
+    assert len(set(estimated.atoms(1).tolist())) == 1
+    atoms = estimated.atoms(4)
+    assert len(set(atoms.tolist())) > 4
+    by_work: dict[tuple[object, ...], set[int]] = {}
+    for position in range(len(plan)):
+        scheme = plan.cell(position).scheme
+        if scheme.gen == "kmedoids":  # every k shares a distance matrix
+            by_work.setdefault((scheme.norm_pre, scheme.n_shot), set()).add(int(atoms[position]))
+    assert by_work
+    assert all(len(found) == 1 for found in by_work.values())
+
+
+def test_samples_as_proxies_feed_several_workers() -> None:
+    """GEN takes nothing there, and searches nearly all of the time: one unit would keep every other worker waiting."""
+    searches: list[dict[str, object]] = [
+        {"metric": metric, "norm_post": post, "norm_inf": inf, "m": m}
+        for metric in ("cosine", "manhattan", "mahalanobis")
+        for post in ("none", "l2")
+        for inf in ("none", "l2")
+        for m in (1, 5)
+    ]
+    plan = Plan.of_cells([data.cell(task, gen="all", agg="mnn", **one) for task in (ALL, EVEN) for one in searches])
+    estimated = estimate(plan, headers(plan))
+    assert len(set(estimated.unit.tolist())) == 1
+    shard = shards(estimated.atoms(4), estimated.seconds, 4)
+    load = np.bincount(shard, weights=estimated.seconds)
+    assert len(load) == 4
+    assert load.max() < 1.5 * load.mean()
+    # A search for 5 neighbours finds the nearest, too.
+    of_search: dict[tuple[object, ...], set[int]] = {}
+    for position, number in enumerate(shard.tolist()):
+        cell = plan.cell(position)
+        scheme = cell.scheme
+        of_search.setdefault((cell.task, scheme.metric, scheme.norm_post, scheme.norm_inf), set()).add(number)
+    assert all(len(numbers) == 1 for numbers in of_search.values())
+
+
+@pytest.mark.parametrize(
+    ("shard", "workers", "threads", "expected"),
+    [
+        ([0, 0, 0, 0], 1, 1, 16.0),  # one worker, all of the work
+        ([0, 0, 0, 0], 4, 1, 16.0),  # nothing to do for the others
+        ([0, 1, 2, 3], 4, 1, 10.0),  # the longest shard
+        ([0, 1, 2, 3], None, 2, 5.0),  # two cores each
+        ([0, 1, 2, 2], 1, 1, 16.0),  # one after the other
+        ([0, 1, 1, 1], 2, 2, 5.0),
+        ([], None, 1, 0.0),
+    ],
+)
+def test_a_sweep_takes_as_long_as_its_longest_shard_or_all_of_its_work(
+    shard: list[int], workers: int | None, threads: int, expected: float
+) -> None:
+    codes = np.zeros(len(shard), np.int64)
+    estimated = Estimate(codes, codes, codes, codes, np.array([10.0, 1.0, 2.0, 3.0][: len(shard)]))
+    assert estimated.duration(np.array(shard, np.int32), workers=workers, threads=threads) == expected
+
+
+def test_what_is_computed_at_once_is_not_split_over_shards(grid: tuple[Plan, Estimate]) -> None:
+    plan, estimated = grid
+    shard = shards(estimated.atoms(3), estimated.seconds, 3)
+    assert sorted(set(shard.tolist())) == [0, 1, 2]
+    of_computation: dict[int, set[int]] = {}
+    for computation, number in zip(plan.computation.tolist(), shard.tolist(), strict=True):
+        of_computation.setdefault(computation, set()).add(number)
+    assert all(len(numbers) == 1 for numbers in of_computation.values())
