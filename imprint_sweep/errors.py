@@ -16,7 +16,8 @@ traceback and exits with code 2. Anything else is a bug and keeps its traceback.
     ├── StoreError               the results table cannot be written or read
     ├── StageError               a stage cannot be computed on this data (it becomes a row with status "failed")
     ├── CellFailedError          the one cell that was to run became such a row: exit code 1
-    └── SweepError               a sweep cannot be planned, submitted or finished
+    ├── SweepError               a sweep cannot be planned, submitted or finished
+    └── SweepFailedError         some of its cells or shards failed: exit code 1
 """
 
 from __future__ import annotations
@@ -81,6 +82,22 @@ class StageError(ImprintError):
 
 class CellFailedError(ImprintError):
     """The one cell that was to run failed; the table holds its row."""
+
+
+class SweepFailedError(ImprintError):
+    """Something of a sweep failed that was to run; what was finished is in the table.
+
+    Args:
+        problems: a sentence each.
+        reasons: why cells failed, a line each.
+    """
+
+    def __init__(self, problems: Sequence[str], reasons: Sequence[str] = ()) -> None:
+        self.problems, self.reasons = list(problems), list(reasons)
+        super().__init__("\n".join(["\nerror: ".join(self.problems), *self.reasons]))
+
+    def __reduce__(self) -> tuple[type[SweepFailedError], tuple[list[str], list[str]]]:
+        return type(self), (self.problems, self.reasons)
 
 
 class SweepError(ImprintError):

@@ -1,4 +1,4 @@
-"""How numbers of things are written in sentences, and text that came from elsewhere."""
+"""How numbers of things and durations are written in sentences, and text that came from elsewhere."""
 
 from __future__ import annotations
 
@@ -17,6 +17,21 @@ def counted(number: int, thing: str) -> str:
     ('1 cell', '2,000 cells')
     """
     return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def duration(seconds: float) -> str:
+    """A duration as people say it.
+
+    >>> duration(0.4), duration(42), duration(190), duration(7300)
+    ('0.4 s', '42 s', '3 min', '2.0 h')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def visible(text: str) -> str:

@@ -173,6 +173,17 @@ def test_imports_keep_to_the_table() -> None:
     assert not offences, "\n".join(["not in the import table of docs/architecture.md:", *offences])
 
 
+def test_only_the_command_line_prints() -> None:
+    printing = [
+        f"{name}:{node.lineno}"
+        for name, path in modules().items()
+        if part(name) not in ("cli", "__main__")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert not printing, f"tell it to a listener instead (imprint_sweep/telling.py): {printing}"
+
+
 def test_the_bare_package_imports_nothing() -> None:
     # Everything loads it first, so whatever it loaded everything would load.
     assert [str(found) for found in imports() if found.importer == PACKAGE] == []

@@ -19,12 +19,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from imprint_sweep import telling
+from imprint_sweep.cli.console import Console
 from imprint_sweep.cli.messages import explanation
 from imprint_sweep.config.command_line import check
 from imprint_sweep.config.reading import cell_from_config, check_choices, notices, settings_from, typed
 from imprint_sweep.config.schemas import GROUPS, SCHEMAS, Config, ShardConfig, SweepConfig
-from imprint_sweep.errors import CellFailedError, ConfigError, one_line
+from imprint_sweep.errors import CellFailedError, ConfigError, SweepFailedError, one_line
 from imprint_sweep.invocation import conf_folder
+from imprint_sweep.telling import listening
 from imprint_sweep.wording import visible
 
 FAILED = 1
@@ -80,7 +83,7 @@ def user_errors(schema: type[Any] = Config) -> Iterator[None]:
             141 if the reader of the output has gone.
     """
     try:
-        with _plain_warnings():
+        with listening(Console()), _plain_warnings():
             yield
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -95,7 +98,7 @@ def user_errors(schema: type[Any] = Config) -> Iterator[None]:
         if message is None:
             raise
         print(f"error: {visible(message)}", file=sys.stderr)
-        raise SystemExit(FAILED if isinstance(error, CellFailedError) else USER_ERROR) from None
+        raise SystemExit(FAILED if isinstance(error, CellFailedError | SweepFailedError) else USER_ERROR) from None
 
 
 @contextlib.contextmanager
@@ -137,7 +140,8 @@ def run(cfg: DictConfig) -> float | None:
     """
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         # A job of a sweeper, which is told of errors and decides what becomes of the other jobs.
-        return _run_job(cfg)
+        with listening(Console()):
+            return _run_job(cfg)
     # Hydra would announce an error as that of a job; here there is only one.
     with user_errors():
         return _run_job(cfg)
@@ -166,7 +170,7 @@ def _run_single(cfg: DictConfig) -> float:
         if (value := getattr(settings.sweep, key)) != getattr(SweepConfig, key):
             raise ConfigError(f"sweep.{key}={str(value).lower()} is about sweeps, and a single cell would run: add -m")
     for notice in notices(cfg, hydra_config.overrides.task):
-        print(f"note: {notice}", file=sys.stderr)
+        telling.note(notice)
     from imprint_sweep.running.sweep import run_single
 
     return run_single(cell, settings)

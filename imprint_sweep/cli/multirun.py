@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from imprint_sweep import telling
 from imprint_sweep.config.composition import CoupledError, Tree, alone, settings_of
 from imprint_sweep.config.experiments import blocks
 from imprint_sweep.config.overrides import read_command_line
@@ -109,7 +109,7 @@ def multirun(arguments: Sequence[str], application: Application) -> None:
 
     Raises:
         ImprintError: the sweep cannot be planned or run.
-        SystemExit: code 1 if a cell failed.
+        SweepFailedError: a cell or a shard failed.
     """
     request, overrides = requested(arguments, application)
     run_sweep(request, settings_from(application.config), Launching(application, overrides))
@@ -128,7 +128,7 @@ def requested(arguments: Sequence[str], application: Application) -> tuple[Reque
         blocks(command_line, _params(config), tree),
         tree,
         settings_from(config).cache,
-        warn=lambda message: print(f"warning: {message}", file=sys.stderr),
+        warn=telling.warn,
     )
     _check_one_place(config, request.axes)
     return request, command_line.settings

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imprint_sweep import telling
 from imprint_sweep.embeddings.cache import CLASSES, IMPORTED, EmbeddingCache, EntryHeader, EntryKey, limited_indices
 from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, enumerated
 from imprint_sweep.extraction.allocation import kept_memory
 from imprint_sweep.extraction.datasets import Split, check_splits, place_of, read_split
 from imprint_sweep.extraction.models import load_model
 from imprint_sweep.extraction.models.foundation_model import FoundationModel
-from imprint_sweep.extraction.notes import note
-from imprint_sweep.extraction.progress import progress_bar
 from imprint_sweep.grid.cell import Model
+from imprint_sweep.telling import note
 
 CPU_BATCH, CPU_VALUES = 64, 16 * 3 * 224 * 224
 """Most images and most values in a batch on the CPU: what measured best at 48 px and at 224 px. Larger ones leave the
@@ -302,7 +302,14 @@ def _embed_split(
     indices = held[limited_indices(len(held), key.limit)]
     dtype: torch.dtype = getattr(torch, key.model.precision)
     start = time.perf_counter()
-    with progress_bar(str(key), len(indices)) as advance:
+    done = 0
+    with telling.counting(len(indices), "image", str(key), brief=True) as count:
+
+        def advance(n: int) -> None:
+            nonlocal done
+            done += n
+            count.update(done)
+
         features = extract(
             model, split.images, indices, device=device, batch_size=batch_size, dtype=dtype, advance=advance
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,10 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
-from tqdm import tqdm
-
+from imprint_sweep import telling
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.heartbeat import Heartbeat
 
@@ -27,7 +25,6 @@ REPORT_SECONDS = 1.0
 BEAT_SECONDS = 5.0
 """And where nothing is new, that it lives."""
 WATCH_SECONDS = 0.5
-LINE_SECONDS = 30.0
 
 
 @dataclass
@@ -180,76 +177,25 @@ class Reporter:
 
 
 @contextmanager
-def watching(folder: Path, total: int, stream: TextIO | None = None) -> Iterator[None]:
-    """Show the progress of a sweep while the body runs: a bar on a terminal, a line now and then elsewhere."""
-    stream = stream or sys.stderr
-    show = _Bar(total, stream) if stream.isatty() else _Lines(total, stream)
-    heartbeat = Heartbeat(WATCH_SECONDS, lambda: show.update(Progress.read(folder)))
-    heartbeat.start()
-    try:
-        yield
-    finally:
-        heartbeat.stop()
-        show.close(Progress.read(folder))
+def watching(folder: Path, total: int) -> Iterator[None]:
+    """Tell the progress of a sweep while the body runs."""
+    with telling.counting(total, "cell") as count:
+
+        def update() -> None:
+            progress = Progress.read(folder)
+            count.update(progress.done, before=progress.before, details=_details(progress))
+
+        heartbeat = Heartbeat(WATCH_SECONDS, update)
+        heartbeat.start()
+        try:
+            yield
+        finally:
+            heartbeat.stop()
+            update()
 
 
-class _Bar:
-    def __init__(self, total: int, stream: TextIO) -> None:
-        # smoothing=0: the rate since the start. A smoothed one stays that of the last burst until another follows.
-        self._bar = tqdm(total=total, unit="cell", file=stream, dynamic_ncols=True, smoothing=0)
-
-    def update(self, progress: Progress) -> None:
-        self._bar.set_postfix_str(_postfix(progress), refresh=False)
-        self._bar.initial, self._bar.n = progress.before, progress.done
-        self._bar.refresh()
-
-    def close(self, progress: Progress) -> None:
-        self.update(progress)
-        self._bar.close()
-
-
-class _Lines:
-    def __init__(self, total: int, stream: TextIO) -> None:
-        self._total, self._stream = total, stream
-        self._start = self._last = time.monotonic()
-
-    def update(self, progress: Progress) -> None:
-        if time.monotonic() - self._last >= LINE_SECONDS:
-            self._print(progress)
-
-    def close(self, progress: Progress) -> None:
-        self._print(progress)
-
-    def _print(self, progress: Progress) -> None:
-        self._last = time.monotonic()
-        rate = progress.rate(self._last - self._start)
-        left = f"{duration((self._total - progress.done) / rate)} left" if rate and progress.done < self._total else ""
-        told = [
-            f"{progress.done:,}/{self._total:,} cell{'s' * (self._total != 1)}",
-            f"{rate:.1f} cells/s",
-            left,
-            _postfix(progress),
-        ]
-        print(", ".join(filter(None, told)), file=self._stream, flush=True)
-
-
-def _postfix(progress: Progress) -> str:
+def _details(progress: Progress) -> str:
     told = [f"{progress.failed:,} failed"] if progress.failed else []
     if progress.done > progress.failed:
         told.append(f"best {progress.best:.4f}")
     return ", ".join(told)
-
-
-def duration(seconds: float) -> str:
-    """A duration as people say it.
-
-    >>> duration(0.4), duration(42), duration(190), duration(7300)
-    ('0.4 s', '42 s', '3 min', '2.0 h')
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

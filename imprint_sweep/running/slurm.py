@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from submitit.slurm.slurm import SlurmExecutor
 
+from imprint_sweep import telling
 from imprint_sweep.errors import SweepError
 from imprint_sweep.wording import counted
 
@@ -306,7 +307,7 @@ def wait_for(array: Array, shards: int, over: Callable[[], Collection[int]]) -> 
         if now and silent > SILENT_SECONDS:
             raise SweepError(f"{later}, and job {array} may still run: see {shlex.join(array.queue_command)}")
         if now and not silent:
-            print(f"{now}; job {array} is asked for again and again", file=sys.stderr)
+            telling.note(f"{now}; job {array} is asked for again and again")
         silent = silent + pause if now else 0.0
         time.sleep(pause)
         waited += pause

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from imprint_sweep.embeddings.cache import EntryHeader, EntryKey, label_sizes
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.planning.request import Request
-from imprint_sweep.running.progress import duration
 from imprint_sweep.running.work import Work
-from imprint_sweep.wording import counted
+from imprint_sweep.wording import counted, duration
 
 Codes = NDArray[np.int64]
 

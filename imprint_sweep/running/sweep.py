@@ -19,10 +19,10 @@ import numpy as np
 from hydra.core.utils import JobReturn
 from numpy.typing import NDArray
 
-from imprint_sweep import engine
+from imprint_sweep import engine, telling
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EntryKey
-from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError, SweepError
+from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError, SweepError, SweepFailedError
 from imprint_sweep.grid.cell import Cell, component_versions
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.invocation import command, default_outputs
@@ -31,7 +31,7 @@ from imprint_sweep.planning.request import Request
 from imprint_sweep.running.bundled import is_bundled, make_bundled_embeddings
 from imprint_sweep.running.interruption import ending_once, ending_with_launcher, jobs_first, launching, workers_first
 from imprint_sweep.running.launch import JOBLIB, LOCAL, SLURM, SUBMITIT_FOLDER, Resources, failures
-from imprint_sweep.running.progress import Progress, Reporter, duration, finished_shards, watching
+from imprint_sweep.running.progress import Progress, Reporter, finished_shards, watching
 from imprint_sweep.running.slurm import LOGS, array_failures, submission_line, submit, wait_for, write_batch_script
 from imprint_sweep.running.summary import (
     OUTCOME_FIELDS,
@@ -42,7 +42,7 @@ from imprint_sweep.running.summary import (
 )
 from imprint_sweep.running.work import Work, find_work, missing_message, run_cells
 from imprint_sweep.store import ResultStore, errors_of, newest_row, repair_command
-from imprint_sweep.wording import counted
+from imprint_sweep.wording import counted, duration
 
 PLAN = "plan.npz"
 ABOUT = "sweep.json"
@@ -51,7 +51,7 @@ REASONS = 3
 
 
 def run_single(cell: Cell, settings: Settings) -> float:
-    """Run one cell, unless it is done, and print what it computed.
+    """Run one cell, unless it is done, and tell what it computed.
 
     Returns:
         Its accuracy, from 0 to 1.
@@ -70,7 +70,7 @@ def run_single(cell: Cell, settings: Settings) -> float:
     if not work.todo[0]:
         return _known(work, settings)
     for line in shots_of_everything(plan, work.sources.headers):
-        print(f"note: {line}", file=sys.stderr)
+        telling.note(line)
     for key in plan.entry_keys(0):
         settings.cache.open(key)  # verified now: a damaged entry is no result
     outcomes: list[Outcome] = []
@@ -82,12 +82,12 @@ def run_single(cell: Cell, settings: Settings) -> float:
     if outcome.status != OK:
         raise CellFailedError(f"the cell failed: {outcome.error}")
     row = {"cell_id": cell.cell_id, **{name: getattr(outcome, name) for name in OUTCOME_FIELDS}}
-    print("\n".join(outcome_lines(row, settings.results)))
+    telling.say("\n".join(outcome_lines(row, settings.results)))
     return float(row["accuracy"])
 
 
 def _known(work: Work, settings: Settings) -> float:
-    """Print what the table says of a single cell that was not computed, and return its accuracy.
+    """Tell what the table says of a single cell that was not computed, and return its accuracy.
 
     It was done before, or another process was faster, or it failed and failed cells are not tried again.
 
@@ -109,7 +109,7 @@ def _known(work: Work, settings: Settings) -> float:
     if not done:
         raise CellFailedError(f"the cell failed before (sweep.retry_failed=true tries again): {row['error']}")
     title = "computed by another process meanwhile" if settings.force else "done before (force=true computes it again)"
-    print("\n".join([f"{title}:", *outcome_lines(row, settings.results)]))
+    telling.say("\n".join([f"{title}:", *outcome_lines(row, settings.results)]))
     return float(row["accuracy"])
 
 
@@ -165,11 +165,11 @@ class Sweep:
 
 
 def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
-    """Plan the requested rows, run what is new through Hydra's launcher, and show what came out.
+    """Plan the requested rows, run what is new through Hydra's launcher, and tell what came out.
 
     Raises:
         ImprintError: the sweep cannot be planned or submitted.
-        SystemExit: code 1 if a cell or a shard failed.
+        SweepFailedError: a cell or a shard failed.
     """
     clock = time.monotonic()
     sweep = _plan(request, settings, hydra)
@@ -213,21 +213,18 @@ def _plan(request: Request, settings: Settings, hydra: Hydra) -> Sweep:
     shard = shards(work.estimate.atoms(wanted), seconds, wanted)
     folder = settings.sweeps / f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     sweep = Sweep(work, shard, since, resources, folder)
-    print("\n".join(planned_lines(request, work, n_shards=sweep.n_shards, seconds=sweep.seconds)), flush=True)
+    telling.say("\n".join(planned_lines(request, work, n_shards=sweep.n_shards, seconds=sweep.seconds)))
     if settings.sweep.shards is not None and wanted < settings.sweep.shards:
-        print(
-            f"note: {resources.kind} starts all shards at once, and there are cores for {counted(wanted, 'shard')}, "
-            f"not for {settings.sweep.shards:,}",
-            flush=True,
+        telling.note(
+            f"{resources.kind} starts all shards at once, and there are cores for {counted(wanted, 'shard')}, "
+            f"not for {settings.sweep.shards:,}"
         )
     if resources.kind == SLURM and not str(hydra.launcher.get("submitit_folder")).endswith(SUBMITIT_FOLDER):
-        print(f"note: hydra.launcher.submitit_folder has no meaning here: the logs go to {folder / LOGS}", flush=True)
+        telling.note(f"hydra.launcher.submitit_folder has no meaning here: the logs go to {folder / LOGS}")
     _check_missing(request, int(waiting.sum()), absent, settings)
     if bundled := [key for key in work.missing() if is_bundled(key)]:
         what = ", ".join(dict.fromkeys(f"{key.dataset} by {key.model.name}" for key in bundled))
-        print(
-            f"note: the sweep itself first makes the embeddings of {what}, which takes some minutes at most", flush=True
-        )
+        telling.note(f"the sweep itself first makes the embeddings of {what}, which takes some minutes at most")
     return sweep
 
 
@@ -246,7 +243,7 @@ def _check_missing(request: Request, waiting: int, absent: Sequence[EntryKey], s
     if messages and not settings.sweep.dry_run and not settings.sweep.allow_missing:
         raise MissingEmbeddingsError("; ".join(messages))
     for message in messages:
-        print(f"note: {message}", flush=True)
+        telling.note(message)
 
 
 def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
@@ -302,11 +299,11 @@ def _through_slurm(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Se
         script, hydra.launcher, shards=sweep.n_shards, overrides=overrides, threads=threads, logs=hydra.folder
     )
     if not settings.sweep.submit:
-        print(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
+        telling.say(f"planned, not submitted. Submit it with:\n{submission_line(script)}")
         return None
     array = submit(script)
     array.save(sweep.folder)
-    print(f"submitted as SLURM job {array}; follow it with: {status_command(settings)}", flush=True)
+    telling.say(f"submitted as SLURM job {array}; follow it with: {status_command(settings)}")
     if not settings.sweep.wait:
         return None
     try:
@@ -314,7 +311,7 @@ def _through_slurm(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Se
             states = wait_for(array, sweep.n_shards, lambda: finished_shards(sweep.folder))
             return array_failures(array, states, script)
     except KeyboardInterrupt:
-        print(f"SLURM job {array} goes on; cancel it with: {shlex.join(array.cancel_command)}", file=sys.stderr)
+        telling.note(f"SLURM job {array} goes on; cancel it with: {shlex.join(array.cancel_command)}")
         raise
 
 
@@ -330,7 +327,7 @@ def _on_this_machine(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: 
         with watching(sweep.folder, len(sweep.cells)), marked, gently:
             return failures(lambda: hydra.launch(jobs, workers=sweep.resources.workers, folder=folder))
     except KeyboardInterrupt:
-        print(f"what was finished is in {settings.results}; the same command does the rest", file=sys.stderr)
+        telling.note(f"what was finished is in {settings.results}; the same command does the rest")
         raise
 
 
@@ -338,26 +335,26 @@ def _report(sweep: Sweep, settings: Settings, problems: Sequence[str], *, second
     """Say what came out of a sweep.
 
     Raises:
-        SystemExit: code 1 if something went wrong.
+        SweepFailedError: something went wrong.
     """
     rows = find_work(sweep.cells, settings, since=sweep.since).rows
     failed, undone = int(rows.failed.sum()), int((~rows.done & ~rows.failed).sum())
     _show(sweep, settings)
-    print(
+    telling.say(
         f"{counted(len(sweep.cells) - undone, 'cell')} in {duration(seconds)}, start-up included; computing one by "
         f"one, sharing nothing: {duration(Progress.read(sweep.folder).alone_seconds)}. Results: {settings.results}"
     )
-    errors = [f"error: {problem}" for problem in problems]
+    reasons = []
     if failed:
-        errors += _reasons(sweep.cells[np.flatnonzero(rows.failed)], errors_of(settings.results, sweep.folder.name))
+        reasons = _reasons(sweep.cells[np.flatnonzero(rows.failed)], errors_of(settings.results, sweep.folder.name))
     if failed or undone:
-        errors.append(
-            f"error: {counted(failed, 'cell')} failed and {undone:,} were not computed; run the same command again, or "
-            f"see {status_command(settings)}"
-        )
-    if errors:
-        print("\n".join(errors), file=sys.stderr)
-        raise SystemExit(1)
+        problems = [
+            *problems,
+            f"{counted(failed, 'cell')} failed and {undone:,} were not computed; run the same command again, or "
+            f"see {status_command(settings)}",
+        ]
+    if problems:
+        raise SweepFailedError(problems, reasons)
 
 
 def run_shard(path: Path, index: int, settings: Settings) -> None:
@@ -415,8 +412,8 @@ def _reasons(failed: Plan, errors: Mapping[str, str]) -> list[str]:
 
 
 def _show(sweep: Sweep, settings: Settings) -> None:
-    """Print the table of the swept axes against accuracy."""
+    """Tell the table of the swept axes against accuracy."""
     plan = sweep.work.plan
     table = accuracy_table(plan, find_work(plan, settings, since=sweep.since).rows.accuracy)
     if table:
-        print(table, flush=True)
+        telling.say(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep import engine
+from imprint_sweep import engine, telling
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EntryKey
 from imprint_sweep.grid.cell import METHOD_VERSION
@@ -152,7 +151,4 @@ def missing_message(missing: Sequence[EntryKey], settings: Settings) -> str:
 def _report_conflicts(before: Snapshot, outcome: Outcome) -> None:
     """Say loudly that a recomputed result differs from a row of the same identity."""
     for conflict in before.conflicts([outcome]):
-        print(
-            f"WARNING: {conflict}. Another CPU type or another version of a package, or a bug. Both rows are kept.",
-            file=sys.stderr,
-        )
+        telling.warn(f"{conflict}. Another CPU type or another version of a package, or a bug. Both rows are kept.")

@@ -60,7 +60,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from imprint_sweep.extraction.process import prepare_process
 prepare_process()
-from tests.foundation.test_allocation import faults, kept_memory, write
+from tests.extraction.test_allocation import faults, kept_memory, write
 
 def new_pages(threads=1):
     before = faults()

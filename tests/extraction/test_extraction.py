@@ -18,7 +18,6 @@ from PIL import Image
 from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, limited_indices
 from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, UnknownOptionError
 from imprint_sweep.extraction import extracting as extraction
-from imprint_sweep.extraction import progress
 from imprint_sweep.extraction.datasets import DATASETS, Split, read_split
 from imprint_sweep.extraction.extracting import Extraction, checked_device, embed, ensure, extract
 from imprint_sweep.extraction.models import MODELS, load_model
@@ -499,17 +498,6 @@ def test_on_a_gpu_float32_means_float32(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_gpu_gives_the_same_embeddings() -> None:
     found = extract(tiny(), IMAGES, np.arange(23), device=torch.device("cuda"), batch_size=8)
     np.testing.assert_allclose(found, plain(IMAGES), rtol=1e-2, atol=1e-1)
-
-
-def test_progress_is_quiet_and_line_based_without_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = iter([0.0, 10.0, 40.0, 50.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(now))
-    with progress.progress_bar("title", 1000) as advance:
-        for _ in range(3):
-            advance(100)
-    assert capsys.readouterr().err == "title: 200 of 1,000 images, 5 images/s, 160 s left\n"
 
 
 # The embedded default

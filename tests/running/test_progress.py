@@ -6,16 +6,20 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 
 import pytest
 import tqdm
 
+from imprint_sweep.cli import console
+from imprint_sweep.cli.console import Bar, Console, Lines
 from imprint_sweep.grid.outcome import FAILED, OK, Outcome
 from imprint_sweep.running import progress as module
-from imprint_sweep.running.progress import Progress, Reporter, duration, watching
+from imprint_sweep.running.progress import Progress, Reporter, watching
+from imprint_sweep.telling import Listener, listening
+from imprint_sweep.wording import duration
 from tests import data
 
 CELL = data.cell(data.task(data.clean()), gen="mean")
@@ -166,9 +170,22 @@ def test_a_folder_that_is_gone_ends_no_shard(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@contextmanager
+def shown_on(stream: io.StringIO) -> Iterator[None]:
+    """Let the console write to a stream of our own."""
+    with redirect_stderr(stream), listening(Console()):
+        yield
+
+
+def test_nothing_is_shown_where_nobody_listens(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with listening(Listener()), watching(tmp_path, 3):
+        report(tmp_path, 0, [7, None, 9], total=3)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     stream = Terminal()
-    with watching(tmp_path, 3, stream):
+    with shown_on(stream), watching(tmp_path, 3):
         report(tmp_path, 0, [7, None, 9], total=3)
     text = stream.getvalue()
     assert "3/3" in text
@@ -178,7 +195,7 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
 
 def test_another_stream_gets_lines(tmp_path: Path) -> None:
     stream = io.StringIO()
-    with watching(tmp_path, 4, stream):
+    with shown_on(stream), watching(tmp_path, 4):
         report(tmp_path, 0, [7, 9], total=4)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 1
@@ -189,10 +206,10 @@ def test_another_stream_gets_lines(tmp_path: Path) -> None:
 
 
 def test_lines_come_now_and_then_while_the_sweep_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(console, "LINE_SECONDS", 0.0)
     stream = io.StringIO()
     report(tmp_path, 0, [None, 9], total=2)
-    with watching(tmp_path, 2, stream):
+    with shown_on(stream), watching(tmp_path, 2):
         until(lambda: bool(stream.getvalue()))
     first = stream.getvalue().splitlines()[0]
     assert first.startswith("2/2 cells, ")
@@ -201,7 +218,7 @@ def test_lines_come_now_and_then_while_the_sweep_runs(tmp_path: Path, monkeypatc
 
 def test_one_cell_is_a_cell(tmp_path: Path) -> None:
     stream = io.StringIO()
-    with watching(tmp_path, 1, stream):
+    with shown_on(stream), watching(tmp_path, 1):
         report(tmp_path, 0, [9], total=1)
     assert stream.getvalue().startswith("1/1 cell, ")
 
@@ -209,7 +226,7 @@ def test_one_cell_is_a_cell(tmp_path: Path) -> None:
 def test_there_is_no_best_before_the_first_good_outcome(tmp_path: Path) -> None:
     stream = io.StringIO()
     report(tmp_path, 0, [None], total=2)
-    with watching(tmp_path, 2, stream):
+    with shown_on(stream), watching(tmp_path, 2):
         pass
     assert stream.getvalue().endswith(", 1 failed\n")
 
@@ -220,15 +237,25 @@ def test_the_rate_falls_while_nothing_happens(kind: type[io.StringIO], monkeypat
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(tqdm.std, "time", lambda: now)
     stream = kind()
-    show = module._Bar(1000, stream) if stream.isatty() else module._Lines(1000, stream)
-    burst = Progress(total=1000, done=610, before=10)
+    show = (Bar if stream.isatty() else Lines)(stream, 1000, "cell")
     rates = []
     for _ in range(3):
         now += 30.0
-        show.update(burst)
+        show.update(610, before=10)
         rates += re.findall(r"([\d.]+) ?cells?/s", stream.getvalue())[-1:]
-    show.close(burst)
+    show.close()
     assert [float(rate) for rate in rates] == pytest.approx([20, 10, 6.67], abs=0.1)
+
+
+def test_what_is_brief_is_quiet_unless_it_takes_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 10.0, 40.0, 40.0, 50.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    with Console().counting(1000, "image", "title", brief=True) as count:
+        for done in (100, 200, 300):
+            count.update(done)
+    assert capsys.readouterr().err == "title: 200/1,000 images, 5.0 images/s, 3 min left\n"
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -242,7 +269,7 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 def test_the_last_word_is_said_after_an_interruption(tmp_path: Path) -> None:
     stream = io.StringIO()
     report(tmp_path, 0, [7], total=2, finish=False)
-    with pytest.raises(KeyboardInterrupt), watching(tmp_path, 2, stream):
+    with pytest.raises(KeyboardInterrupt), shown_on(stream), watching(tmp_path, 2):
         raise KeyboardInterrupt
     assert stream.getvalue().startswith("1/2 cells")
 

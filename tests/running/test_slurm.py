@@ -347,7 +347,7 @@ def test_a_task_that_slurm_never_listed_is_not_lost(
         wait_for(Array("417", "big"), 2, set)
     assert 20 < sum(slept) < 30
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("SLURM does not list ")
+    assert line.startswith("note: SLURM does not list ")
 
 
 def test_a_task_that_slurm_never_listed_has_ended_when_its_shard_says_so(
@@ -385,7 +385,9 @@ def test_a_slurm_that_never_answers_is_given_up_with_the_id_of_the_job(
         wait_for(Array("417"), 1, set)
     assert 20 < sum(slept) < 30
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("SLURM does not answer (slurm_load_jobs error: Unable to contact slurm controller); job 417")
+    assert line.startswith(
+        "note: SLURM does not answer (slurm_load_jobs error: Unable to contact slurm controller); job 417"
+    )
 
 
 def test_a_machine_without_squeue_is_one_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

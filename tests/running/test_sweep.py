@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from imprint_sweep.config.schemas import SweepConfig
 from imprint_sweep.config.settings import Settings
-from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError
+from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError, SweepFailedError
 from imprint_sweep.grid.cell import Cell, Model
 from imprint_sweep.planning.request import Request
 from imprint_sweep.running.sweep import run_shard, run_single, run_sweep
@@ -107,12 +107,15 @@ from dataclasses import replace
 from pathlib import Path
 from imprint_sweep.config.schemas import SweepConfig
 from imprint_sweep.config.settings import Settings
+from imprint_sweep.cli.console import Console
 from imprint_sweep.running.sweep import run_single
+from imprint_sweep.telling import listening
 from tests import data
 from tests.running.test_sweep import HERE
 settings = Settings(outputs=Path(sys.argv[1]), data=Path(sys.argv[1]), sweep=SweepConfig(threads=1))
 for seed in map(int, sys.argv[2].split(",")):
-    run_single(data.cell(data.task(HERE), gen="random", k=2, seed=seed), settings)
+    with listening(Console()):
+        run_single(data.cell(data.task(HERE), gen="random", k=2, seed=seed), settings)
 """
 
 
@@ -235,9 +238,9 @@ def test_cells_without_embeddings_are_left_out_before_the_others_are_split(
     loop = Loop(with_one)
     run_sweep(request(*cells), with_sweep(with_one, allow_missing=True, shards=2), loop)
     assert loop.shards == [0]
-    out = printed(capsys)
+    out, err = capsys.readouterr()
     assert "2 distinct -> 0 done, 1 to run in 1 shard, about " in out
-    assert "note: embeddings of 1 cell are missing: there are no embeddings of " in out
+    assert "note: embeddings of 1 cell are missing: there are no embeddings of " in err
     with pytest.raises(MissingEmbeddingsError, match=r"^embeddings of 1 cell are missing: there are no embeddings of"):
         run_sweep(request(*cells), with_one, loop)
 
@@ -254,9 +257,11 @@ def test_classes_that_only_missing_embeddings_know_are_counted(
     assert loop.shards == []
     run_sweep(asked, with_sweep(with_one, allow_missing=True), loop)
     assert loop.shards == [0]
-    assert printed(capsys).count(f"note: {message}\n") == 2
+    assert capsys.readouterr().err.count(f"note: {message}\n") == 2
     run_sweep(request(missing={"none of foo": 1}), with_sweep(with_one, allow_missing=True), loop)
-    assert printed(capsys).startswith("requested 0 -> 0 distinct -> 0 done, 0 to run\nnote: ")
+    out, err = capsys.readouterr()
+    assert out.startswith("requested 0 -> 0 distinct -> 0 done, 0 to run\n")
+    assert err.startswith("note: ")
 
 
 def test_a_dry_run_says_which_embeddings_the_sweep_makes_itself(
@@ -269,10 +274,10 @@ def test_a_dry_run_says_which_embeddings_the_sweep_makes_itself(
         with_sweep(settings, dry_run=True),
         Loop(settings),
     )
-    assert printed(capsys).splitlines() == [
-        "requested 1 -> 1 distinct -> 0 done, 1 to run in 1 shard",
-        "note: the sweep itself first makes the embeddings of digits by pixels, which takes some minutes at most",
-    ]
+    assert capsys.readouterr() == (
+        "requested 1 -> 1 distinct -> 0 done, 1 to run in 1 shard\n",
+        "note: the sweep itself first makes the embeddings of digits by pixels, which takes some minutes at most\n",
+    )
 
 
 def test_an_axis_that_no_cell_has_a_use_for_is_named(with_one: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,22 +287,20 @@ def test_an_axis_that_no_cell_has_a_use_for_is_named(with_one: Settings, capsys:
 
 
 @pytest.mark.filterwarnings("ignore:The distutils package is deprecated:DeprecationWarning")  # scikit-learn-extra
-def test_why_cells_failed_is_told_where_older_rows_are_good(
-    with_one: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_why_cells_failed_is_told_where_older_rows_are_good(with_one: Settings) -> None:
     cells = [data.cell(data.task(HERE), gen="kmedoids", k=k) for k in (2, 3)]
     run_sweep(request(*cells), with_one, Loop(with_one))
     short = with_sweep(replace(with_one, force=True), memory_gb=1e-9)
     # Medoids that took long enough to be kept on disk need no distances.
     shutil.rmtree(with_one.proxies, ignore_errors=True)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SweepFailedError) as failure:
         run_sweep(request(*cells), short, Loop(short))
-    reason, summary = capsys.readouterr().err.splitlines()[-2:]
+    summary, reason = str(failure.value).splitlines()
     assert reason.startswith(
         "failed (2 cells): StageError: gen=kmedoids needs 1.6 kB for the distances between the 20 "
     )
     assert "samples of here:0; raise sweep.memory_gb" in reason
-    assert summary.startswith("error: 2 cells failed and 0 were not computed")
+    assert summary.startswith("2 cells failed and 0 were not computed")
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -309,4 +312,4 @@ def test_a_launcher_that_starts_all_shards_at_once_gets_no_more_than_there_are_c
     loop = Loop(with_one, "somewhere.LocalLauncher")
     run_sweep(request(*cells), with_sweep(with_one, shards=4), loop)
     assert loop.shards == list(range(cores))
-    assert f"there are cores for {cores} shard" in printed(capsys)
+    assert f"there are cores for {cores} shard" in capsys.readouterr().err

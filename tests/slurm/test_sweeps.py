@@ -49,7 +49,7 @@ def test_a_sweep_through_slurm_finds_what_the_basic_launcher_finds(
     assert len(outputs.history()) == len(expected)
     assert re.search(r"submitted as SLURM job \d+; follow it with: \S+", out)
     assert f"{len(expected)} cells in " in out
-    assert "WARNING" not in err
+    assert "warning" not in err
     assert Progress.read(outputs.sweep()).finished == 3
     assert {path.read_text() for path in (outputs.sweep() / "slurm").iterdir()} == {""}
 

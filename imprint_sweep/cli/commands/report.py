@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
+from imprint_sweep import telling
 from imprint_sweep.analysis import rendering
 from imprint_sweep.analysis.artefact import Artefact, Options
 from imprint_sweep.analysis.artefacts import ARTEFACTS, make
@@ -21,10 +20,7 @@ from imprint_sweep.analysis.report import artefact_folder, build, write
 from imprint_sweep.cli.app import user_errors
 from imprint_sweep.errors import UnknownOptionError
 from imprint_sweep.invocation import command, outputs_folder
-from imprint_sweep.running.progress import duration
-from imprint_sweep.wording import visible
-
-LINE_SECONDS = 10.0
+from imprint_sweep.wording import duration, visible
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,27 +88,16 @@ def markdown(artefact: Artefact) -> Iterator[str]:
 
 @contextmanager
 def _telling(total: int) -> Iterator[Callable[[str], object]]:
-    """Say on stderr what is being done: a bar on a terminal, a line now and then elsewhere."""
-    if sys.stderr.isatty():
-        with tqdm(total=total, file=sys.stderr, leave=False, bar_format="{bar:20} {n_fmt}/{total_fmt} {desc}") as bar:
-
-            def show(what: str) -> None:
-                bar.set_description_str(what, refresh=False)
-                bar.update()
-
-            yield show
-        return
-    said = time.monotonic()
+    """Tell what is being done, one artefact after the other."""
     done = 0
+    with telling.counting(total, "artefact", brief=True) as count:
 
-    def say(what: str) -> None:
-        nonlocal said, done
-        done += 1
-        if time.monotonic() - said >= LINE_SECONDS:
-            said = time.monotonic()
-            print(f"{done}/{total} {what}", file=sys.stderr, flush=True)
+        def tell(what: str) -> None:
+            nonlocal done
+            done += 1
+            count.update(done, details=what)
 
-    yield say
+        yield tell
 
 
 def _shown(path: Path) -> Path:

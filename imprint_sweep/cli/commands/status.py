@@ -24,11 +24,11 @@ from imprint_sweep.errors import SweepError
 from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.launch import SLURM
-from imprint_sweep.running.progress import Progress, duration, reports, shard_of
+from imprint_sweep.running.progress import Progress, reports, shard_of
 from imprint_sweep.running.slurm import UNDER_WAY, Array, deaths, task_states
 from imprint_sweep.running.sweep import ABOUT, PLAN
 from imprint_sweep.store import ResultStore, Snapshot
-from imprint_sweep.wording import counted
+from imprint_sweep.wording import counted, duration
 
 SHOWN = 10
 SILENT_SECONDS = 30.0

@@ -12,8 +12,8 @@ from imprint_sweep.errors import DatasetError, did_you_mean
 from imprint_sweep.extraction.datasets import cifar10, digits, image_folder, imagenet, mnist, mnist_m, svhn, usps
 from imprint_sweep.extraction.datasets.files import PublishedFiles
 from imprint_sweep.extraction.datasets.split import Split
-from imprint_sweep.extraction.notes import note
 from imprint_sweep.grid.cell import check_name
+from imprint_sweep.telling import note
 
 __all__ = ["DATASETS", "Split", "check_splits", "place_of", "read_split"]
 

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from imprint_sweep.errors import DatasetError, one_line
-from imprint_sweep.extraction.notes import note
 from imprint_sweep.files.locking import exclusive
 from imprint_sweep.files.unreadable import unreadable
+from imprint_sweep.telling import note
 
 _COMPRESSIONS: dict[bytes, Callable[[bytes], bytes]] = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress}
 

@@ -14,7 +14,7 @@ import numpy as np
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.extraction.datasets.image_files import ImageFile, ImageFiles, why_no_image
 from imprint_sweep.extraction.datasets.split import Split
-from imprint_sweep.extraction.notes import note
+from imprint_sweep.telling import note
 
 SYSTEM_FOLDERS = frozenset(
     {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
