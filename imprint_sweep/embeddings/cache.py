@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, MissingEmbeddingsError, enumerated
 from imprint_sweep.files.locking import exclusive
+from imprint_sweep.files.replacing import replacing
 from imprint_sweep.files.unreadable import pointer
 from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.grid.hashing import canonical_json, digest
@@ -214,7 +215,7 @@ class EmbeddingCache:
         }
         self.check_writable(key)
         try:
-            with _replacing(path) as file:
+            with replacing(path, durable=True) as file:
                 file.write(_encode_header(features.shape[0], features.shape[1], strings))
                 file.write(np.ascontiguousarray(labels).data)
                 for chunk in _chunks(features):
@@ -606,21 +607,6 @@ def _chunks(features: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     rows = max(1, _CHUNK_BYTES // (4 * features.shape[1]))
     for start in range(0, len(features), rows):
         yield np.ascontiguousarray(features[start : start + rows])
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file beside ``path`` that takes its place once it is wholly on disk, and leaves nothing behind otherwise."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with beside.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _header(entry: Entry) -> EntryHeader:

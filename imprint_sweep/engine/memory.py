@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import platform
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -21,9 +19,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from imprint_sweep.engine.ledger import Ledger
+from imprint_sweep.files.replacing import replacing
 from imprint_sweep.grid.hashing import canonical_json, digest
 
 T = TypeVar("T")
@@ -240,14 +239,8 @@ def _write(path: Path, timed: Timed[Arrays]) -> None:
         _SECONDS: np.array([timed.seconds]),
         "checksum": np.frombuffer(_checksum(content), np.uint8),
     }
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    try:
-        save_file({**content, **extra}, temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(save({**content, **extra}))
 
 
 def _checksum(arrays: Arrays) -> bytes:

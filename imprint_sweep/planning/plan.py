@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryHeader, EntryKey, cell_fingerprint, check_classes
 from imprint_sweep.errors import SweepError
+from imprint_sweep.files.replacing import replacing
 from imprint_sweep.grid.cell import Cell, Model, Task, cell_ids, component_versions
 from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.hashing import code
@@ -174,14 +173,8 @@ class Plan:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".", suffix=".npz", dir=path.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    np.savez_compressed(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
-                os.replace(temporary, path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            with replacing(path) as file:
+                np.savez_compressed(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
         except OSError as error:
             raise SweepError(f"the plan cannot be written to {path}: {error.strerror or error}") from error
 

@@ -6,7 +6,6 @@ The same files serve the bar of the command that waits, `status` in another shel
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from imprint_sweep import telling
+from imprint_sweep.files.replacing import replacing
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.heartbeat import Heartbeat
 
@@ -171,9 +171,8 @@ class Reporter:
         """Replace the file. Progress is a convenience: a full disk must not end a shard."""
         with self._lock, suppress(OSError):
             self._written, self._last = json.dumps(asdict(self.progress)), time.monotonic()
-            temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            temporary.write_text(self._written)
-            os.replace(temporary, self._path)
+            with replacing(self._path) as file:
+                file.write(self._written.encode())
 
 
 @contextmanager

@@ -26,12 +26,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import StoreError
+from imprint_sweep.files.replacing import TEMPORARY
 from imprint_sweep.store.parts import (
     COMPACTED,
     QUARANTINED,
     READ_ERRORS,
     SUFFIX,
-    TEMPORARY_SUFFIX,
     WRITTEN,
     check_table,
     damage,
@@ -222,7 +222,7 @@ def _sorted(table: pa.Table) -> pa.Table:
 
 def _remove_stale(root: Path) -> None:
     """Remove temporary files that a killed process left long ago."""
-    for path in root.glob(f".*{SUFFIX}*{TEMPORARY_SUFFIX}"):
+    for path in root.glob(f".*{SUFFIX}*{TEMPORARY}"):
         own = path.name.startswith((f".{WRITTEN}", f".{COMPACTED}"))
         with suppress(OSError):
             if own and time.time() - path.stat().st_mtime > STALE_SECONDS:

@@ -27,11 +27,11 @@ import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
 from imprint_sweep.errors import StoreError, one_line
+from imprint_sweep.files.replacing import replacing
 from imprint_sweep.invocation import command
 from imprint_sweep.store.schema import table_schema
 
 SUFFIX = ".parquet"
-TEMPORARY_SUFFIX = ".tmp"
 WRITTEN, COMPACTED = "part-", "compact-"
 QUARANTINED = "_quarantined-"
 
@@ -96,18 +96,9 @@ def write_part(root: Path, name: str, table: pa.Table) -> Path:
     # Encoded in memory: then only this function writes, and sees every error of the file system itself.
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    # The temporary name is this call's own: what a killed process left is in nobody's way.
-    path, temporary = root / name, root / f".{name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(memoryview(sink.getvalue()))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    path = root / name
+    with replacing(path, durable=True) as file:
+        file.write(memoryview(sink.getvalue()))
     # The name must be on disk, too. The part is whole already: not every file system can do this.
     with suppress(OSError):
         folder = os.open(root, os.O_RDONLY)

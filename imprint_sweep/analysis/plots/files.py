@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import matplotlib
@@ -18,6 +16,7 @@ from imprint_sweep.analysis.plots.style import PAPER, applied
 from imprint_sweep.analysis.plots.svg import tidied
 from imprint_sweep.analysis.rendering import csv_of
 from imprint_sweep.errors import UnknownOptionError
+from imprint_sweep.files.replacing import replacing
 from imprint_sweep.wording import visible
 
 FORMATS = ("pdf", "svg", "png")
@@ -50,7 +49,8 @@ def write(figure: Figure, folder: Path, formats: Sequence[str] = FORMATS) -> lis
     contents[f"{figure.name}-data.csv"] = csv_of(frame(figure)).encode()
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        _write(folder / name, content)
+        with replacing(folder / name) as file:
+            file.write(content)
     return [folder / name for name in contents]
 
 
@@ -75,14 +75,3 @@ def _encoded(drawn: matplotlib.figure.Figure, figure: Figure, wanted: str) -> by
     if wanted == "svg":
         return tidied(sink.getvalue().decode(), figure.name).encode()
     return sink.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from imprint_sweep.analysis import rendering
 from imprint_sweep.analysis.artefact import Artefact, Table
 from imprint_sweep.errors import StoreError
+from imprint_sweep.files.replacing import replacing
 
 FORMATS = {"csv": rendering.csv, "md": rendering.markdown, "tex": rendering.latex}
 
@@ -58,12 +56,6 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         OSError: it cannot be written; what was there is still there.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with replacing(path) as file:
+        file.write(text.encode())
     return path
