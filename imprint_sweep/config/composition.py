@@ -220,7 +220,7 @@ class Parts:
         # One composition serves an option of every group.
         for names in itertools.zip_longest(*missing):
             chosen = {group: name for group, name in zip(GROUPS, names, strict=True) if name is not None}
-            cell = {group: Value.of(name) for group, name in chosen.items()}
+            cell = {group: Value.option(name) for group, name in chosen.items()}
             composed = plain(tree.compose(cell))
             for group, name in chosen.items():
                 self._nodes[group, name] = self._own(group, name, composed)
@@ -228,8 +228,10 @@ class Parts:
 
     def _own(self, group: str, name: str, composed: Mapping[str, Any]) -> Any:
         """What an option sets of its own group."""
-        if group in composed:
-            return composed[group]
+        if isinstance(node := composed.get(group), dict):
+            return node
+        if node is not None:
+            raise ConfigError(f"{group}={name}: expected keys and values in its file, got {node!r}")
         file = self._tree.file(f"{group}/{name}")
         package = file.header.get("package") if file is not None else None
         header = "" if package is None else f"; take away its header # @package {package}"
@@ -397,7 +399,7 @@ def pairwise(used: Used) -> Iterator[dict[str, Value]]:
             row[group] = max(choices[group], key=lambda name: _met((group, name), row, waiting))
         for pair in itertools.combinations(row.items(), 2):
             waiting.pop(frozenset(pair), None)
-        yield {group: Value.of(row[group]) for group in choices}
+        yield {group: Value.option(row[group]) for group in choices}
 
 
 def _met(choice: tuple[str, str], row: Mapping[str, str], waiting: Mapping[frozenset[tuple[str, str]], None]) -> int:

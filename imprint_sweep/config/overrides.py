@@ -64,6 +64,15 @@ class Value:
         """A value that the grammar or YAML gave."""
         return cls(_plain(value), Transformer.str(value))
 
+    @classmethod
+    def option(cls, name: str) -> Value:
+        """An option of a group, by the name of its file: one like ``1`` needs quotes on a command line."""
+        try:
+            plain = parse(f"option={name}").value() == name
+        except HydraException:
+            plain = False
+        return cls.of(name if plain else QuotedString(text=name, quote=Quote.single))
+
 
 Axes = dict[str, tuple[Value, ...]]
 """Axis -> its values, at least one, in the order of the product: the last axis varies fastest."""
@@ -279,7 +288,7 @@ def _read(override: Override, options: Options) -> list[Value]:
     if override.is_delete():
         raise ConfigError(f"{line}: every cell needs {key}; it cannot be removed in a sweep")
     if override.is_sweep_override():
-        values = [Value.of(item) for item in itertools.islice(_swept(override, options), MAX_VALUES + 1)]
+        values = list(itertools.islice(_swept(override, options), MAX_VALUES + 1))
     else:
         given = override.value()
         if key in GROUPS:
@@ -293,16 +302,16 @@ def _read(override: Override, options: Options) -> list[Value]:
     return values
 
 
-def _swept(override: Override, options: Options) -> Iterator[Any]:
+def _swept(override: Override, options: Options) -> Iterator[Value]:
     """The values of a sweep, those of globs included."""
     key, line = override.key_or_group, str(override.input_line)
     for element in elements(override):
         if not isinstance(element, Glob):
             check_flat(line, element)
-            yield element
+            yield Value.of(element)
         elif key in (*GROUPS, EXPERIMENT):
             # Hydra's own expansion overlooks options found through hydra.searchpath.
-            yield from _matching(element, options(key))
+            yield from (Value.option(name) for name in _matching(element, options(key)))
         else:
             raise ConfigError(f"{line}: glob chooses among the options of a group, and {key} has none")
 

@@ -416,7 +416,8 @@ def _integers(key: str, value: Any, alternatives: str) -> list[int]:
 
 
 def _resolved(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    # What is missing would be the schema's default after the merge.
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
 
 
 def _check_resolved(value: Any, key: str) -> None:

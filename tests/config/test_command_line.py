@@ -293,6 +293,32 @@ def test_options_in_folders_can_be_swept_over(run: Run, tmp_path: Path) -> None:
     assert (code, "1 distinct" in said) == (0, True)
 
 
+def test_options_may_be_named_like_numbers(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "gen").mkdir()
+    for name in ("1", "true", "my own"):
+        (tmp_path / "gen" / f"{name}.yaml").write_text("name: mean\n")
+    for word in ("gen='1','true',all", "gen='1','my own',all"):
+        code, said = run("-m", "--config-dir", str(tmp_path), *PLANNED, word)
+        assert (code, "requested 3 " in said) == (0, True)
+
+
+@pytest.mark.parametrize("words", [["agg=list"], ["agg=list,max"]])
+def test_an_option_that_holds_no_keys_is_refused(words: list[str], run: Run, tmp_path: Path) -> None:
+    (tmp_path / "agg").mkdir()
+    (tmp_path / "agg" / "list.yaml").write_text("[1, 2]\n")
+    code, said = run("-m", "--config-dir", str(tmp_path), *PLANNED, *words)
+    assert (code, said) == (2, "error: agg=list: expected keys and values in its file, got [1, 2]\n")
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_what_an_option_leaves_to_the_user_has_no_default(sweep: bool, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "norm").mkdir()
+    (tmp_path / "norm" / "mine.yaml").write_text("pre: ???\npost: l2\ninf: l2\n")
+    user = ["--config-dir", str(tmp_path), *PLANNED[::2], "norm=mine"]
+    code, said = run(*(["-m"] if sweep else []), *user)
+    assert (code, said) == (2, "error: norm.pre is missing: set it with norm.pre=...\n")
+
+
 def test_a_list_of_classes_for_the_sweeper_is_one_value(run: Run) -> None:
     code, said = run("-m", *PLANNED, "+hydra.sweeper.params={task.classes:[1,2]}")
     assert (code, "1 distinct" in said) == (0, True)
