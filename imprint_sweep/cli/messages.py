@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import traceback
-from collections.abc import Sequence
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
@@ -15,7 +15,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from imprint_sweep.config.schemas import LISTS, OF_HYDRA, Config, known_keys, unknown_key, unlisted_key, value_not_group
@@ -98,8 +98,8 @@ def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
             return "an experiment is added, not overridden: -m +experiment=NAME"
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             name = cause.full_key  # where a mapping was given, one of its keys
-            if name.startswith("hydra.") and isinstance(cause.parent_node, DictConfig):
-                return _unknown_setting(name, [str(key) for key in cause.parent_node if not str(key).startswith("_")])
+            if name.startswith("hydra."):
+                return _unknown_setting(name, cause.parent_node) or one_line(message)
         return str(_not_there(name, schema))
     if found := re.match(r"Error merging override (?P<override>.*)", message):
         return f"{found['override']}: {str(error.__cause__).splitlines()[0]}" if error.__cause__ else one_line(message)
@@ -128,12 +128,18 @@ def _not_there(name: str, schema: type[Any]) -> ConfigError:
     return value_not_group(name, "a folder")
 
 
-def _unknown_setting(name: str, siblings: Sequence[str]) -> str:
-    """The message for a key of Hydra's own that does not exist, of which it says only how to add it."""
+def _unknown_setting(name: str, siblings: Any) -> str | None:
+    """The message for a key of Hydra's own that does not exist, of which it says only how to add it.
+
+    None where it can be added: in a mapping with any keys, such as ``hydra.job.env_set``.
+    """
+    if not dataclasses.is_dataclass(OmegaConf.get_type(siblings)):
+        return None
     parent = name.rpartition(".")[0]
     group = parent.replace(".", "/")
+    available = [f"{parent}.{key}" for key in siblings if not str(key).startswith("_")]
     choice = f"; another {group}=NAME has others" if group in OF_HYDRA else ""
-    return f"{UnknownOptionError('setting', name, [f'{parent}.{key}' for key in siblings])}{choice}"
+    return f"{UnknownOptionError('setting', name, available)}{choice}"
 
 
 def _raised_by(error: BaseException, *packages: str) -> bool:

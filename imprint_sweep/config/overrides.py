@@ -137,6 +137,8 @@ def read_axis(key: str, given: Any, options: Options) -> tuple[Value, ...]:
         ConfigError: text that cannot be read, or no value at all.
     """
     if not is_axis(key):
+        if key.lstrip("+") == EXPERIMENT:
+            raise ConfigError("experiments are named on the command line, as in +experiment=a,b, or included in a file")
         if key in known_keys():
             raise ConfigError(f"{key} is a setting of the whole sweep: give it on the command line")
         raise UnknownOptionError("axis", key, axis_names())
@@ -151,7 +153,9 @@ def read_axis(key: str, given: Any, options: Options) -> tuple[Value, ...]:
                     quote = Quote.double if "'" in item else Quote.single
                     values.append(Value.of(QuotedString(text=item, quote=quote)))
                     continue
-                raise ConfigError(f"cannot read {key}={item}: expected values as on a command line") from error
+                raise ConfigError(
+                    f"cannot read {key}={item}: expected values as on a command line; YAML parts some without quotes"
+                ) from error
             values += _read(override, options)
         else:
             values.append(Value.of(item))
@@ -318,6 +322,8 @@ def _swept(override: Override, options: Options) -> Iterator[Value]:
 
 def _matching(glob: Glob, names: Sequence[str]) -> list[str]:
     """The options that a glob stands for; as in Hydra, those in folders only if it says so."""
+    # Of patterns in quotes Hydra makes no text.
+    glob = Glob(include=_plain(glob.include), exclude=_plain(glob.exclude))
     folders = any("/" in pattern for pattern in glob.include)
     return glob.filter([name for name in names if folders or "/" not in name])
 
@@ -348,7 +354,7 @@ def _names(value: Any) -> Iterator[str]:
         for item in value:
             yield from _names(item)
     elif isinstance(value, Glob):
-        included, excluded = (",".join(patterns) for patterns in (value.include, value.exclude))
+        included, excluded = (",".join(map(Transformer.str, patterns)) for patterns in (value.include, value.exclude))
         yield f"glob([{included}],exclude=[{excluded}])" if excluded else f"glob([{included}])"
     elif isinstance(value, str | QuotedString):
         yield Transformer.str(value)

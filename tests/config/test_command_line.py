@@ -52,6 +52,7 @@ PLANNED = ["model=pixels", "sweep.dry_run=true", "paths.outputs=outputs"]
         (["gen=[[mean],[all]]"], "write -m gen=mean,all"),
         (["gen=[mean]"], "write gen=mean"),
         (["-m", "gen=[glob(k*)]"], "write -m gen=glob([k*])"),
+        (["-m", "gen=[glob(['k*',mean])]"], "write -m gen=glob(['k*',mean])"),
         (["--cfg", "job", "norm=[l2,none]"], "write -m norm=l2,none"),
         (["++gen=[mean,all]"], "write -m gen=mean,all"),
         (["hydra/launcher=[basic,joblib]"], "write hydra/launcher=NAME"),
@@ -113,6 +114,7 @@ def test_sweeps_within_a_sweep_are_united(axis: str, n: int, run: Run) -> None:
         (["k=[1,5]"], "k: expected a whole number or null, got [1, 5]; several values are a sweep: -m k=1,5"),
         (["-m", "n_shot=[5,null]"], "several values are a sweep: -m n_shot=5,null"),
         (["-m", "norm={pre:none}"], "its keys are set one by one, as in norm.KEY=VALUE"),
+        (["-m", "+hydra.sweeper.params={experiment:fig2}"], "experiments are named on the command line"),
         (["-m", "+experiment=[]"], "+experiment=[]: expected names of experiments"),
         (["-m", "+experiment=null"], "+experiment=null: expected names of experiments"),
         (["-m", "+experiment=7"], "+experiment=7: expected names of experiments"),
@@ -297,7 +299,7 @@ def test_options_may_be_named_like_numbers(run: Run, tmp_path: Path) -> None:
     (tmp_path / "gen").mkdir()
     for name in ("1", "true", "my own"):
         (tmp_path / "gen" / f"{name}.yaml").write_text("name: mean\n")
-    for word in ("gen='1','true',all", "gen='1','my own',all"):
+    for word in ("gen='1','true',all", "gen=glob(['1',t*,all])", "gen='1','my own',all"):
         code, said = run("-m", "--config-dir", str(tmp_path), *PLANNED, word)
         assert (code, "requested 3 " in said) == (0, True)
 
@@ -332,6 +334,7 @@ def test_a_list_of_classes_for_the_sweeper_is_one_value(run: Run) -> None:
         ("sweep={shard:3}", "unknown key 'sweep.shard'; did you mean sweep.shards"),
         ("hydra.job.nme=x", "unknown setting 'hydra.job.nme'; did you mean hydra.job.name"),
         ("hydra.launcher.n_jobs=2", "unknown setting 'hydra.launcher.n_jobs'"),
+        ("hydra.job.env_set.NAME=x", "To append to your config use +hydra.job.env_set.NAME=x"),
     ],
 )
 def test_an_unknown_key_in_a_mapping_or_of_hydra_is_named(word: str, advice: str, run: Run) -> None:
