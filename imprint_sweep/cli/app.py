@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +135,11 @@ def run(cfg: DictConfig) -> float | None:
         The accuracy of the cell, which a sweeper of another package (Optuna's) can maximise; None after a shard.
 
     Raises:
-        ImprintError: the cell has no result, and another sweeper asked for it.
+        ImprintError: the cell has no result, and another sweeper asked for it, or a program of one's own.
         SystemExit: see :func:`user_errors`.
     """
-    if HydraConfig.get().mode is RunMode.MULTIRUN:
-        # A job of a sweeper, which is told of errors and decides what becomes of the other jobs.
+    if not HydraConfig.initialized() or HydraConfig.get().mode is RunMode.MULTIRUN:
+        # Who composed the configuration, or the sweeper whose job this is, decides what becomes of errors.
         with listening(Console()):
             return _run_job(cfg)
     # Hydra would announce an error as that of a job; here there is only one.
@@ -160,16 +160,26 @@ def _run_job(cfg: DictConfig) -> float | None:
 
 
 def _run_single(cfg: DictConfig) -> float:
-    hydra_config = HydraConfig.get()
-    if hydra_config.runtime.choices.get("experiment") or "experiment" in cfg:
+    overrides: Sequence[str] = ()
+    advice = "add -m"
+    if HydraConfig.initialized():
+        hydra_config = HydraConfig.get()
+        overrides = hydra_config.overrides.task
+        if hydra_config.mode is RunMode.MULTIRUN:
+            advice = "another sweeper asked for it"
+        if hydra_config.runtime.choices.get("experiment"):
+            raise ConfigError("an experiment is a sweep: run it with -m")
+        check_choices(*GROUPS)
+    if "experiment" in cfg:
         raise ConfigError("an experiment is a sweep: run it with -m")
-    check_choices(*GROUPS)
     cell = cell_from_config(cfg)
     settings = settings_from(cfg)
     for key in ("dry_run", "submit", "wait"):
         if (value := getattr(settings.sweep, key)) != getattr(SweepConfig, key):
-            raise ConfigError(f"sweep.{key}={str(value).lower()} is about sweeps, and a single cell would run: add -m")
-    for notice in notices(cfg, hydra_config.overrides.task):
+            raise ConfigError(
+                f"sweep.{key}={str(value).lower()} is about sweeps, and a single cell would run: {advice}"
+            )
+    for notice in notices(cfg, overrides):
         telling.note(notice)
     from imprint_sweep.running.sweep import run_single
 

@@ -150,15 +150,27 @@ def _params(config: DictConfig) -> dict[str, Any]:
 
 
 def _check_one_place(config: DictConfig, axes: Sequence[str]) -> None:
-    """Refuse folders that depend on what varies: a sweep has one table.
+    """Refuse folders that depend on what varies: a sweep has one table. Warn of such names of jobs: these are shards.
 
     Raises:
         ConfigError: ``paths`` refers to a swept axis.
     """
     for key, value in cast(dict[str, Any], OmegaConf.to_container(config.paths)).items():
-        for axis in axes:
-            if re.search(rf"\$\{{[^}}]*\b{re.escape(axis)}\b", str(value)):
-                raise ConfigError(
-                    f"paths.{key}={value} depends on {axis}, of which this sweep has several values; a sweep has one "
-                    f"place: give {axis} one value, or write paths.{key} without it"
+        if axis := _reads(value, axes):
+            raise ConfigError(
+                f"paths.{key}={value} depends on {axis}, of which this sweep has several values; a sweep has one "
+                f"place: give {axis} one value, or write paths.{key} without it"
+            )
+    for node in ("sweep", "launcher"):
+        for key, value in cast(dict[str, Any], OmegaConf.to_container(config.hydra[node])).items():
+            if axis := _reads(value, axes):
+                print(
+                    f"warning: hydra.{node}.{key}={value} depends on {axis}, of which the jobs of this sweep have "
+                    f"several values each; it is taken as if {axis} were not swept over",
+                    file=sys.stderr,
                 )
+
+
+def _reads(value: Any, axes: Sequence[str]) -> str | None:
+    """The first axis that an interpolation in a value may read."""
+    return next((axis for axis in axes if re.search(rf"\$\{{[^}}]*\b{re.escape(axis)}\b", str(value))), None)

@@ -60,18 +60,30 @@ def outputs(tmp_path: Path) -> Outputs:
     return Outputs.create(tmp_path)
 
 
-def imprint(folder: Path, *arguments: str, code: int = 0, path: Path = ROOT) -> str:
-    """Run ``python -m imprint_sweep`` in a folder; what it printed."""
-    finished = subprocess.run(
-        [sys.executable, "-m", "imprint_sweep", *arguments],
+def finished(folder: Path, *words: str, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run ``python`` in a folder."""
+    return subprocess.run(
+        [sys.executable, *words],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(path), str(ROOT)])},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert finished.returncode == code, finished.stderr
-    return finished.stderr if code else finished.stdout
+
+
+def imprint(folder: Path, *arguments: str, code: int = 0, path: Path = ROOT) -> str:
+    """Run ``python -m imprint_sweep`` in a folder; what it printed."""
+    done = finished(folder, "-m", "imprint_sweep", *arguments, path=path)
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
+
+
+def warned(folder: Path, *arguments: str) -> str:
+    """Run ``python -m imprint_sweep`` in a folder to a good end; what it printed on standard error."""
+    done = finished(folder, "-m", "imprint_sweep", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def test_folders_that_nobody_asked_for_are_known() -> None:
@@ -124,6 +136,16 @@ def test_a_folder_that_cannot_be_is_refused_in_a_sentence(outputs: Outputs) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("setting", ["sweep.dir=of_${k}", "sweep.subdir=${k}", "launcher.name=${k}"])
+def test_a_name_of_jobs_that_depends_on_an_axis_is_warned_of(setting: str, outputs: Outputs, tmp_path: Path) -> None:
+    launcher = ["hydra/launcher=submitit_slurm"] if "launcher" in setting else []
+    words = [*TOY, f"paths.outputs='{outputs.root}'", *launcher, f"hydra.{setting}", "sweep.dry_run=true"]
+    warning = f"warning: hydra.{setting} depends on k"
+    assert warning in warned(tmp_path, "-m", *words, "k=2,3")
+    assert warning not in warned(tmp_path, "-m", *words, "k=2", "seed=1,2")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("chdir", ["true", "false"])
 def test_a_relative_folder_is_the_same_place_for_a_cell_and_for_a_sweep(chdir: str, outputs: Outputs) -> None:
     place = (f"paths.outputs='{outputs.root.name}'", f"hydra.job.chdir={chdir}")
@@ -152,6 +174,31 @@ def test_a_sweeper_of_another_package_is_told_the_accuracy(launcher: str, output
     assert printed[-1].startswith("best: ")
     assert best >= max(accuracy) - 1e-4
     assert best > 0.5
+
+
+PROGRAM = """
+import sys
+from hydra import compose, initialize_config_dir
+from imprint_sweep.cli.app import run
+from imprint_sweep.errors import InvalidCellError
+from imprint_sweep.invocation import conf_folder
+
+with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+    print(run(compose("config", sys.argv[1:])))
+    try:
+        run(compose("config", [*sys.argv[1:], "k=0"]))
+    except InvalidCellError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_of_ones_own_may_compose_and_run_a_cell(outputs: Outputs, tmp_path: Path) -> None:
+    done = finished(tmp_path, "-c", PROGRAM, *TOY, "gen=kmeans", f"paths.outputs='{outputs.root}'")
+    assert done.returncode == 0, done.stderr
+    *_, accuracy, error = done.stdout.splitlines()
+    assert 0.5 < float(accuracy) <= 1
+    assert error == "k must be at least 1, got 0"
 
 
 def test_an_error_survives_the_way_from_another_process() -> None:
