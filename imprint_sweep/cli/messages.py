@@ -18,7 +18,17 @@ from hydra.errors import (
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from imprint_sweep.config.schemas import LISTS, OF_HYDRA, Config, known_keys, unknown_key, unlisted_key, value_not_group
+from imprint_sweep.config.schemas import (
+    GROUPS,
+    LISTS,
+    OF_HYDRA,
+    Config,
+    is_setting,
+    known_keys,
+    unknown_key,
+    unlisted_key,
+    value_not_group,
+)
 from imprint_sweep.errors import ConfigError, ImprintError, UnknownOptionError, one_line
 
 _NO_MEMORY = "can't allocate memory|out of memory"
@@ -38,8 +48,9 @@ def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
         case MemoryError():
             return f"there is not enough memory: {one_line(error)}"
         case MissingConfigException() if error.missing_cfg_file and error.options:
-            group, _, option = error.missing_cfg_file.rpartition("/")
-            return str(UnknownOptionError(group, option, error.options))
+            known = (group for group in (*GROUPS, *OF_HYDRA) if str(error.missing_cfg_file).startswith(f"{group}/"))
+            group = next(known, error.missing_cfg_file.rpartition("/")[0])
+            return str(UnknownOptionError(group, error.missing_cfg_file.removeprefix(f"{group}/"), error.options))
         case OverrideParseException():
             return f"cannot read {error.override!r}: {_unreadable(str(error))}"
         case ConfigCompositionException():
@@ -47,7 +58,8 @@ def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
         case HydraException() | yaml.YAMLError():
             return one_line(error)
         case OmegaConfBaseException():
-            return str(_cause(error) or error).splitlines()[0]
+            # Of an error that a resolver of ours raised, OmegaConf keeps no more than this.
+            return str(error).splitlines()[0].removeprefix("ConfigError raised while resolving interpolation: ")
         case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or re.search(_NO_MEMORY, str(error)):
             return f"there is not enough memory: {one_line(error)}"
         case Exception() if _raised_by(error, "submitit"):
@@ -66,13 +78,6 @@ def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
             )
         case _:
             return None
-
-
-def _cause(error: BaseException | None) -> ImprintError | None:
-    """The project's own error that a resolver of ours raised and OmegaConf wrapped."""
-    while error is not None and not isinstance(error, ImprintError):
-        error = error.__cause__
-    return error
 
 
 def _unreadable(message: str) -> str:
@@ -106,13 +111,23 @@ def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
     if found := re.match(r"Multiple values for (?P<group>\S+)\. .*: (?P<option>\S+)'", message):
         return f"{found['group']} has a choice already: write {found['group']}={found['option']}, without +"
     if found := re.match(r"Ambiguous value for argument '(?P<override>.*)'", message):
-        override = found["override"]
-        key, _, value = override.partition("=")
-        one_list = f", or write {key}=[{value}] for one list" if key in LISTS or key.startswith("hydra.") else ""
-        return f"{override} lists several values: add -m to sweep over them{one_list}"
+        return _several(found["override"], "lists several values", schema)
     if found := re.match(r"Sweep parameters '(?P<override>.*)' requires --multirun", message):
-        return f"{found['override']} stands for several values: add -m to sweep over them"
+        return _several(found["override"], "stands for several values", schema)
     return one_line(message)
+
+
+def _several(override: str, what: str, schema: type[Any]) -> str:
+    """The message for several values without ``-m``: add it, where that would help."""
+    written, _, values = override.partition("=")
+    key = written.lstrip("+~").partition("@")[0]
+    of_hydra = key.startswith(("hydra.", "hydra/"))
+    if not of_hydra and key not in (*known_keys(schema), "experiment"):
+        return str(unknown_key(key, schema))
+    one_list = f"write {key}=[{values}] for one list" if key in LISTS or key.startswith("hydra.launcher.") else ""
+    if of_hydra or is_setting(key, schema) or written.startswith("~"):
+        return f"{override} {what}, and {key} takes one{f'; {one_list}' if one_list else ''}"
+    return f"{override} {what}: add -m to sweep over them{f', or {one_list}' if one_list else ''}"
 
 
 def _not_there(name: str, schema: type[Any]) -> ConfigError:

@@ -111,10 +111,11 @@ def _check(override: Override) -> None:
     if key in ("hydra.launcher", "hydra.sweeper") and not isinstance(value, dict):
         group = key.replace(".", "/")
         raise ConfigError(f"{line}: {key} holds settings; choose with {group}=NAME, and set one with {key}.KEY=VALUE")
-    if key == "hydra.verbose" and not (
-        isinstance(value, bool | str) or (isinstance(value, list) and all(isinstance(name, str) for name in value))
-    ):
+    listed = isinstance(value, list) and all(isinstance(name, str | QuotedString) for name in value)
+    if key == "hydra.verbose" and not (listed or isinstance(value, bool | str)):
         raise ConfigError(f"{line}: expected true, false, or names of loggers, as in hydra.verbose=[imprint_sweep]")
+    if key == "hydra.searchpath" and not listed:
+        raise ConfigError(f"{line}: expected a list of folders, as in hydra.searchpath=[file:///home/me/conf]")
 
 
 def _resolved(name: Any) -> Any:
@@ -131,6 +132,8 @@ def _resolved(name: Any) -> Any:
 def _check_sweep(override: Override) -> None:
     """Hydra's own sweepers read less than ours, and sort ranges wrongly."""
     ours: Any = override.value()
+    if isinstance(ours, RangeSweep):
+        next(elements(override), None)
     if not isinstance(ours, ChoiceSweep):
         return
     theirs: Any = OverridesParser.create().parse_override(str(override.input_line)).value()

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -40,6 +40,7 @@ from imprint_sweep.config.schemas import (
     RunConfig,
     ShardConfig,
     TaskConfig,
+    is_setting,
     unknown_key,
 )
 from imprint_sweep.config.settings import Settings
@@ -457,10 +458,11 @@ def _explained(schema: type[Any], node: DictConfig, key: str, error: OmegaConfBa
     if expected is None:
         return f"{name or 'configuration'}: {str(error).splitlines()[0]}"
     came = OmegaConf.select(node, relative)
-    sweep = ""
-    if OmegaConf.is_list(came) and not expected.startswith("a list"):
-        sweep = f"; several values are a sweep: -m {name}={','.join('null' if x is None else str(x) for x in came)}"
-    return f"{name}: expected {expected}, got {_shown(came)}{sweep}"
+    several = ""
+    if isinstance(came, ListConfig) and came and not is_setting(name, schema) and not expected.startswith("a list"):
+        items = ["null" if item is None else str(item) for item in came]
+        several = f"; several values are a sweep: -m {name}={','.join(items)}" if "[" not in "".join(items) else ""
+    return f"{name}: expected {expected}, got {_shown(came)}{several}"
 
 
 def _shown(value: Any) -> str:

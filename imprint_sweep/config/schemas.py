@@ -213,6 +213,11 @@ def known_keys(schema: type[Any] = Config) -> list[str]:
     return keys
 
 
+def is_setting(key: str, schema: type[Any] = Config) -> bool:
+    """Whether a key says how to run, which is the same in all cells of a sweep."""
+    return schema is Config and key.partition(".")[0] in {setting.name for setting in dataclasses.fields(RunConfig)}
+
+
 def unknown_key(name: str, schema: type[Any] = Config, prefix: str = "") -> UnknownOptionError:
     """The error for a key that a schema does not have: lists those that may have been meant.
 

@@ -22,7 +22,7 @@ from typing import Any, Self
 from submitit.slurm.slurm import SlurmExecutor
 
 from imprint_sweep import telling
-from imprint_sweep.errors import SweepError
+from imprint_sweep.errors import SweepError, one_line
 from imprint_sweep.wording import counted
 
 LOGS = "slurm"
@@ -245,7 +245,7 @@ def submit(script: Path) -> Array:
         options = sorted(name for name in dropped if name.startswith("SBATCH_"))
         without = f" (submitted without the surrounding job's {', '.join(options)})" if options else ""
         raise SweepError(
-            f"sbatch refused {script}: {done.stderr.strip()}{without}; the plan stays, to be submitted with: "
+            f"sbatch refused {script}: {one_line(done.stderr)}{without}; the plan stays, to be submitted with: "
             f"{submission_line(script)}"
         )
     # Sites let sbatch greet its users.

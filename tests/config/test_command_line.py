@@ -349,6 +349,47 @@ def test_a_node_without_options_is_set_key_by_key(run: Run) -> None:
     assert "unknown key 'norm.post'" in run("norm={pre:l2,post:l2}", main=projection.main)[1]
 
 
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [
+        ("k=1,2", "k=1,2 lists several values: add -m to sweep over them"),
+        ("+experiment=fig2,fig6", "add -m to sweep over them"),
+        ("sweep.shards=1,2", "sweep.shards=1,2 lists several values, and sweep.shards takes one"),
+        ("paths.data=a,b", "paths.data takes one"),
+        ("hydra.run.dir=range(1,3)", "hydra.run.dir=range(1,3) stands for several values, and hydra.run.dir takes one"),
+        ("hydra/launcher=basic,joblib", "hydra/launcher takes one"),
+        ("~limit=1,2", "limit takes one"),
+        ("hydra.searchpath=a,b", "expected a list of folders"),
+        ("nosuch=1,2", "unknown key 'nosuch'"),
+        ("agg.mm=range(1,3)", "unknown key 'agg.mm'; did you mean agg.m"),
+    ],
+)
+def test_m_is_advised_where_it_helps(word: str, advice: str, run: Run) -> None:
+    code, said = run(word)
+    assert (code, advice in said) == (2, True)
+
+
+@pytest.mark.parametrize("word", ["sweep.dry_run=[true,false]", "seed=[[1]]", "seed=[]"])
+def test_a_list_is_called_a_sweep_where_it_could_be_one(word: str, run: Run) -> None:
+    code, said = run(word)
+    assert (code, "-m" in said) == (2, False)
+
+
+@pytest.mark.parametrize("word", ["norm=/dev/null/x", "norm=sub/l2"])
+def test_the_name_of_an_unknown_option_may_have_slashes(word: str, run: Run) -> None:
+    assert f"unknown norm '{word.partition('=')[2]}'" in run(word)[1]
+
+
+@pytest.mark.parametrize("word", ["force=range(1,2,0)", "limit=range(nan,2)"])
+def test_a_range_that_cannot_be_is_a_sentence_of_every_sweeper(word: str, run: Run) -> None:
+    assert f"{word}: a range needs numbers and a step other than 0" in run("-m", word, main=embed.main)[1]
+
+
+def test_an_error_of_our_own_is_told_in_its_own_words(run: Run) -> None:
+    _, said = run("-m", "paths.outputs=", "+agg.nosuch=1", main=embed.main)
+    assert said.startswith("error: the name of the folder of outputs (paths.outputs) is empty")
+
+
 @pytest.mark.parametrize("word", ["shard.index=1", "shard.plan=x", "shard.index=x", "shard=3", "shard.plan=[1]"])
 def test_what_a_sweep_tells_its_jobs_is_not_for_users(word: str, run: Run) -> None:
     assert run(word, *PLANNED[::2])[0] == 2
