@@ -365,14 +365,20 @@ def array_failures(array: Array, states: Mapping[int, str], script: Path) -> lis
     return problems
 
 
-def deaths(folder: Path) -> dict[int, tuple[str, Path]]:
-    """Tasks whose logs hold an error of SLURM: index of the shard -> the reason, and the log.
+def deaths(folder: Path, queue: Mapping[int, str] | None) -> dict[int, tuple[str, Path]]:
+    """Tasks that began and are dead: index of the shard -> the reason, and the log.
 
     Args:
         folder: the sweep's.
+        queue: what SLURM says of the tasks: index -> state. One that has a log and is not under way has ended. None if
+            SLURM does not answer: dead are those whose logs hold an error of it.
     """
-    dead = {index: log for index, log in _logs(folder / LOGS).items() if any(map(_OF_SLURM_ERROR.match, _lines(log)))}
-    return {index: (last_words(log), log) for index, log in sorted(dead.items())}
+    dead = {
+        index: log
+        for index, log in _logs(folder / LOGS).items()
+        if (queue is not None and queue.get(index) not in UNDER_WAY) or any(map(_OF_SLURM_ERROR.match, _lines(log)))
+    }
+    return {index: (last_words(log) or "without a word", log) for index, log in sorted(dead.items())}
 
 
 def last_words(log: Path) -> str:

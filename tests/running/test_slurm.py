@@ -436,17 +436,30 @@ def test_errors_in_the_log_of_stdout(tmp_path: Path) -> None:
     assert array_failures(Array("417"), {0: "FAILED"}, tmp_path / "sweep.sbatch") == [
         f"shard 0: {MEMORY}; its log is {folder / '417_0_0_log.out'}"
     ]
-    assert deaths(tmp_path) == {0: (MEMORY, folder / "417_0_0_log.out")}
+    assert deaths(tmp_path, None) == {0: (MEMORY, folder / "417_0_0_log.out")}
 
 
 def test_logs_that_tell_of_no_end(tmp_path: Path) -> None:
     folder = tmp_path / LOGS
-    assert deaths(tmp_path) == {}
+    assert deaths(tmp_path, None) == {}
     folder.mkdir()
     (folder / "9_0_0_log.err").write_text("Loading cuda/12.1\nsrun: job 9 queued and waiting for resources\n")
     (folder / "9_1_0_log.err").write_text("")
     (folder / "notes.txt").write_text(EXIT)
-    assert deaths(tmp_path) == {}
+    assert deaths(tmp_path, None) == {}
+
+
+def test_a_task_with_a_log_that_slurm_no_longer_runs_is_dead(tmp_path: Path) -> None:
+    folder = tmp_path / LOGS
+    folder.mkdir()
+    (folder / "9_0_0_log.err").write_text("")
+    (folder / "9_1_0_log.err").write_text("slurm_script: line 22: /gone/python: No such file or directory\n")
+    (folder / "9_2_0_log.err").write_text("")
+    told = deaths(tmp_path, {2: "RUNNING"})
+    assert [reason for reason, _ in told.values()] == [
+        "without a word", "slurm_script: line 22: /gone/python: No such file or directory",
+    ]  # fmt: skip
+    assert sorted(deaths(tmp_path, {})) == [0, 1, 2]
 
 
 def test_an_array_that_was_written_down(tmp_path: Path) -> None:

@@ -180,6 +180,7 @@ def status(folder: Path, rows: Snapshot, cache: EmbeddingCache) -> Status:
         under_way += not shard.finished and now - heard[-1] <= SILENT_SECONDS
     last = max(heard, default=None)
     done, failed = int((found.done & counts).sum()), int((found.failed & counts).sum())
+    queue = _queue(folder) if done + failed < len(plan) else None
     return Status(
         about=about,
         to_run=len(plan),
@@ -190,18 +191,18 @@ def status(folder: Path, rows: Snapshot, cache: EmbeddingCache) -> Status:
         under_way=under_way,
         silent_seconds=None if last is None else max(0.0, now - last),
         elapsed_seconds=0.0 if last is None else last - created.timestamp(),
-        queue=_queue(folder) if done + failed < len(plan) else {},
-        deaths={index: death for index, death in deaths(folder).items() if index not in started},
+        queue=queue or {},
+        deaths={index: death for index, death in deaths(folder, queue).items() if index not in started},
     )
 
 
-def _queue(folder: Path) -> dict[int, str]:
-    """What SLURM says of the shards of a sweep; nothing if it knows none, or does not answer."""
+def _queue(folder: Path) -> dict[int, str] | None:
+    """What SLURM says of the shards of a sweep; None if it was not given the sweep, or does not answer."""
     array = Array.load(folder)
     if array is not None:
         with suppress(SweepError):
             return task_states(array, seconds=SQUEUE_SECONDS)
-    return {}
+    return None
 
 
 if __name__ == "__main__":

@@ -215,6 +215,23 @@ def test_slurm_is_asked_for_the_shards(
     assert printed(outputs, capsys)[0].endswith(f"  {state}")
 
 
+def test_shards_that_died_before_python_are_told_of_when_slurm_forgot_them(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``exit 3`` in hydra.launcher.setup, say: no program of SLURM says anything in the log."""
+    sweep = through_slurm(outputs)
+    Array("417").save(sweep.folder)
+    (sweep.folder / "slurm").mkdir()
+    for index in range(2):
+        (sweep.folder / "slurm" / f"417_{index}_0_log.err").write_text("module: not found\n")
+    (outputs / "squeue").write_text("#!/bin/sh\necho 'Invalid job id specified' >&2; exit 1\n")
+    (outputs / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", str(outputs))
+    head, *_, reason = printed(outputs, capsys)
+    assert head.endswith("  stopped")
+    assert reason.startswith("  2 shards ended before computing anything: module: not found; a log is ")
+
+
 def test_what_another_sweep_computed_is_done(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = start(outputs)
     sweep.add(*((position, 5) for position in range(10)))
