@@ -16,7 +16,16 @@ def counted(number: int, thing: str) -> str:
     >>> counted(1, "cell"), counted(2000, "cell")
     ('1 cell', '2,000 cells')
     """
-    return f"{number:,} {thing}{'s' * (number != 1)}"
+    return f"{number:,} {named(number, thing)}"
+
+
+def named(number: int, thing: str) -> str:
+    """The name of one thing or of several.
+
+    >>> named(1, "cell"), named(0, "cell")
+    ('cell', 'cells')
+    """
+    return f"{thing}{'s' * (number != 1)}"
 
 
 def duration(seconds: float) -> str:

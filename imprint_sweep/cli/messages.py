@@ -60,7 +60,7 @@ def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
         case OmegaConfBaseException():
             # Of an error that a resolver of ours raised, OmegaConf keeps no more than this.
             return str(error).splitlines()[0].removeprefix("ConfigError raised while resolving interpolation: ")
-        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or re.search(_NO_MEMORY, str(error)):
+        case RuntimeError() if re.search(_NO_MEMORY, str(error)):
             return f"there is not enough memory: {one_line(error)}"
         case Exception() if _raised_by(error, "submitit"):
             return f"the launcher: {one_line(error)}"

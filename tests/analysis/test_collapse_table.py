@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imprint_sweep.analysis.artefacts import make
 from imprint_sweep.analysis.data.results import Results
 from imprint_sweep.analysis.stats import collapse_table
 from imprint_sweep.analysis.stats.collapse import measure
@@ -253,6 +254,24 @@ def test_published_values_of_an_older_version_are_measured_anew_and_ours_stay(ca
     assert read["nc1"].tolist() == right["nc1"].tolist()
     assert read["nc1_published"].isna().tolist() == [False, True]
     assert read["nc1_published"][0] == right["nc1_published"][0]
+
+
+@pytest.mark.parametrize("column", ["nc1", "nc1_published"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_what_is_no_number_is_not_known_and_computed_again(cache: EmbeddingCache, column: str, value: float) -> None:
+    results = results_of(cache, data.task(CLEAN), data.task(LEFT))
+    collapse_table.update(results)
+    right = collapse_table.read(results)
+    at = collapse_table.path(results.outputs)
+    found = pq.read_table(at)
+    place = found.column_names.index(column)
+    changed = pa.array([value, *found[column].to_pylist()[1:]])
+    pq.write_table(found.set_column(place, found.field(place), changed), at)
+    assert collapse_table.read(results)["nc1"].isna().tolist() == [True, False]
+    artefact = make("fig11a", results)
+    assert "NC1 is not known for 1 of 2: toy on clean, all." in artefact.missing
+    assert len(computed_by(results)) == 1
+    assert collapse_table.read(results).equals(right)
 
 
 def older(results: Results, **values: float) -> None:

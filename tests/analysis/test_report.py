@@ -32,6 +32,7 @@ from imprint_sweep.errors import StoreError
 from imprint_sweep.planning.plan import Plan
 from tests import plausible
 from tests.analysis import handmade
+from tests.analysis import table as made_by_hand
 from tests.sweeping import requested, tree_of
 
 AXES = [
@@ -353,6 +354,7 @@ def test_the_overview_counts(results: Results) -> None:
         "configurations": 6,
         "seeds": 3,
     }
+    assert seen.about == "144 cells of 2 models on 4 tasks"
     axes, instances, origin = (one.frame.set_index(one.columns[0].name) for one in seen.tables)
     assert axes["values"].to_dict() == {
         "model": "resnet18, vit_b_16",
@@ -367,6 +369,24 @@ def test_the_overview_counts(results: Results) -> None:
     assert instances["n_test"].tolist() == [10_000] * 4
     assert instances["classes"].tolist() == ["all, even"] * 4
     assert origin["cells"].tolist() == [144]
+
+
+def test_one_of_a_kind_is_counted_in_the_singular(tmp_path: Path) -> None:
+    mean = made_by_hand.cell(made_by_hand.RESNET18, made_by_hand.task("mnist"), gen="mean")
+    one = made_by_hand.write(tmp_path, [(mean, 500)])
+    assert overview(one).facts == (
+        ("row in the table", 1),
+        ("cell", 1),
+        ("computation", 1),
+        ("model", 1),
+        ("dataset", 1),
+        ("task", 1),
+        ("configuration", 1),
+        ("seed", 1),
+    )
+    assert overview(one).about == "1 cell of 1 model on 1 task"
+    page = written(one)
+    assert page.texts("dt")[:2] == ["row in the table", "cell"]
 
 
 @pytest.mark.parametrize(

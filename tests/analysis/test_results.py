@@ -56,6 +56,16 @@ def test_rows_have_the_columns_of_the_analysis_and_words_are_categories(tmp_path
     assert results.notes == ()
 
 
+def test_rows_without_test_samples_are_left_out(tmp_path: Path) -> None:
+    part(tmp_path, seeds=range(2), n_test=0)
+    with pytest.raises(StoreError, match=r"no good row .*without test samples"):
+        load(tmp_path)
+    part(tmp_path, seeds=range(5, 8))
+    results = load(tmp_path)
+    assert results.frame["seed"].tolist() == [5, 6, 7]
+    assert results.notes == ("Left out are rows without test samples, which have no accuracy: 2.",)
+
+
 def test_rows_of_another_method_version_are_set_aside(tmp_path: Path) -> None:
     part(tmp_path, seeds=range(2))
     part(tmp_path, seeds=range(2, 5), method_version=METHOD_VERSION + 1)

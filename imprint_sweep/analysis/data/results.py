@@ -59,8 +59,9 @@ class Results:
 def load(outputs: str | PathLike[str]) -> Results:
     """Read the results under a folder and set aside what cannot be compared with the rest.
 
-    Rows of another version of the method or of a component are set aside, cells that only ever failed, and rows of an
-    instance whose embeddings were replaced later: an instance keeps the fingerprint of its newest row.
+    Rows of another version of the method or of a component are set aside, cells that only ever failed, rows without
+    test samples, and rows of an instance whose embeddings were replaced later: an instance keeps the fingerprint of its
+    newest row.
 
     Args:
         outputs: the folder that holds ``results``.
@@ -91,6 +92,10 @@ def load(outputs: str | PathLike[str]) -> Results:
     if not good.all():
         notes.append(f"Left out are cells that only ever failed: {int((~good).sum()):,}; see {command('status')}.")
         frame = frame[good]
+    untested = (frame["n_test"] == 0).fillna(False)
+    if untested.any():
+        notes.append(f"Left out are rows without test samples, which have no accuracy: {int(untested.sum()):,}.")
+        frame = frame[~untested]
     if frame.empty:
         found = f" ({' '.join(notes)})" if notes else ""
         raise StoreError(

@@ -12,6 +12,7 @@ from imprint_sweep.analysis.artefact import Column, Table
 from imprint_sweep.analysis.data.results import MODEL, SCHEME, TASK, Results
 from imprint_sweep.analysis.data.subset import AXES
 from imprint_sweep.store.parts import read_parts
+from imprint_sweep.wording import counted, named
 
 SHOWN_WORDS = 30
 COMMIT_DIGITS = 12
@@ -22,11 +23,13 @@ class Overview:
     """What stands behind a report.
 
     Args:
+        about: how many cells of what, for a sentence.
         facts: (what, how many) in reading order.
         first, last: when the first and the last row were finished, UTC.
         tables: of the axes, of the instances and of the rows' origin.
     """
 
+    about: str
     facts: tuple[tuple[str, int], ...]
     first: pd.Timestamp
     last: pd.Timestamp
@@ -44,18 +47,21 @@ def overview(results: Results) -> Overview:
     def distinct(columns: Sequence[str]) -> int:
         return len(frame[list(columns)].drop_duplicates())
 
-    facts = (
-        ("rows in the table", len(read_parts(results.outputs / "results", ["cell_id"]).table)),
-        ("cells", len(frame)),
-        ("computations", int(frame["computation_id"].nunique())),
-        ("models", distinct(MODEL)),
-        ("datasets", int(frame["task"].nunique())),
-        ("tasks", distinct(TASK)),
-        ("configurations", distinct(SCHEME)),
-        ("seeds", int(frame["seed"].nunique())),
-    )
+    rows = len(read_parts(results.outputs / "results", ["cell_id"]).table)
+    counts = {
+        "cell": len(frame),
+        "computation": int(frame["computation_id"].nunique()),
+        "model": distinct(MODEL),
+        "dataset": int(frame["task"].nunique()),
+        "task": distinct(TASK),
+        "configuration": distinct(SCHEME),
+        "seed": int(frame["seed"].nunique()),
+    }
+    facts = ((f"{named(rows, 'row')} in the table", rows), *((named(n, thing), n) for thing, n in counts.items()))
+    cells, models, tasks = (counted(counts[thing], thing) for thing in ("cell", "model", "task"))
     finished = frame["finished_at"]
-    return Overview(facts, finished.min(), finished.max(), (_axes(frame), _instances(frame), _origin(frame)))
+    tables = (_axes(frame), _instances(frame), _origin(frame))
+    return Overview(f"{cells} of {models} on {tasks}", facts, finished.min(), finished.max(), tables)
 
 
 def _axes(frame: pd.DataFrame) -> Table:

@@ -21,7 +21,7 @@ from imprint_sweep.analysis.report.elements import Grid, Picture, grid, head, pi
 from imprint_sweep.analysis.report.listing import Listing
 from imprint_sweep.analysis.report.overview import Overview
 from imprint_sweep.analysis.report.samples import Drawn
-from imprint_sweep.wording import counted, visible
+from imprint_sweep.wording import visible
 
 State = Literal["complete", "partial", "empty"]
 
@@ -122,11 +122,9 @@ def page(
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    facts = dict(overview.facts)
     return environment.get_template("page.html.jinja").render(
         title="Weight imprinting: results",
-        lead=f"{counted(facts['cells'], 'cell')} of {counted(facts['models'], 'model')} on "
-        f"{counted(facts['tasks'], 'task')}, computed {_period(overview.first, overview.last)}.",
+        lead=f"{overview.about}, computed {_period(overview.first, overview.last)}.",
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
         overview=overview,

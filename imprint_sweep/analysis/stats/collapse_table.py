@@ -7,6 +7,7 @@ once: each holds the lock beside the file while it reads, changes and replaces i
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -180,7 +181,7 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 
 def _load(at: Path) -> list[Row]:
-    """The rows of the table that are of the present method; none if there is no table."""
+    """The rows of the table that are of the present method and hold numbers; none if there is no table."""
     try:
         # Not read_table, which would look for more files and read columns from the names of folders.
         table = pq.ParquetFile(at).read()
@@ -196,7 +197,12 @@ def _load(at: Path) -> list[Row]:
     for row in rows:
         if row["published_version"] != _PUBLISHED_VERSION:
             row["nc1_published"] = None
-    return [row for row in rows if row["method_version"] == NC1_VERSION]
+    return [row for row in rows if row["method_version"] == NC1_VERSION and _is_finite(row)]
+
+
+def _is_finite(row: Row) -> bool:
+    """Whether NC1 is a number in either centring, that of the published code where it is known."""
+    return row["nc1"] is not None and all(math.isfinite(row[name] or 0) for name in ("nc1", "nc1_published"))
 
 
 def _store(at: Path, row: Row) -> None:

@@ -16,6 +16,7 @@ from imprint_sweep.analysis.stats import ranking
 from imprint_sweep.analysis.stats.best import Best, best
 from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.commands.overrides_of import scheme_overrides
+from imprint_sweep.cli.options import parse_options
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.wording import counted, visible
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--oracles", action="store_true", help="let the least-squares gens compete: they see all classes"
     )
     parser.add_argument("--outputs", metavar="DIR", help="the paths.outputs of the runs (default: theirs)")
-    given = parser.parse_args(arguments)
+    given = parse_options(parser, arguments)
     with user_errors():
         found = results.load(outputs_folder(given.outputs))
         if given.where is not None:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from imprint_sweep import engine
 from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.commands.overrides_of import cell_of, command_line, overrides_of
+from imprint_sweep.cli.options import parse_options
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
 from imprint_sweep.grid.cell import METHOD_VERSION, Cell, component_versions
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--all", action="store_true", help="every row of the cell, failed and outdated ones too")
     parser.add_argument("--check", action="store_true", help="compute the cell and compare n_correct; adds no row")
     parser.add_argument("--outputs", metavar="DIR", help="the paths.outputs of the runs (default: theirs)")
-    given = parser.parse_args(arguments)
+    given = parse_options(parser, arguments)
     with user_errors():
         outputs = outputs_folder(given.outputs)
         rows = history(outputs / "results", given.cell)

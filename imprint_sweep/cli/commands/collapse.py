@@ -12,6 +12,8 @@ from imprint_sweep.analysis.data import results
 from imprint_sweep.analysis.data.results import MODEL, TASK
 from imprint_sweep.analysis.stats import collapse_table
 from imprint_sweep.cli.app import user_errors
+from imprint_sweep.cli.options import parse_options
+from imprint_sweep.errors import StageError
 from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.wording import visible
 
@@ -22,13 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line.
 
     Raises:
-        SystemExit: code 1 if a value could not be computed, 2 if there are no results.
+        SystemExit: code 1 if a value could not be computed, 2 if no task has results and two labels.
     """
     parser = ArgumentParser(prog=command("collapse"), description=__doc__)
     parser.add_argument("--outputs", metavar="FOLDER", help="the paths.outputs of the runs (default: theirs)")
-    given = parser.parse_args(arguments)
+    given = parse_options(parser, arguments)
     with user_errors():
         found = results.load(outputs_folder(given.outputs))
+        if (found.frame["n_labels"] < 2).all():
+            raise StageError(
+                "NC1 compares classes, and every task in the results table has a single label: run one that has two or "
+                "more"
+            )
         problems = collapse_table.update(found, tell=lambda line: print(visible(line), flush=True))
         print(visible("\n".join(["", *table(collapse_table.read(found))])))
         for problem in problems:

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from imprint_sweep.cli.app import user_errors
+from imprint_sweep.cli.options import parse_options
 from imprint_sweep.invocation import command, named_path, outputs_folder
 from imprint_sweep.store import compact
 from imprint_sweep.wording import counted
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="rename damaged files, so that no command reads them again, and take back renamed ones that are intact",
     )
-    given = parser.parse_args(arguments)
+    given = parse_options(parser, arguments)
     with user_errors():
         root = outputs_folder(given.outputs) / "results"
         if given.results is not None:

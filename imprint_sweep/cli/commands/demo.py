@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from imprint_sweep.analysis.data import published
 from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.commands.overrides_of import command_line, compose
+from imprint_sweep.cli.options import parse_options
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import SweepError
 from imprint_sweep.grid.cell import Cell
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--outputs", metavar="DIR", help="where to write (default: outputs/, as all runs)")
-    given = parser.parse_args(arguments)
+    given = parse_options(parser, arguments)
     with user_errors():
         outputs = outputs_folder(given.outputs)
         _demo(Settings(outputs=outputs, data=outputs / "data"))

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from imprint_sweep.cli.app import user_errors
+from imprint_sweep.cli.options import parse_options
 from imprint_sweep.embeddings.cache import IMPORTED, SPLITS, EmbeddingCache, EntryKey, validate
 from imprint_sweep.embeddings.importing import read_embeddings
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--outputs", metavar="FOLDER", help="the paths.outputs of the runs that are to use them")
     parser.add_argument("--force", action="store_true", help="replace embeddings of this model and dataset")
     with user_errors():
-        _import(parser.parse_args(arguments))
+        _import(parse_options(parser, arguments))
 
 
 def _import(given: Namespace) -> None:

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from imprint_sweep.cli.app import USER_ERROR, user_errors
+from imprint_sweep.cli.options import parse_options
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryHeader, read_header
 from imprint_sweep.errors import InvalidEmbeddingsError
 from imprint_sweep.invocation import command, outputs_folder
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(prog=command("embeddings"), description=__doc__)
     parser.add_argument("--outputs", metavar="FOLDER", help="the paths.outputs of the runs (default: theirs)")
     parser.add_argument("--verify", action="store_true", help="hash every entry and compare with its fingerprint")
-    given = parser.parse_args(arguments)
+    given = parse_options(parser, arguments)
     with user_errors():
         _list(EmbeddingCache(outputs_folder(given.outputs) / "embeddings"), verify=given.verify)
 

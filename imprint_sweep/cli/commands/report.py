@@ -18,6 +18,7 @@ from imprint_sweep.analysis.data.results import Results, load
 from imprint_sweep.analysis.data.subset import subset
 from imprint_sweep.analysis.report import artefact_folder, build, write
 from imprint_sweep.cli.app import user_errors
+from imprint_sweep.cli.options import parse_options
 from imprint_sweep.errors import UnknownOptionError
 from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.wording import duration, visible
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--outputs", metavar="DIR", help="the paths.outputs of the runs (default: theirs)")
     words = sys.argv[1:] if arguments is None else list(arguments)
-    given = parser.parse_args(words)
+    given = parse_options(parser, words)
     with user_errors():
         if unknown := [name for name in given.only or () if name not in ARTEFACTS]:
             raise UnknownOptionError("artefact", unknown[0], ARTEFACTS)

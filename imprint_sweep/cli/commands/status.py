@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from imprint_sweep.cli.app import user_errors
+from imprint_sweep.cli.options import parse_options
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.errors import SweepError
 from imprint_sweep.invocation import command, outputs_folder
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(prog=command("status"), description=__doc__)
     parser.add_argument("--all", action="store_true", help=f"all sweeps, not only the newest {SHOWN}")
     parser.add_argument("--outputs", metavar="DIR", help="the paths.outputs of the runs (default: theirs)")
-    given = parser.parse_args(arguments)
+    given = parse_options(parser, arguments)
     with user_errors():
         outputs = outputs_folder(given.outputs)
         folders = sweeps(outputs / "sweeps")

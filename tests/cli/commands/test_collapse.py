@@ -55,6 +55,19 @@ def test_missing_embeddings_are_an_error_with_the_command(outputs: Path, capsys:
     assert len(err.splitlines()) == 1
 
 
+def test_a_task_of_one_label_alone_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = EmbeddingCache(tmp_path / "embeddings")
+    data.write(cache, DATASET)
+    one = data.task(DATASET, classes=DATASET.classes[:1])
+    table.write(tmp_path, [(data.cell(one, gen="mean"), 1)], Features(cache, data.MODEL, None).recorded(one))
+    with pytest.raises(SystemExit) as ended:
+        main(["--outputs", str(tmp_path)])
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("error: NC1 compares classes, and every task in the results table has a single label")
+
+
 def test_without_results_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--outputs", str(tmp_path)])
