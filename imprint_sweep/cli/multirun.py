@@ -164,10 +164,9 @@ def _check_one_place(config: DictConfig, axes: Sequence[str]) -> None:
     for node in ("sweep", "launcher"):
         for key, value in cast(dict[str, Any], OmegaConf.to_container(config.hydra[node])).items():
             if axis := _reads(value, axes):
-                print(
-                    f"warning: hydra.{node}.{key}={value} depends on {axis}, of which the jobs of this sweep have "
-                    f"several values each; it is taken as if {axis} were not swept over",
-                    file=sys.stderr,
+                telling.warn(
+                    f"hydra.{node}.{key}={value} depends on {axis}, of which the jobs of this sweep have "
+                    f"several values each; it is taken as if {axis} were not swept over"
                 )
 
 
