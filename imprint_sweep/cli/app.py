@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from imprint_sweep import telling
 from imprint_sweep.cli.console import Console
 from imprint_sweep.cli.messages import explanation
-from imprint_sweep.config.command_line import check
+from imprint_sweep.config.command_line import check, completed
 from imprint_sweep.config.reading import cell_from_config, check_choices, notices, settings_from, typed
 from imprint_sweep.config.schemas import GROUPS, SCHEMAS, Config, ShardConfig, SweepConfig
 from imprint_sweep.errors import CellFailedError, ConfigError, SweepFailedError, one_line
@@ -68,6 +68,8 @@ def launch(task: Callable[[DictConfig], Any], config_name: str = "config") -> No
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with user_errors(SCHEMAS[config_name]):
         check(sys.argv[1:], SCHEMAS[config_name])
+        if SCHEMAS[config_name] is Config:
+            sys.argv[1:] = completed(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(task)()
 
 

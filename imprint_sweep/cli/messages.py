@@ -111,9 +111,9 @@ def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
     if found := re.match(r"Multiple values for (?P<group>\S+)\. .*: (?P<option>\S+)'", message):
         return f"{found['group']} has a choice already: write {found['group']}={found['option']}, without +"
     if found := re.match(r"Ambiguous value for argument '(?P<override>.*)'", message):
-        return _several(found["override"], "lists several values", schema)
+        return _several(found["override"].removeprefix("++"), "lists several values", schema)
     if found := re.match(r"Sweep parameters '(?P<override>.*)' requires --multirun", message):
-        return _several(found["override"], "stands for several values", schema)
+        return _several(found["override"].removeprefix("++"), "stands for several values", schema)
     return one_line(message)
 
 

@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quoted
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from imprint_sweep.config.component_options import offer, register_named
 from imprint_sweep.config.overrides import (
     EXPERIMENT,
     NUMBERS,
@@ -22,6 +23,7 @@ from imprint_sweep.config.overrides import (
     check_name,
     check_place,
     elements,
+    for_hydra,
     parse,
 )
 from imprint_sweep.config.schemas import GROUPS, OF_HYDRA, Config, value_not_group
@@ -63,6 +65,21 @@ def check(words: Sequence[str], schema: type[Any] = Config) -> None:
             _check_sweep(override)
 
 
+def completed(words: Sequence[str]) -> list[str]:
+    """A command line as Hydra takes it: what components of other packages declare becomes known to it.
+
+    Args:
+        words: the command line of a cell or a sweep, without the name of the command, after :func:`check`.
+    """
+    given, _ = get_args_parser().parse_known_args(list(words))
+    if given.help or given.hydra_help or given.shell_completion or given.experimental_rerun:
+        offer()
+        return list(words)
+    register_named(list(_folders(given, [parse(argument) for argument in given.overrides]))[1:])
+    offer()
+    return [for_hydra(word) if word in given.overrides else word for word in words]
+
+
 def _misplaced(words: Sequence[str], overrides: Sequence[str], stray: Sequence[str]) -> str:
     """What is wrong with the words that Hydra's parser of options leaves over."""
     unknown = next((word for word in stray if word.startswith("-")), None)
@@ -76,7 +93,7 @@ def _misplaced(words: Sequence[str], overrides: Sequence[str], stray: Sequence[s
 
 
 def _folders(given: Namespace, overrides: Sequence[Override]) -> Iterator[Path]:
-    """The folders that options are looked for in, as far as the command line tells."""
+    """The folders that options are looked for in, as far as the command line tells; the project's own comes first."""
     yield conf_folder()
     if given.config_dir is not None:
         yield Path(given.config_dir)

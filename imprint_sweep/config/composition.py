@@ -27,9 +27,10 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from imprint_sweep.config.overrides import NUMBERS, Value
+from imprint_sweep.config.overrides import NUMBERS, Value, for_hydra
 from imprint_sweep.config.schemas import GROUPS, unlisted_key
 from imprint_sweep.errors import ConfigError
+from imprint_sweep.grid.scheme import known_parameters
 
 Assignment = Mapping[str, Value]
 """Axis -> its value in one cell."""
@@ -96,7 +97,7 @@ class Tree:
 
     def compose(self, axes: Assignment) -> DictConfig:
         """Hydra's own composition of one cell, as a job of Hydra's basic sweeper gets it."""
-        overrides = [f"{axis}={value.text}" for axis, value in axes.items()]
+        overrides = [for_hydra(f"{axis}={value.text}") for axis, value in axes.items()]
         return self._loader.load_sweep_config(self._master, [*self._settings, *overrides])
 
     @cached_property
@@ -285,7 +286,9 @@ class Parts:
         node = copy.deepcopy(self._nodes[group, name])
         for axis, value in axes.items():
             parent, _, key = axis.partition(".")
-            if parent == group and key:
+            if axis in known_parameters() and parent == group:
+                node[key] = value.value
+            elif parent == group and key:
                 _set(node, key, value, where=f"{group}={name}")
         return node
 

@@ -30,6 +30,7 @@ from hydra.errors import HydraException
 
 from imprint_sweep.config.schemas import GROUPS, known_keys, unknown_key
 from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.grid.scheme import known_parameters
 
 NUMBERS = ("k", "n_shot", "seed", "limit")
 """The axes of a cell that are plain values, not groups."""
@@ -248,7 +249,6 @@ def is_axis(key: str) -> bool:
     return key in axis_names()
 
 
-@cache
 def axis_names() -> tuple[str, ...]:
     """Everything that can be swept over: groups, the keys below them, and the numbers of a cell."""
     return tuple(key for key in known_keys() if part_of(key) in (*GROUPS, *NUMBERS))
@@ -257,6 +257,17 @@ def axis_names() -> tuple[str, ...]:
 def part_of(axis: str) -> str:
     """The group or number that an axis sets: ``agg`` for ``agg.m``."""
     return axis.partition(".")[0]
+
+
+def for_hydra(override: str) -> str:
+    """An override as Hydra takes it under every option: a component's parameter is added to those that do not list it.
+
+    Args:
+        override: ``key=value``, with or without ``+``.
+    """
+    key, equals, value = override.partition("=")
+    key = key.lstrip("+")
+    return f"++{key}{equals}{value}" if equals and key in known_parameters() else override
 
 
 def check_option(group: str, name: Any, options: Options) -> None:

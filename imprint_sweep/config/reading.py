@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, FloatNode, IntegerNode, ListConfig, OmegaConf, StringNode
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -47,8 +47,9 @@ from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
 from imprint_sweep.grid.cell import Cell, Model, Task, check_name
-from imprint_sweep.grid.scheme import Scheme, check_count, meaningless
+from imprint_sweep.grid.scheme import Scheme, check_count, known_parameters, meaningless, parameters_of
 from imprint_sweep.grid.tasks import SELECTIONS, classes_of, make_task
+from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import conf_folder, named_path, outputs_folder
 
 MAX_CLASSES = 1_000_000
@@ -120,6 +121,10 @@ def typed(schema: type[Node], node: DictConfig | Node, key: str = "", *, only: I
         values = {name: _resolved(node[name]) for name in names}
         _check_resolved(values, key)
         _check_nesting(schema, values)
+        if schema is GenConfig:
+            values = _gen_values(values)
+        elif "gen" in values and schema is Config:
+            values["gen"] = _gen_values(values["gen"])
         value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
         raise ConfigError(_explained(schema, node, key, error)) from error
@@ -215,10 +220,11 @@ def scheme_from(
     Raises:
         ConfigError: see :func:`typed` and :meth:`imprint_sweep.grid.cell.Scheme.create`.
     """
+    gen = typed(GenConfig, gen, "gen")
     norm = typed(NormConfig, norm, "norm")
     agg = typed(AggConfig, agg, "agg")
     return Scheme.create(
-        gen=typed(GenConfig, gen, "gen").name,
+        gen=gen.name,
         k=k,
         n_shot=n_shot,
         norm_pre=norm.pre,
@@ -230,6 +236,7 @@ def scheme_from(
         weighting=agg.weighting,
         seed=seed,
         weight_decay=weight_decay,
+        parameters={f"gen.{name}": value for name, value in gen.parameters.items()},
     )
 
 
@@ -340,6 +347,10 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
         "model.weight_decay": (config.model.weight_decay, "weight_decay" in dropped, f"under gen={config.gen.name}"),
         "task.remap": (config.task.remap, config.task.merge is None, "without task.merge"),
         **{
+            f"gen.{name}": (value, f"gen.{name}" not in parameters_of(config.gen.name), f"under gen={config.gen.name}")
+            for name, value in config.gen.parameters.items()
+        },
+        **{
             f"sweep.{key}": (getattr(config.sweep, key), True, "without -m")
             for key in ("shards", "retry_failed", "allow_missing")
         },
@@ -351,6 +362,63 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
         for value, useless, where in [without_meaning.get(key, (None, False, ""))]
         if useless and value is not None
     ]
+
+
+def axis_values(group: str, node: Any) -> dict[str, Any]:
+    """The values below a group, as conditions see them: axis -> value.
+
+    Args:
+        group: which.
+        node: its typed node.
+    """
+    values = {f"{group}.{key}": value for key, value in vars(node).items()}
+    if isinstance(node, GenConfig):
+        own = parameters_of(node.name) if node.name in GENS else {}
+        given = values.pop("gen.parameters")
+        neutral = {key: parameter.neutral for key, parameter in own.items()}
+        values |= {key: given.get(key.removeprefix("gen."), neutral.get(key)) for key in known_parameters()}
+    return values
+
+
+def _gen_values(values: dict[str, Any]) -> dict[str, Any]:
+    """What an option of the group ``gen`` and the command line say, the gen's parameters gathered under one key.
+
+    Raises:
+        ConfigError: an unknown key, a value of another type, a component that does not load.
+    """
+    found: dict[str, Any] = {key: values[key] for key in ("name", "component") if key in values}
+    if (place := found.get("component")) is not None:
+        found["name"] = _registered(str(place), found.get("name"))
+    parameters = {}
+    for key in values.keys() - found.keys():
+        if f"gen.{key}" not in known_parameters():
+            raise unknown_key(key, GenConfig, "gen")
+        if values[key] is not None:
+            parameters[key] = _parameter(f"gen.{key}", values[key])
+    return {**found, "parameters": parameters}
+
+
+def _registered(place: str, name: object) -> str:
+    """The name of a component of another package; that of the option, if it has one, must agree."""
+    registered = GENS.register(place)
+    if name not in (None, registered, GENS[registered].name):
+        raise ConfigError(
+            f"gen.name is {name}, but gen.component={place} is called {GENS[registered].name}; take one of them away"
+        )
+    return registered
+
+
+def _parameter(key: str, value: Any) -> Any:
+    """The value of a component's parameter, converted as OmegaConf converts the keys of a schema."""
+    kind, node, words = {
+        int: (int, IntegerNode, "a whole number"),
+        float: (float, FloatNode, "a number"),
+        str: (str, StringNode, "a word"),
+    }[known_parameters()[key].type]
+    try:
+        return kind(OmegaConf.create({key: node(value)})[key])
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}: expected {words} or null, got {_shown(value)}") from error
 
 
 def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
 from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.grid.scheme import known_parameters
 
 GROUPS = ("model", "task", "gen", "norm", "agg")
 """The configuration groups that a cell is made of."""
@@ -52,9 +54,18 @@ class TaskConfig:
 
 @dataclass
 class GenConfig:
-    """An option of the group ``gen``; see ``conf/gen``."""
+    """An option of the group ``gen``; see ``conf/gen``.
+
+    Args:
+        name: of the gen; with `component` it may be left out.
+        component: where a gen of another package is, as ``package.module:NAME``.
+        parameters: the gen's own, as in ``{"trim": 0.1}``. In an option they stand beside the name, and on the command
+            line below the group: ``gen.trim=0.1``.
+    """
 
     name: str = MISSING
+    component: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -204,13 +215,25 @@ SCHEMAS: dict[str, type[Any]] = {
 
 
 def known_keys(schema: type[Any] = Config) -> list[str]:
-    """The dotted names of all keys below a schema, groups included."""
+    """The dotted names of all keys below a schema, groups and parameters of components included."""
+    return list(_known_keys(schema, tuple(known_parameters())))  # type: ignore[arg-type]
+
+
+@cache
+def _known_keys(schema: type[Any], parameters: tuple[str, ...]) -> tuple[str, ...]:
+    if schema is GenConfig:
+        return ("name", "component", *(key.removeprefix("gen.") for key in parameters))
     keys = []
     for name, hint in get_type_hints(schema).items():
         keys.append(name)
         if dataclasses.is_dataclass(hint):
-            keys += [f"{name}.{key}" for key in known_keys(hint)]  # type: ignore[arg-type]
-    return keys
+            keys += [f"{name}.{key}" for key in _known_keys(hint, parameters)]  # type: ignore[arg-type]
+    return tuple(keys)
+
+
+def optional_keys() -> list[str]:
+    """The keys that an option of their group need not list."""
+    return ["gen.component", *known_parameters()]
 
 
 def is_setting(key: str, schema: type[Any] = Config) -> bool:

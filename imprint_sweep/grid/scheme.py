@@ -65,9 +65,9 @@ class Scheme:
         """
         if agg not in AGGREGATIONS:
             raise UnknownOptionError("agg", agg, AGGREGATIONS)
-        for key, name, available in (("gen", gen, GENS), ("agg.metric", metric, METRICS)):
-            if name not in available:
-                raise UnknownOptionError(key, name, available)
+        for registry, name in ((GENS, gen), (METRICS, metric)):
+            if name not in registry:
+                raise registry.unknown(name)
         for position, name in ((Position.PRE, norm_pre), (Position.POST, norm_post), (Position.INF, norm_inf)):
             _check_norm(position, name)
         if agg == "mnn" and not METRICS[metric].is_distance:
@@ -77,7 +77,7 @@ class Scheme:
             )
         dropped = meaningless(gen=gen, agg=agg)
         if "weighting" not in dropped and weighting not in WEIGHTINGS:
-            raise UnknownOptionError("agg.weighting", str(weighting), WEIGHTINGS)
+            raise WEIGHTINGS.unknown(str(weighting))
         for field, value in (("k", k), ("agg.m", m), ("n_shot", n_shot)):
             required = field != "n_shot" and field.removeprefix("agg.") not in dropped
             if value is None and required:
@@ -113,6 +113,10 @@ class Scheme:
             own = parameters_of(self.gen)
             values |= {key: value for key, value in self.parameters if value != own[key].neutral}
         return canonical_json(values)
+
+    def parameter(self, key: str) -> Value | None:
+        """The value of a component's parameter, as in ``"gen.trim"``; None where the component has none such."""
+        return dict(self.parameters).get(key)
 
     def max_proxies(self, n_labels: int) -> int | None:
         """The largest number of proxies that this scheme can have, None if only the data can tell."""
@@ -179,7 +183,7 @@ def _check_norm(position: Position, name: str) -> None:
     if name in NORMS and position in NORMS[name].not_here:
         raise InvalidCellError(f"{key}={name} means nothing: {NORMS[name].not_here[position]}; use norm.post={name}")
     if name not in norms_at(position):
-        raise UnknownOptionError(key, name, norms_at(position))
+        raise NORMS.unknown(name, key, norms_at(position))
 
 
 def _alternatives(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from importlib import import_module
@@ -49,6 +49,8 @@ class Keep(Enum):
 Value = int | float | str
 """A value of a parameter."""
 
+_KINDS: Mapping[type, str] = {int: "a whole number", float: "a number", str: "a word"}
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -83,11 +85,10 @@ class Parameter:
             InvalidCellError: another type, or out of range.
             UnknownOptionError: none of the choices.
         """
-        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+        if self.type is float and isinstance(value, int | float) and not isinstance(value, bool):
+            value = float(value) + 0.0  # -0.0 and 0.0 are equal but spelled differently in an identity
         if not isinstance(value, self.type) or isinstance(value, bool):
-            words = {int: "a whole number", float: "a number", str: "a word"}
-            raise InvalidCellError(f"{key}: expected {words[self.type]}, got {value!r}")
+            raise InvalidCellError(f"{key}: expected {_KINDS[self.type]}, got {value!r}")
         if isinstance(value, str):
             if self.choices and value not in self.choices:
                 raise UnknownOptionError(key, value, self.choices)
@@ -465,6 +466,8 @@ class Weighting(Component, ABC):
 
 C = TypeVar("C", bound=Component)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TAKEN = frozenset({"name", "component", "parameters", "seconds"})
+"""Names that keys of an option have, or columns of the results table (``gen_seconds``)."""
 
 
 class Registry(Mapping[str, C], Generic[C]):
@@ -484,6 +487,7 @@ class Registry(Mapping[str, C], Generic[C]):
         self.key, self.group = key, group
         self._package, self._kind = package, kind
         self._found: dict[str, C] | None = None
+        self._names: dict[str, str] = {}
         self._places: dict[str, str] = {}
         self._broken: dict[str, str] = {}
 
@@ -499,17 +503,27 @@ class Registry(Mapping[str, C], Generic[C]):
         Raises:
             ConfigError: it cannot be imported, or is no component of this kind.
         """
-        component = self._load(place)
-        top = place.partition(":")[0].partition(".")[0]
-        distribution = next(iter(packages_distributions().get(top, [])), top)
-        name = f"{distribution}:{component.name}"
-        self._components()[name] = component
-        self._places[name] = place
-        return name
+        found = self._components()
+        if place not in self._names:
+            component = self._load(place)
+            top = place.partition(":")[0].partition(".")[0]
+            distribution = next(iter(packages_distributions().get(top, [])), top)
+            name = f"{distribution}:{component.name}"
+            if type(found.get(name, component)) is not type(component):
+                raise ConfigError(f"{self.key}: {place} goes by the name {name}, which another component has already")
+            self._check_parameters(place, component)
+            found.setdefault(name, component)
+            self._names[place] = name
+            self._places.setdefault(name, place)
+        return self._names[place]
 
     def place(self, name: str) -> str | None:
         """Where a component was registered from; None for those that every process finds by itself."""
         return self._places.get(name)
+
+    def of_others(self) -> tuple[str, ...]:
+        """The names of the components of other packages, those of entry points that do not load included."""
+        return (*(name for name in self._components() if name in self._names.values()), *self._broken)
 
     def __getitem__(self, name: str) -> C:
         """The component of a name.
@@ -519,11 +533,21 @@ class Registry(Mapping[str, C], Generic[C]):
             ConfigError: an entry point has this name and does not load.
         """
         found = self._components()
-        if name in self._broken:
-            raise ConfigError(self._broken[name])
         if name not in found:
-            raise UnknownOptionError(self.key, name, found)
+            raise self.unknown(name)
         return found[name]
+
+    def unknown(self, name: str, key: str | None = None, available: Iterable[str] | None = None) -> ConfigError:
+        """The error for a name that is not there, or whose entry point does not load.
+
+        Args:
+            name: the name.
+            key: what the kind is called in this place; its usual name by default.
+            available: the names that make sense in this place; all by default.
+        """
+        if name in self._broken:
+            return ConfigError(self._broken[name])
+        return UnknownOptionError(key or self.key, name, self if available is None else available)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._components())
@@ -536,15 +560,38 @@ class Registry(Mapping[str, C], Generic[C]):
 
     def _components(self) -> dict[str, C]:
         if self._found is None:
-            found = self._own()
+            self._found = self._own()
             for entry in entry_points(group=self.group):
                 name = f"{entry.dist.name}:{entry.name}" if entry.dist else entry.name
                 try:
-                    found[name] = self._load(entry.value)
+                    component = self._load(entry.value)
+                    if component.name != entry.name:
+                        raise ConfigError(
+                            f"{self.key}: the entry point {entry.name} = {entry.value} is a component of the name "
+                            f"{component.name}; give both one name"
+                        )
+                    self._check_parameters(entry.value, component)
                 except ConfigError as error:
                     self._broken[name] = str(error)
-            self._found = found
+                else:
+                    self._found[name] = component
+                    self._names[entry.value] = name
         return self._found
+
+    def _check_parameters(self, place: str, component: C) -> None:
+        """Refuse parameters that cannot share a column with those of the same names that are there.
+
+        Raises:
+            ConfigError: which, and why.
+        """
+        others = {own.name: (own, name) for name, other in self._components().items() for own in other.parameters}
+        for own in component.parameters:
+            other, name = others.get(own.name, (own, ""))
+            if other.type is not own.type:
+                raise ConfigError(
+                    f"{self.key}: the parameter {own.name} of {place} is {_KINDS[own.type]}, but that of {name} is "
+                    f"{_KINDS[other.type]}; give it another name"
+                )
 
     def _own(self) -> dict[str, C]:
         package = import_module(self._package)
@@ -573,6 +620,13 @@ class Registry(Mapping[str, C], Generic[C]):
             raise ConfigError(f"{what} has the name {name!r}; expected lower-case letters, digits and underscores")
         if not (isinstance(component.version, int) and component.version >= 1):
             raise ConfigError(f"{what} has the version {component.version!r}; expected 1, 2, ...")
+        for own in component.parameters:
+            if not (isinstance(own, Parameter) and _NAME.fullmatch(own.name)) or own.name in _TAKEN:
+                taken = f" but {', '.join(sorted(_TAKEN))}"
+                raise ConfigError(
+                    f"{what} has the parameter {getattr(own, 'name', own)!r}; expected a Parameter whose name has "
+                    f"lower-case letters, digits and underscores, any{taken}"
+                )
         return component
 
 
@@ -601,6 +655,22 @@ REGISTRIES = (GENS, NORMS, METRICS, WEIGHTINGS)
 def norms_at(position: Position) -> tuple[str, ...]:
     """The names of the norms that may be applied somewhere."""
     return tuple(name for name, norm in NORMS.items() if position in norm.positions)
+
+
+def seconds_of(name: str, n: int, d: int, k: int, n_labels: int) -> float:
+    """What a gen says that a task takes (see :meth:`Gen.seconds`), if it keeps its contract.
+
+    Raises:
+        ConfigError: it fails, or says anything but a number of at least 0.
+    """
+    try:
+        seconds = float(GENS[name].seconds(n, d, k, n_labels))
+    except Exception as error:  # whatever somebody else's method does
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise ConfigError(f"gen={name} cannot say how long it takes: {what}") from error
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"gen={name} says that a task takes {seconds} s; expected a number of at least 0")
+    return seconds
 
 
 def checked_rows(rows: object, name: str, features: int, count: int | None = None) -> Rows:

@@ -16,7 +16,15 @@ from imprint_sweep.embeddings.cache import SPLITS, EntryHeader, EntryKey, label_
 from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.grid.keys import GenSpec, Readout
 from imprint_sweep.grid.scheme import Scheme
-from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, DenseMetric, FittedMetric, SequentialNorm
+from imprint_sweep.imprinting.components import (
+    GENS,
+    METRICS,
+    NORMS,
+    DenseMetric,
+    FittedMetric,
+    SequentialNorm,
+    seconds_of,
+)
 from imprint_sweep.planning.plan import Plan
 
 Codes = NDArray[np.int64]
@@ -173,7 +181,7 @@ class _Size:
         return self.n_train if s.n_shot is None else min(self.n_train, s.n_shot * self.n_labels)
 
     def gen_seconds(self, s: Scheme) -> float:
-        return GENS[s.gen].seconds(self._n(s), self.d, s.k or 0, self.n_labels)
+        return seconds_of(s.gen, self._n(s), self.d, s.k or 0, self.n_labels)
 
     def _p(self, s: Scheme) -> int:
         most = s.max_proxies(self.n_labels)

@@ -33,7 +33,15 @@ from imprint_sweep.config.composition import (
 )
 from imprint_sweep.config.experiments import Block
 from imprint_sweep.config.overrides import NUMBERS, Value, part_of
-from imprint_sweep.config.reading import cell_from_config, config_from, model_from, scheme_from, task_from, typed
+from imprint_sweep.config.reading import (
+    axis_values,
+    cell_from_config,
+    config_from,
+    model_from,
+    scheme_from,
+    task_from,
+    typed,
+)
 from imprint_sweep.config.schemas import (
     GROUPS,
     AggConfig,
@@ -239,8 +247,7 @@ class _States:
 
     def _group(self, group: str, axes: Assignment) -> _State:
         node = typed(_SCHEMAS[group], self._parts.group(group, axes), group)
-        values = {f"{group}.{key}": value for key, value in vars(node).items()}
-        return _State(node, {group: self._parts.option(group, axes), **values})
+        return _State(node, {group: self._parts.option(group, axes), **axis_values(group, node)})
 
     def _number(self, number: str, axes: Assignment) -> _State:
         value = self._parts.number(number, axes)
@@ -430,5 +437,5 @@ def _seen(cfg: DictConfig, options: Mapping[str, str]) -> dict[str, Any]:
     seen: dict[str, Any] = {number: getattr(config, number) for number in NUMBERS}
     for group in GROUPS:
         seen[group] = options[group]
-        seen.update({f"{group}.{key}": value for key, value in vars(getattr(config, group)).items()})
+        seen |= axis_values(group, getattr(config, group))
     return seen

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.cache import EntryHeader, EntryKey, label_sizes
+from imprint_sweep.grid.scheme import known_parameters
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.planning.request import Request
 from imprint_sweep.running.work import Work
@@ -117,7 +118,8 @@ def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
 
 def axes_without_meaning(plan: Plan, axes: Iterable[str]) -> list[str]:
     """Those of the swept axes that no cell has a use for: ``agg.m`` where all of them are ``agg=max``."""
-    return [axis for axis in axes if axis in _MEANINGLESS and _coded(plan, *_MEANINGLESS[axis])[1] == [None]]
+    fields = _MEANINGLESS | _parameters()
+    return [axis for axis in axes if axis in fields and _coded(plan, *fields[axis])[1] == [None]]
 
 
 def shots_of_everything(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> list[str]:
@@ -174,7 +176,7 @@ def accuracy_table(plan: Plan, accuracy: NDArray[np.float64]) -> str:
 
 def _columns(plan: Plan) -> dict[str, tuple[Codes, list[Any]]]:
     """Everything but the seed in which the cells differ: the code of each cell's value, and the values."""
-    found = {name: _coded(plan, *field) for name, field in _AXES.items()}
+    found = {name: _coded(plan, *field) for name, field in (_AXES | _parameters()).items()}
     found = {name: column for name, column in found.items() if _combinations([column[0]]) > 1}
     for name, field in _TOLD_BY_OTHERS.items():
         column, others = _coded(plan, *field), [codes for codes, _ in found.values()]
@@ -183,10 +185,16 @@ def _columns(plan: Plan) -> dict[str, tuple[Codes, list[Any]]]:
     return found
 
 
+def _parameters() -> dict[str, tuple[str, str]]:
+    """The parameters of components, as :data:`_AXES` has the axes that all cells have."""
+    return {key: ("scheme", key) for key in known_parameters()}
+
+
 def _coded(plan: Plan, part: str, field: str) -> tuple[Codes, list[Any]]:
     """(n,) code of each cell's value of one field, and the values."""
     seen: dict[Any, int] = {}
-    values = [getattr(value, field) for value in getattr(plan, f"{part}s")]
+    found = getattr(plan, f"{part}s")
+    values = [value.parameter(field) if field in known_parameters() else getattr(value, field) for value in found]
     codes = np.array([seen.setdefault(value, len(seen)) for value in values], np.int64)
     return codes[getattr(plan, part)], list(seen)
 

@@ -5,7 +5,7 @@ Rows are only ever added. A cell has several when it failed and was tried again,
 """
 
 from imprint_sweep.store.compaction import Compaction, compact
-from imprint_sweep.store.parts import DamagedPartWarning, repair_command
+from imprint_sweep.store.parts import DamagedPartWarning, repair_command, schema_found
 from imprint_sweep.store.reading import Conflict, LookUp, Snapshot, errors_of, labels_of, load_results, newest_row
 from imprint_sweep.store.result_store import ResultStore
 from imprint_sweep.store.rows import Provenance
@@ -29,5 +29,6 @@ __all__ = [
     "load_results",
     "newest_row",
     "repair_command",
+    "schema_found",
     "table_schema",
 ]

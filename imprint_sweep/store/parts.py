@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from imprint_sweep.errors import StoreError, one_line
 from imprint_sweep.files.replacing import replacing
 from imprint_sweep.invocation import command
-from imprint_sweep.store.schema import table_schema
+from imprint_sweep.store.schema import is_parameter, table_schema
 
 SUFFIX = ".parquet"
 WRITTEN, COMPACTED = "part-", "compact-"
@@ -170,19 +170,20 @@ def try_parts(
         StoreError: as there.
     """
     names = list(table_schema().names if columns is None else dict.fromkeys(["cell_id", *columns]))
+    schema = table_schema() if set(names) <= set(table_schema().names) else schema_found(root)
     damaged: dict[Path, str] = {}
     last: Exception | None = None
     for _ in range(_ATTEMPTS):
         try:
             parts = [part for part in list_parts(root) if part not in damaged and only(part)]
             try:
-                return Rows(_scan(parts, names), tuple(parts), damaged)
+                return Rows(_scan(parts, names, schema), tuple(parts), damaged)
             except READ_ERRORS as error:
                 # A part is damaged, or a compaction removed one since it was listed: then its rows are elsewhere.
                 last = error
                 if not (is_damage(error) or _is_gone(error)):
                     raise
-                damaged |= {part: why for part in parts if (why := damage(part, names)) is not None}
+                damaged |= {part: why for part in parts if (why := damage(part, names, schema)) is not None}
         except READ_ERRORS as error:
             raise StoreError(
                 f"the results table {root} cannot be read now: {shortage(error)}; nothing in it was changed"
@@ -192,18 +193,37 @@ def try_parts(
     ) from last
 
 
-def damage(path: Path, columns: Sequence[str] | None = None) -> str | None:
+def schema_found(root: Path) -> pa.Schema:
+    """:func:`table_schema`, and the columns of parameters of components that are not here but have rows in the table.
+
+    Parts that cannot be read now are passed over: reading their rows will tell.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    schema = table_schema()
+    for part in list_parts(root):
+        with suppress(*READ_ERRORS):
+            for field in pq.read_schema(part):
+                if field.name not in schema.names and is_parameter(field):
+                    schema = schema.append(field.with_nullable(True))
+    return schema
+
+
+def damage(path: Path, columns: Sequence[str] | None = None, schema: pa.Schema | None = None) -> str | None:
     """Why a part cannot be read; None if it can, or is gone.
 
     Args:
         path: the file.
-        columns: which columns are wanted; all of :func:`table_schema` by default.
+        columns: which columns are wanted; all of `schema` by default.
+        schema: of the table; :func:`table_schema` by default.
 
     Raises:
         OSError, MemoryError, pyarrow.ArrowException: the reason is not the file, see :func:`is_damage`.
     """
     try:
-        _scan([path], list(columns or table_schema().names), threads=False)
+        schema = schema or table_schema()
+        _scan([path], list(columns or schema.names), schema, threads=False)
     except READ_ERRORS as error:
         if os.path.lexists(path) and not path.is_file():
             return "it is not a file"
@@ -268,24 +288,24 @@ def _names(root: Path) -> set[str]:
         raise StoreError(f"the results table {root} cannot be read: {error.strerror or error}") from error
 
 
-def _scan(parts: Sequence[Path], columns: list[str], *, threads: bool = True) -> pa.Table:
-    """The rows of some parts.
+def _scan(parts: Sequence[Path], columns: list[str], schema: pa.Schema, *, threads: bool = True) -> pa.Table:
+    """The rows of some parts, columns of a schema.
 
     Raises:
         OSError, MemoryError, UnicodeError, pyarrow.ArrowException: a part is gone or damaged, or the system is short of
             something.
     """
     if not parts:
-        return table_schema().empty_table().select(columns)
+        return schema.empty_table().select(columns)
     # An absent column is null, which a column declared without nulls could not be.
-    schema = pa.schema([field.with_nullable(True) for field in table_schema()], metadata=table_schema().metadata)
+    nullable = pa.schema([field.with_nullable(True) for field in schema], metadata=schema.metadata)
     dataset = ds.FileSystemDataset.from_paths(
-        [str(part) for part in parts], schema=schema, format=_FORMAT, filesystem=fs.LocalFileSystem()
+        [str(part) for part in parts], schema=nullable, format=_FORMAT, filesystem=fs.LocalFileSystem()
     )
     table = dataset.to_table(columns=columns, fragment_readahead=32, use_threads=threads)
     # Page checksums do not cover the footer, where a flipped bit can rename a column; and others' files may lie around.
     for name in columns:
-        if not table_schema().field(name).nullable and table[name].null_count:
+        if not schema.field(name).nullable and table[name].null_count:
             raise pa.ArrowInvalid(f"it is no part of a results table: it has rows without {name}")
     return table
 

@@ -19,7 +19,7 @@ from imprint_sweep.errors import StoreError, did_you_mean
 from imprint_sweep.grid.cell import METHOD_VERSION, Cell, Label, component_versions, parsed
 from imprint_sweep.grid.hashing import code
 from imprint_sweep.grid.outcome import OK, Outcome
-from imprint_sweep.store.parts import check_table, read_parts
+from imprint_sweep.store.parts import check_table, read_parts, schema_found
 from imprint_sweep.store.rows import Provenance
 from imprint_sweep.store.schema import table_schema
 
@@ -67,6 +67,8 @@ def load_results(
     root = Path(path)
     check_table(root)
     known = table_schema().names
+    if columns is not None and not set(columns) <= set(known):
+        known = schema_found(root).names
     wanted = known if columns is None else list(columns)
     if unknown := [name for name in wanted if name not in known]:
         raise StoreError(f"the results table has no column {unknown[0]!r}{did_you_mean(unknown[0], known)}")

@@ -129,8 +129,7 @@ _RESULT = (
 
 def _parameters(schemes: Sequence[Scheme]) -> dict[str, list[Any]]:
     """Columns of the components' own parameters, null where a component does not take part."""
-    values = [dict(scheme.parameters) for scheme in schemes]
-    return {parameter_column(key): [of.get(key) for of in values] for key in known_parameters()}
+    return {parameter_column(key): [scheme.parameter(key) for scheme in schemes] for key in known_parameters()}
 
 
 def _shared(objects: Sequence[T], fields: dict[str, Callable[[T], Any]]) -> dict[str, pa.Array]:

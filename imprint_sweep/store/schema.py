@@ -121,6 +121,11 @@ def parameter_column(key: str) -> str:
     return key.replace(".", "_")
 
 
+def is_parameter(field: pa.Field) -> bool:
+    """Whether a column looks like that of a parameter, of whatever component."""
+    return field.name.startswith("gen_") and field.name not in COLUMNS and field.type in _ARROW.values()
+
+
 def columns() -> dict[str, Column]:
     """Name -> column: those that all versions have, and one for each parameter of the components that are there."""
     own = {

@@ -24,13 +24,22 @@ from imprint_sweep.config.reading import (
     task_from,
     typed,
 )
-from imprint_sweep.config.schemas import GROUPS, SCHEMAS, AggConfig, Config, GenConfig, NormConfig, known_keys
+from imprint_sweep.config.schemas import (
+    GROUPS,
+    SCHEMAS,
+    AggConfig,
+    Config,
+    GenConfig,
+    NormConfig,
+    known_keys,
+    optional_keys,
+)
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, ImprintError, MissingEmbeddingsError
 from imprint_sweep.extraction.models import efficientnet_lite, torchvision_models
 from imprint_sweep.grid.cell import Model
 from imprint_sweep.grid.scheme import AGGREGATIONS, Scheme
-from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
+from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, WEIGHTINGS, Position, norms_at
 from imprint_sweep.invocation import conf_folder, outputs_folder
 
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
@@ -66,11 +75,27 @@ def with_embeddings(tmp_path: Path, model: Model, **classes: list[int]) -> str:
 
 def test_the_groups_have_the_options_of_the_method() -> None:
     options = {group: {option for g, option in OPTIONS if g == group} for group in GROUPS}
-    assert options["gen"] == set(GENS)
     assert options["agg"] == set(AGGREGATIONS)
-    assert options["norm"] == {"l2", "none", "quantile"}
     assert options["model"] >= {"efficientnet_lite0", "resnet18", "resnet50", "vit_b_16", "swin_b", "imported"}
     assert options["task"] >= {"digits", "fashion_mnist", "combi_digits", "imagenet", "imported", "image_folder"}
+
+
+def test_the_options_and_the_registries_say_the_same() -> None:
+    files = {(g, option): DictConfig(OmegaConf.load(conf_folder() / g / f"{option}.yaml")) for g, option in OPTIONS}
+    gens = {option: file for (g, option), file in files.items() if g == "gen"}
+    assert {option: file.name for option, file in gens.items()} == {name: name for name in GENS}
+    for name, file in gens.items():
+        own = {parameter.name: parameter for parameter in GENS[name].parameters}
+        assert set(file) == {"name", *own}
+        for key, parameter in own.items():
+            parameter.checked(key, file[key])
+    norms = {option: file for (g, option), file in files.items() if g == "norm"}
+    assert set(norms) == set(NORMS)
+    for option, file in norms.items():
+        assert set(file.values()) <= {option, "none"}
+    aggs = [file for (g, _), file in files.items() if g == "agg"]
+    assert {file.metric for file in aggs} <= set(METRICS)
+    assert {file.weighting for file in aggs if file.weighting is not None} <= set(WEIGHTINGS)
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -90,7 +115,10 @@ def test_every_option_gives_a_cell(group: str, option: str, tmp_path: Path) -> N
 def test_all_options_of_a_group_have_one_schema_and_say_what_they_are(group: str, option: str) -> None:
     path = conf_folder() / group / f"{option}.yaml"
     keys = {other: set(OmegaConf.load(conf_folder() / group / f"{other}.yaml")) for g, other in OPTIONS if g == group}
-    assert keys[option] == {key.removeprefix(f"{group}.") for key in known_keys() if key.startswith(f"{group}.")}
+    listed = [key for key in known_keys() if key.startswith(f"{group}.") and key not in optional_keys()]
+    assert keys[option] - {key.removeprefix(f"{group}.") for key in optional_keys()} == {
+        key.removeprefix(f"{group}.") for key in listed
+    }
     assert path.read_text().startswith("# ")
 
 
@@ -98,7 +126,7 @@ def test_all_options_of_a_group_have_one_schema_and_say_what_they_are(group: str
 def test_a_primary_configuration_has_the_keys_of_its_schema(name: str) -> None:
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = hydra.compose(name)
-    known = known_keys(SCHEMAS[name])
+    known = [key for key in known_keys(SCHEMAS[name]) if key not in optional_keys()]
     assert [key for key in known if OmegaConf.select(cfg, key, default="absent") == "absent"] == []
     assert set(cfg) == {key for key in known if "." not in key}
     assert isinstance(typed(SCHEMAS[name], cfg), SCHEMAS[name])

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from imprint_sweep.analysis.artefact import Artefact, Column, Options, Table
 from imprint_sweep.analysis.data import filling, names, published
-from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.results import Results, parameter_columns
 from imprint_sweep.analysis.data.selection import INSTANCE, MAIN_SEEDS, Axes, complete, seeds_of, select, under_one_name
 from imprint_sweep.imprinting.components import GENS
 
 K = (None, 5, 20)
 AXES: Axes = {"merge": [None], "remap": [None], "limit": [None], "n_shot": [None], "k": K}
 JOINT = [gen for gen, generator in GENS.items() if generator.joint]
-BLOCKS: tuple[Axes, ...] = (
-    {**AXES, "norm_pre": ["l2"], "gen": [gen for gen in GENS if gen != "all" and gen not in JOINT]},
-    {**AXES, "norm_pre": ["none"], "gen": JOINT},
-)
-"""NORM of the training embeddings (pre) is that of the paper's rows: k-means takes its own time on unit vectors."""
 
 WALL_TIME = ("0.1.0",)
 """Package versions that measured wall time, compilation included."""
+
+_NORM: Axes = {"norm_pre": ["l2"]}
+_NORM_OF_JOINT: Axes = {"norm_pre": ["none"], "gen": JOINT}
+"""That of the training embeddings in the paper's rows: k-means takes its own time on unit vectors."""
 
 COLUMNS = ("mean", "median", "min", "max")
 REQUEST = "+experiment=agg_fixed,oracle"
@@ -36,7 +34,8 @@ def table_a2(results: Results, options: Options) -> Artefact:
         "Ours is the time of one core, also where a result was shared; the paper's was taken on eight."
     )
     frame = under_one_name(results.frame)
-    rows = select(frame, BLOCKS)
+    per_class = [gen for gen in frame["gen"].unique() if gen != "all" and gen not in JOINT]
+    rows = select(frame, [{**AXES, **_NORM, "gen": per_class}, {**AXES, **_NORM_OF_JOINT}])
     rows = select(rows, {"seed": seeds_of(rows, MAIN_SEEDS, options.seeds)})
     command = filling.command(REQUEST, rows if len(rows) else frame)
     stated = {row["name"]: row for row in published.numbers(name)["methods"]}
@@ -48,15 +47,15 @@ def table_a2(results: Results, options: Options) -> Artefact:
         return Artefact(name, title, "times", caption, "", (nothing,), command)
 
     # Rows that differ in what comes after GEN share its time.
-    keys = [*INSTANCE, "gen", "k", "seed"]
+    own = parameter_columns(rows)
+    keys = [*INSTANCE, "gen", "k", *own, "seed"]
     times = rows.groupby(keys, observed=True, dropna=False)["gen_seconds"].median().reset_index()
     times["instance"] = times.groupby(list(INSTANCE), observed=True, dropna=False).ngroup()
-    gens = zip(times["gen"], times["k"], strict=True)
-    times["name"] = [names.gen(gen, None if pd.isna(k) else int(k)) for gen, k in gens]
+    times["name"] = names.gens(times)
     seconds = times.pivot_table("gen_seconds", index="instance", columns="name", aggfunc="median")
     kept_i, kept_c = complete(seconds.isna().to_numpy(np.bool_))
     ours = seconds.loc[kept_i, kept_c].agg(list(COLUMNS)).T
-    in_order = times.sort_values(["gen", "k"], kind="stable")["name"].unique()
+    in_order = times.sort_values(["gen", "k", *own], kind="stable")["name"].unique()
     listed = [*stated, *(gen for gen in in_order if gen in ours.index and gen not in stated)]
     frame = ours.reindex(listed).rename_axis("name").reset_index()
     for column in COLUMNS:

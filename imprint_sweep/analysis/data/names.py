@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from imprint_sweep.analysis.data.results import MODEL, TASK
+from imprint_sweep.analysis.data.results import MODEL, TASK, parameter_columns
 from imprint_sweep.imprinting.components import GENS, METRICS
 
 
@@ -19,6 +19,25 @@ def gen(name: str, k: int | None = None) -> str:
     """
     shown = (GENS[name].label if name in GENS else "") or name
     return shown if k is None else f"{shown}, k = {k}"
+
+
+def gens(frame: pd.DataFrame) -> list[str]:
+    """The generator of each row, with its number of proxies and those parameters of its own that are not neutral.
+
+    Args:
+        frame: columns gen and k, and :func:`~imprint_sweep.analysis.data.results.parameter_columns`.
+
+    Returns:
+        One name a row, for example ``"trimmed mean, trim = 0.1"``.
+    """
+    own, shown = parameter_columns(frame), []
+    for row in _records(frame[["gen", "k", *own]]):
+        known = GENS[row["gen"]].parameters if row["gen"] in GENS else ()
+        neutral = {f"gen_{parameter.name}": parameter.neutral for parameter in known}
+        said = {name: row[name] for name in own if row[name] is not None and row[name] != neutral.get(name)}
+        words = [f"{name.removeprefix('gen_').replace('_', ' ')} = {_number(value)}" for name, value in said.items()]
+        shown.append(", ".join([gen(row["gen"], row["k"]), *words]))
+    return shown
 
 
 def metric(name: str) -> str:
@@ -56,15 +75,15 @@ def configurations(frame: pd.DataFrame) -> list[str]:
     """The whole configuration of each row: GEN, NORM, AGG, and shots where they are limited.
 
     Args:
-        frame: columns :data:`~imprint_sweep.analysis.data.results.SCHEME`.
+        frame: columns :func:`~imprint_sweep.analysis.data.results.scheme_columns`.
 
     Returns:
         One name a row, for example ``"k-means, k = 20 · l2/l2/l2 · max"``.
     """
     shown = []
-    for row in _records(frame):
+    for row, generator in zip(_records(frame), gens(frame), strict=True):
         parts = [
-            gen(row["gen"], row["k"]),
+            generator,
             norm(row["norm_pre"], row["norm_post"], row["norm_inf"]),
             agg(row["agg"], row["metric"], row["m"], row["weighting"]),
         ]
@@ -122,6 +141,11 @@ def some(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return "; ".join(names[:most]) + more
+
+
+def _number(value: object) -> str:
+    """A value as a legend shows it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:

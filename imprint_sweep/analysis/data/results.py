@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from imprint_sweep.errors import StoreError, UnknownOptionError
 from imprint_sweep.grid.cell import METHOD_VERSION, component_versions
 from imprint_sweep.grid.outcome import OK
-from imprint_sweep.grid.scheme import FIELDS, Scheme
+from imprint_sweep.grid.scheme import FIELDS, Scheme, known_parameters
+from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import command
-from imprint_sweep.store import load_results
+from imprint_sweep.store import load_results, schema_found
+from imprint_sweep.store.schema import is_parameter, parameter_column
 
 MODEL = ("model", "weights", "image_size")
 """The columns that identify a foundation model."""
@@ -25,7 +27,7 @@ TASK = ("task", "classes", "merge", "remap", "limit")
 """The columns that identify a task. A model and a task are an *instance* of a comparison."""
 
 SCHEME = ("n_shot", "norm_pre", "gen", "k", "norm_post", "norm_inf", "agg", "metric", "m", "weighting")
-"""The axes of a *configuration*; the seed is what medians are taken over."""
+"""The axes of a *configuration* that all tables have, see :func:`scheme_columns`; medians are taken over the seed."""
 
 COLUMNS = (
     *("cell_id", "computation_id", *MODEL, *TASK, "n_labels", *SCHEME, "seed", "weight_decay"),
@@ -40,13 +42,31 @@ _WORDS = (
 )
 
 
+def parameter_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of a frame that hold parameters of components, those of components that are not here included.
+
+    Args:
+        frame: some columns of a results table.
+    """
+    return [str(name) for name in frame if str(name).startswith("gen_") and name not in COLUMNS]
+
+
+def scheme_columns(frame: pd.DataFrame) -> list[str]:
+    """The axes of a configuration: :data:`SCHEME` and the parameters of components.
+
+    Args:
+        frame: some columns of a results table.
+    """
+    return [*SCHEME, *parameter_columns(frame)]
+
+
 @dataclass(frozen=True, eq=False)
 class Results:
     """Comparable rows of a results table.
 
     Args:
-        frame: :data:`COLUMNS`, one good row per cell, index 0, 1, ...; words are categories, integers that can be null
-            ``Int64`` and the like.
+        frame: :data:`COLUMNS` and :func:`parameter_columns`, one good row per cell, index 0, 1, ...; words are
+            categories, integers that can be null ``Int64`` and the like.
         outputs: the folder under which the table, the embeddings and the report are.
         notes: sentences on what was set aside, and on versions that are mixed.
     """
@@ -70,7 +90,7 @@ def load(outputs: str | PathLike[str]) -> Results:
         StoreError: there is no results table, or it holds no good row of the present method version.
     """
     outputs = Path(outputs)
-    frame = load_results(outputs / "results", [*COLUMNS, "status"], status=None)
+    frame = _read(outputs / "results")
     notes = []
     present = frame["method_version"] == METHOD_VERSION
     if not present.all():
@@ -118,6 +138,22 @@ def load(outputs: str | PathLike[str]) -> Results:
     if len(versions) > 1:
         notes.append(f"Rows of package versions {', '.join(versions)} are used together; their method is the same.")
     return Results(frame.reset_index(drop=True), outputs, tuple(notes))
+
+
+def _read(table: Path) -> pd.DataFrame:
+    """The newest row of each cell, the parameters of components included."""
+    known = [parameter_column(key) for key in known_parameters()]
+    frame = load_results(table, [*COLUMNS, *known, "status"], status=None)
+    if not set(frame["gen"].unique()) <= set(GENS):
+        others = [field.name for field in schema_found(table) if is_parameter(field)]
+        frame = load_results(table, [*COLUMNS, *others, "status"], status=None)
+    # Rows of the time before a parameter was there are null; what they computed is its neutral value.
+    for gen, component in GENS.items():
+        for parameter in component.parameters:
+            column = parameter_column(f"gen.{parameter.name}")
+            older = (frame["gen"] == gen).to_numpy(np.bool_) & frame[column].isna().to_numpy(np.bool_)
+            frame[column] = frame[column].mask(older, parameter.neutral)
+    return frame
 
 
 def _outdated(frame: pd.DataFrame) -> NDArray[np.bool_]:

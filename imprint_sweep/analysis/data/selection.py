@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.analysis.artefact import Floats
 from imprint_sweep.analysis.data import names
-from imprint_sweep.analysis.data.results import MODEL, SCHEME, TASK
+from imprint_sweep.analysis.data.results import MODEL, TASK, scheme_columns
 from imprint_sweep.errors import UnknownOptionError
 from imprint_sweep.wording import counted
 
@@ -48,7 +48,7 @@ class Matrix:
 
     Args:
         instances: (n_i) rows, columns :data:`INSTANCE`, sorted.
-        configurations: (n_c) rows, columns :data:`~imprint_sweep.analysis.data.results.SCHEME`, sorted.
+        configurations: (n_c) rows, columns :func:`~imprint_sweep.analysis.data.results.scheme_columns`, sorted.
         n_correct: (n_i, n_c) float64, the median over the seeds: a whole number or a half.
         n_test: (n_i,) float64.
         seeds: over which the medians are taken.
@@ -154,7 +154,7 @@ def matrix(frame: pd.DataFrame, axes: Slice, seeds: Sequence[int]) -> Matrix:
     """
     rows, sentences = _newest(select(select(frame, axes), {"seed": seeds}))
     instance, instances = _groups(rows, INSTANCE)
-    configuration, configurations = _groups(rows, SCHEME)
+    configuration, configurations = _groups(rows, scheme_columns(rows))
     if rows.empty:
         others = _others(universe(frame, axes), instances)
         return Matrix(instances, configurations, np.empty((0, 0)), np.empty(0), (), (), others, False)
@@ -262,7 +262,11 @@ def medians(frame: pd.DataFrame, by: Sequence[str], seeds: Sequence[int]) -> tup
     rows, sentences = _newest(select(frame, {"seed": seeds}))
     group, table = _groups(rows, by)
     if pd.DataFrame({"group": group, "seed": rows["seed"].to_numpy()}).duplicated().any():
-        differing = [name for name in (*INSTANCE, *SCHEME) if name not in by and rows[name].nunique(dropna=False) > 1]
+        differing = [
+            name
+            for name in (*INSTANCE, *scheme_columns(rows))
+            if name not in by and rows[name].nunique(dropna=False) > 1
+        ]
         raise ValueError(f"groups by {', '.join(by)} mix rows that differ in {', '.join(differing)}")
     n_correct = rows["n_correct"].to_numpy(np.float64)
     n_test = rows["n_test"].to_numpy(np.float64)
@@ -287,7 +291,7 @@ def _newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     key = pd.DataFrame(
         {
             "instance": _groups(rows, INSTANCE)[0],
-            "configuration": _groups(rows, SCHEME)[0],
+            "configuration": _groups(rows, scheme_columns(rows))[0],
             "seed": rows["seed"].to_numpy(),
         },
         index=rows.index,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.results import Results, parameter_columns
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.grid.conditions import Condition
 
@@ -36,12 +36,17 @@ AXES = {
 """Axis, as the command line and experiment files name it -> column of the results, in the order of the stages."""
 
 
+def axes_of(frame: pd.DataFrame) -> dict[str, str]:
+    """:data:`AXES`, and the parameters of components that a results frame has."""
+    return AXES | {name.replace("_", ".", 1): name for name in parameter_columns(frame)}
+
+
 def subset(results: Results, condition: str) -> Results:
     """The rows for which a condition holds.
 
     Args:
         results: all rows.
-        condition: comparisons, see :mod:`imprint_sweep.grid.conditions`; the names are those of :data:`AXES`, the words
+        condition: comparisons, see :mod:`imprint_sweep.grid.conditions`; names are those of :func:`axes_of`, words
             those that occur.
 
     Raises:
@@ -49,21 +54,22 @@ def subset(results: Results, condition: str) -> Results:
         ConfigError: a condition that cannot be understood, or that holds for no row.
     """
     frame = results.frame
+    columns = axes_of(frame)
 
     def vocabulary(axis: str) -> Collection[str]:
-        column = frame[AXES[axis]]
+        column = frame[columns[axis]]
         if not isinstance(column.dtype, pd.CategoricalDtype):
             return ()
         return [str(word) for word in column.cat.categories]
 
-    read = Condition.read(condition, AXES, vocabulary, arithmetic=False)
+    read = Condition.read(condition, columns, vocabulary, arithmetic=False)
     axes = sorted(read.names)
     if not axes:
-        raise ConfigError(f"the condition {condition!r} names no axis; there are {', '.join(AXES)}")
+        raise ConfigError(f"the condition {condition!r} names no axis; there are {', '.join(columns)}")
     # Rows by the million, combinations by the hundred.
-    code = frame.groupby([AXES[axis] for axis in axes], observed=True, dropna=False, sort=False).ngroup().to_numpy()
+    code = frame.groupby([columns[axis] for axis in axes], observed=True, dropna=False, sort=False).ngroup().to_numpy()
     first = np.unique(code, return_index=True)[1]
-    values = frame.iloc[first][[AXES[axis] for axis in axes]].astype(object)
+    values = frame.iloc[first][[columns[axis] for axis in axes]].astype(object)
     rows = values.where(values.notna(), None).to_numpy()
     holds = np.array([read.holds(dict(zip(axes, row, strict=True))) for row in rows])[code]
     if not holds.any():

@@ -12,7 +12,7 @@ from imprint_sweep.analysis.artefact import Artefact, Options, Table
 from imprint_sweep.analysis.artefacts import ARTEFACTS, SECTIONS, make
 from imprint_sweep.analysis.data.results import Results
 from imprint_sweep.analysis.report import files
-from imprint_sweep.analysis.report.listing import COLUMNS, listing
+from imprint_sweep.analysis.report.listing import columns_of, listing
 from imprint_sweep.analysis.report.overview import overview
 from imprint_sweep.analysis.report.page import Entry, entry, links, page
 from imprint_sweep.analysis.report.samples import projections, samples
@@ -67,7 +67,7 @@ def build(
         entries.append(entry(artefact, write(artefact, results.outputs), root))
     tell("all results")
     rows = listing(results)
-    table = Table(ALL_RESULTS, "All results", COLUMNS, rows.frame)
+    table = Table(ALL_RESULTS, "All results", columns_of(rows.frame), rows.frame)
     try:
         folder = artefact_folder(results.outputs, ALL_RESULTS)
         folder.mkdir(parents=True, exist_ok=True)

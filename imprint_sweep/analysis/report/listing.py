@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imprint_sweep.analysis.artefact import Column
-from imprint_sweep.analysis.data.results import MODEL, SCHEME, TASK, Results
+from imprint_sweep.analysis.artefact import Column, Kind
+from imprint_sweep.analysis.data.results import MODEL, TASK, Results, parameter_columns, scheme_columns
 
 ROWS = 50_000
 """About 2 MB of a page. The paper's grid and part of the full one, 500,000 cells, are 40,000 rows."""
@@ -44,6 +44,19 @@ COLUMNS = (
 """What a row has, under the names of the command line; ``classes`` and ``remaps`` say what it is the mean over."""
 
 
+def columns_of(frame: pd.DataFrame) -> tuple[Column, ...]:
+    """:data:`COLUMNS`, and behind the gen the parameters of components that a results frame has."""
+    place = next(i for i, column in enumerate(COLUMNS) if column.name == "gen") + 1
+    own = (Column(name, name.replace("_", ".", 1), _kind(frame[name])) for name in parameter_columns(frame))
+    return (*COLUMNS[:place], *own, *COLUMNS[place:])
+
+
+def _kind(column: pd.Series) -> Kind:
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return "count"
+    return "number" if pd.api.types.is_float_dtype(column.dtype) else "text"
+
+
 @dataclass(frozen=True, eq=False)
 class Listing:
     """The results, aggregated.
@@ -75,7 +88,8 @@ class Listing:
 
 def listing(results: Results) -> Listing:
     """Aggregate results for the page."""
-    scheme = [*SCHEME, "weight_decay"]
+    scheme = [*scheme_columns(results.frame), "weight_decay"]
+    columns = columns_of(results.frame)
     tasks = results.frame.groupby([*MODEL, *TASK, *scheme], observed=True, dropna=False, sort=False)["accuracy"]
     rows = tasks.agg(accuracy="median", seeds="size").reset_index()
     keys = [*DATASET, "merge", *scheme]
@@ -86,13 +100,13 @@ def listing(results: Results) -> Listing:
     frame = frame.sort_values(
         [*DATASET, "accuracy"], ascending=[True] * len(DATASET) + [False], kind="stable", ignore_index=True
     )
-    varies = {column.name: frame[column.name].nunique(dropna=False) > 1 for column in COLUMNS}
+    varies = {column.name: frame[column.name].nunique(dropna=False) > 1 for column in columns}
     # That only the least-squares gens have a weight decay is no variation.
     varies |= {"weight_decay": frame["weight_decay"].nunique() > 1, "accuracy": True}
-    fixed = [column for column in COLUMNS if not varies[column.name] and frame[column.name].notna().all()]
+    fixed = [column for column in columns if not varies[column.name] and frame[column.name].notna().all()]
     return Listing(
-        frame=frame[[column.name for column in COLUMNS]],
-        columns=tuple(column for column in COLUMNS if varies[column.name]),
+        frame=frame[[column.name for column in columns]],
+        columns=tuple(column for column in columns if varies[column.name]),
         constant=tuple((column.title, frame[column.name].iloc[0]) for column in fixed),
     )
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 import pandas as pd
 
 from imprint_sweep.analysis.artefact import Column, Table
-from imprint_sweep.analysis.data.results import MODEL, SCHEME, TASK, Results
-from imprint_sweep.analysis.data.subset import AXES
+from imprint_sweep.analysis.data.results import MODEL, TASK, Results, scheme_columns
+from imprint_sweep.analysis.data.subset import axes_of
 from imprint_sweep.store.parts import read_parts
 from imprint_sweep.wording import counted, named
 
@@ -54,7 +54,7 @@ def overview(results: Results) -> Overview:
         "model": distinct(MODEL),
         "dataset": int(frame["task"].nunique()),
         "task": distinct(TASK),
-        "configuration": distinct(SCHEME),
+        "configuration": distinct(scheme_columns(frame)),
         "seed": int(frame["seed"].nunique()),
     }
     facts = ((f"{named(rows, 'row')} in the table", rows), *((named(n, thing), n) for thing, n in counts.items()))
@@ -65,7 +65,7 @@ def overview(results: Results) -> Overview:
 
 
 def _axes(frame: pd.DataFrame) -> Table:
-    values = {axis: frame[column].drop_duplicates() for axis, column in AXES.items()}
+    values = {axis: frame[column].drop_duplicates() for axis, column in axes_of(frame).items()}
     swept = [axis for axis, column in values.items() if len(column) > 1]
     shown = pd.DataFrame(
         {
@@ -140,7 +140,9 @@ def listed(values: pd.Series) -> str:
     'even, odd'
     """
     present = values.dropna()
-    if pd.api.types.is_numeric_dtype(present.dtype):
+    if pd.api.types.is_float_dtype(present.dtype):
+        words = [f"{value:g}" for value in sorted(present)]
+    elif pd.api.types.is_numeric_dtype(present.dtype):
         words = _ranges(sorted(int(value) for value in present))
     else:
         words = sorted(map(str, present))

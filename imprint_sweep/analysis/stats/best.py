@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.analysis.data import names
-from imprint_sweep.analysis.data.results import SCHEME, Results
+from imprint_sweep.analysis.data.results import Results, scheme_columns
 from imprint_sweep.analysis.data.selection import (
     FEW_SEEDS,
     MAIN_SEEDS,
@@ -92,7 +92,7 @@ def best(
             f"is n_shot = {', '.join(map(str, shots)) or 'null'}"
         )
     if not oracles:
-        rows = select(rows, {"gen": [gen for gen in GENS if gen not in ORACLES]})
+        rows = rows[~rows["gen"].isin(ORACLES)]
         if rows.empty:
             raise ConfigError(
                 f"there is nothing but {' and '.join(map(names.gen, ORACLES))}, which see all classes at once and "
@@ -132,7 +132,7 @@ def _within(rows: pd.DataFrame, max_proxies: int | None) -> tuple[pd.DataFrame, 
     """The rows of configurations within a budget on every instance, and how many configurations are not."""
     if max_proxies is None:
         return rows, 0
-    configuration = rows.groupby(list(SCHEME), observed=True, dropna=False)["n_proxies"]
+    configuration = rows.groupby(scheme_columns(rows), observed=True, dropna=False)["n_proxies"]
     most = configuration.transform("max")
     fits = (most <= max_proxies).to_numpy(np.bool_)
     if not fits.any():
@@ -145,7 +145,7 @@ def _within(rows: pd.DataFrame, max_proxies: int | None) -> tuple[pd.DataFrame, 
 
 
 def _proxies(rows: pd.DataFrame, configurations: pd.DataFrame) -> NDArray[np.int64]:
-    most = rows.groupby(list(SCHEME), observed=True, dropna=False)["n_proxies"].max()
+    most = rows.groupby(scheme_columns(rows), observed=True, dropna=False)["n_proxies"].max()
     index = pd.MultiIndex.from_frame(configurations)
     return most.reindex(index).to_numpy(np.int64)
 
@@ -163,7 +163,8 @@ def _by_effort() -> list[str]:
 
 def _preferred(configurations: pd.DataFrame, proxies: NDArray[np.int64], ranks: NDArray[np.float64]) -> list[int]:
     """All configurations, the best first."""
-    metric = configurations["metric"].map({metric: place for place, metric in enumerate(_by_effort())})
+    by_effort = {metric: place for place, metric in enumerate(_by_effort())}
+    metric = configurations["metric"].astype(object).map(lambda name: by_effort.get(name, len(by_effort)))
     order = np.lexsort((metric.to_numpy(np.int64), configurations["agg"] != "max", proxies, ranks))
     return [int(configuration) for configuration in order]
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from typing import Any
-
-import pandas as pd
 
 from imprint_sweep.analysis.data import filling, names, results
-from imprint_sweep.analysis.data.results import SCHEME
+from imprint_sweep.analysis.data.results import SCHEME, parameter_columns
 from imprint_sweep.analysis.data.selection import FEW_SEEDS, MAIN_SEEDS, basis
 from imprint_sweep.analysis.data.subset import subset
 from imprint_sweep.analysis.stats import ranking
@@ -113,8 +110,14 @@ def _verdict(answer: Best) -> list[str]:
 
 def _command(answer: Best) -> str:
     configuration = answer.matrix.configurations.astype(object).iloc[answer.winner]
-    axes: dict[str, Any] = {axis: None if pd.isna(configuration[axis]) else configuration[axis] for axis in SCHEME}
-    scheme = Scheme(**axes, seed=answer.matrix.seeds[0], weight_decay=None)
+    known = configuration.where(configuration.notna(), None)
+    own = [(name.replace("_", ".", 1), known[name]) for name in parameter_columns(answer.matrix.configurations)]
+    scheme = Scheme(
+        **{axis: known[axis] for axis in SCHEME},
+        seed=answer.matrix.seeds[0],
+        weight_decay=None,
+        parameters=tuple((key, value) for key, value in own if value is not None),
+    )
     return filling.command(" ".join(scheme_overrides(scheme)), answer.matrix.instances)
 
 

@@ -18,6 +18,7 @@ from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
 from imprint_sweep.grid.cell import METHOD_VERSION, Cell, component_versions
 from imprint_sweep.grid.outcome import OK
+from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.resources import available_cores
@@ -46,12 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors():
         outputs = outputs_folder(given.outputs)
         rows = history(outputs / "results", given.cell)
+        if rows[0]["gen"] not in GENS and not given.check:
+            _show(rows if given.all else rows[:1])
+            print(f"note: {visible(str(GENS.unknown(rows[0]['gen'])))}; its package is not installed here")
+            return
         cell = cell_of(rows[0])
         present = _present(cell, outputs)
         # Stable: the newest of what the present embeddings gave come first, hence the row that --check compares.
         rows.sort(key=lambda row: _comparable(row, cell, present), reverse=True)
-        for row in rows if given.all else rows[:1]:
-            print(visible("\n".join([*_lines(row), ""])))
+        _show(rows if given.all else rows[:1])
         if present and rows[0]["status"] == OK and not _comparable(rows[0], cell, present):
             print("note: a row of other embeddings, or of another version of the method, than the present ones")
         try:
@@ -101,6 +105,11 @@ def history(results: Path, prefix: str) -> list[Row]:
         raise StoreError(f"{len(ids):,} cells begin with {prefix}: {', '.join(ids[:_SHOWN])}{more}; give more digits")
     rows: list[Row] = found.to_pylist()
     return sorted(rows, key=lambda row: (row["status"] == OK, row["finished_at"]), reverse=True)
+
+
+def _show(rows: Sequence[Row]) -> None:
+    for row in rows:
+        print(visible("\n".join([*_lines(row), ""])))
 
 
 def _lines(row: Row) -> list[str]:

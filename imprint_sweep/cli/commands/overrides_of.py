@@ -11,17 +11,20 @@ from typing import Any
 import hydra
 from hydra.errors import HydraException
 
+from imprint_sweep.config.component_options import offer
+from imprint_sweep.config.overrides import for_hydra
 from imprint_sweep.config.reading import cell_from_config
 from imprint_sweep.embeddings.cache import IMPORTED
 from imprint_sweep.errors import ImprintError, StoreError
 from imprint_sweep.grid.cell import Cell, Model, Task, parsed
-from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.grid.scheme import FIELDS, Scheme, parameters_of
 from imprint_sweep.grid.tasks import SELECTIONS
+from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import conf_folder, default_outputs
+from imprint_sweep.store.schema import parameter_column
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
 _WORDS = {"null", "true", "false", "nan", "inf", "yes", "no", "on", "off"}
-_SCHEME = ("n_shot", "norm_pre", "gen", "k", "norm_post", "norm_inf", "agg", "metric", "m", "weighting", "seed")
 
 
 def compose(overrides: Sequence[str]) -> Cell:
@@ -30,8 +33,9 @@ def compose(overrides: Sequence[str]) -> Cell:
     Raises:
         ImprintError, HydraException: they describe none.
     """
+    offer()
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return cell_from_config(hydra.compose("config", list(overrides)))
+        return cell_from_config(hydra.compose("config", list(map(for_hydra, overrides))))
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:
@@ -41,9 +45,13 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
         row: column -> value, as :func:`imprint_sweep.store.table_schema` has them; nulls are None.
 
     Raises:
-        StoreError: the columns do not give the row's own cell id.
+        StoreError: the columns do not give the row's own cell id, or its gen is not here.
     """
-    scheme = {name: row[name] for name in _SCHEME}
+    if row["gen"] not in GENS:
+        raise StoreError(f"row {row['cell_id']} is of a gen that is not here: {GENS.unknown(row['gen'])}")
+    own = {key: (row.get(parameter_column(key)), parameter) for key, parameter in parameters_of(row["gen"]).items()}
+    # Rows of the time before a parameter was there are null; what they computed is its neutral value.
+    parameters = sorted((key, parameter.neutral if value is None else value) for key, (value, parameter) in own.items())
     cell = Cell(
         Model(row["model"], row["weights"], row["image_size"]),
         Task(
@@ -54,7 +62,7 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
             remap=row["remap"],
             limit=row["limit"],
         ),
-        Scheme(**scheme, weight_decay=row["weight_decay"]),
+        Scheme(**{name: row[name] for name in FIELDS}, parameters=tuple(parameters)),
     )
     if cell.cell_id != row["cell_id"]:
         raise StoreError(
@@ -87,7 +95,7 @@ def overrides_of(cell: Cell, outputs: Path | None = None) -> list[str]:
     raise StoreError(
         f"no option of the configuration gives cell {cell.cell_id} ({cell.model.name} on {cell.task.name})"
         + (f": {str(problem).splitlines()[0]}" if problem else "")
-        + "; a model or task of your own needs its folder, --config-dir=DIR"
+        + "; a model, task or gen of your own needs its folder, --config-dir=DIR"
     )
 
 
@@ -138,7 +146,8 @@ def _listed(task: Task) -> list[str]:
 
 def scheme_overrides(scheme: Scheme) -> list[str]:
     """The overrides of all axes but the model and the task."""
-    words = [f"gen={scheme.gen}"]
+    words = [f"gen={spelled(scheme.gen)}"]
+    words += [f"{key}={spelled(value) if isinstance(value, str) else value!r}" for key, value in scheme.parameters]
     words += [] if scheme.k is None else [f"k={scheme.k}"]
     words += [f"norm.pre={scheme.norm_pre}", f"norm.post={scheme.norm_post}", f"norm.inf={scheme.norm_inf}"]
     words += [f"agg={scheme.agg}", f"agg.metric={scheme.metric}"]
