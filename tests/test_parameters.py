@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pandas as pd
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from imprint_sweep.analysis.artefacts import ARTEFACTS, make
 from imprint_sweep.analysis.data import names
-from imprint_sweep.analysis.data.results import load
+from imprint_sweep.analysis.data.results import load, without_parameters
 from imprint_sweep.analysis.data.subset import subset
 from imprint_sweep.analysis.report.listing import listing
 from imprint_sweep.analysis.stats.best import best
@@ -352,6 +354,18 @@ def test_best_ranks_values_apart(computed: Path, trimmed: str, capsys: pytest.Ca
     said = capsys.readouterr().out
     assert "trimmed mean, trim = 0.1 ·" in said
     assert "gen.trim=0.1 " in said
+
+
+def test_figures_of_the_paper_are_about_neutral_values(computed: Path, trimmed: str) -> None:
+    results = load(computed)
+    kept = without_parameters(results.frame)
+    assert sorted(kept["gen"]) == ["mean", trimmed]
+    assert kept["gen_trim"].dropna().tolist() == [0.0]
+    # As if the parameter had been added to a component of the paper: its points are one each all the same.
+    kmeans = results.frame["gen"].cat.rename_categories({"mean": "kmeans", trimmed: "fps"})
+    renamed = replace(results, frame=results.frame.assign(gen=kmeans, k=5, gen_trim=[0.1, 0.2, 0.3, float("nan")]))
+    for name in ARTEFACTS:
+        make(name, renamed)
 
 
 def test_a_row_leads_back_to_its_command(computed: Path, trimmed: str) -> None:

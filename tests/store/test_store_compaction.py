@@ -202,13 +202,13 @@ def test_a_reader_meets_a_compaction_half_way(tmp_path: Path, monkeypatch: pytes
     before = accuracies(tmp_path, None)
     scan, calls = parts_module._scan, 0
 
-    def late(parts: list[Path], columns: list[str]) -> pa.Table:
+    def late(parts: list[Path], columns: list[str], schema: pa.Schema) -> pa.Table:
         nonlocal calls
         calls += 1
         if calls == 1:
             monkeypatch.setattr(parts_module, "_scan", scan)
             compact(tmp_path)
-        return scan(parts, columns)
+        return scan(parts, columns, schema)
 
     monkeypatch.setattr(parts_module, "_scan", late)
     assert accuracies(tmp_path, None) == before

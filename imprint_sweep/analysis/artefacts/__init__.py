@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from imprint_sweep.analysis.artefact import Artefact, Options
 from imprint_sweep.analysis.artefacts.collapse import COLLAPSE
@@ -10,7 +11,7 @@ from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
 from imprint_sweep.analysis.artefacts.curves import CURVES
 from imprint_sweep.analysis.artefacts.networks import table_a1
 from imprint_sweep.analysis.artefacts.times import table_a2
-from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.results import Results, without_parameters
 from imprint_sweep.errors import UnknownOptionError
 
 __all__ = ["ARTEFACTS", "SECTIONS", "Options", "make"]
@@ -59,6 +60,10 @@ ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
 """Name -> what makes it, in reading order."""
 
 
+OF_ALL_ROWS = ("tableA2",)
+"""The artefacts that show other values of parameters than neutral ones; the others are about the paper's components."""
+
+
 def make(name: str, results: Results, options: Options = Options()) -> Artefact:  # noqa: B008 (frozen)
     """One artefact by name.
 
@@ -72,4 +77,6 @@ def make(name: str, results: Results, options: Options = Options()) -> Artefact:
     """
     if name not in ARTEFACTS:
         raise UnknownOptionError("artefact", name, ARTEFACTS)
+    if name not in OF_ALL_ROWS:
+        results = replace(results, frame=without_parameters(results.frame))
     return ARTEFACTS[name](results, options)

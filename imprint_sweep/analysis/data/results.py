@@ -60,6 +60,25 @@ def scheme_columns(frame: pd.DataFrame) -> list[str]:
     return [*SCHEME, *parameter_columns(frame)]
 
 
+def without_parameters(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of components as the paper has them: no parameter of their own has another value than the neutral one.
+
+    Args:
+        frame: a results frame.
+    """
+    keep = np.ones(len(frame), np.bool_)
+    for column in parameter_columns(frame):
+        neutral = {
+            gen: parameter.neutral
+            for gen, component in GENS.items()
+            for parameter in component.parameters
+            if parameter_column(f"gen.{parameter.name}") == column
+        }
+        same = frame[column].astype(object) == frame["gen"].astype(object).map(neutral)
+        keep &= (frame[column].isna() | same).to_numpy(np.bool_)
+    return frame if keep.all() else frame[keep].reset_index(drop=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Results:
     """Comparable rows of a results table.
