@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -84,11 +83,7 @@ def workers(threads: int) -> Iterator[Workers]:
     def initialise() -> None:
         threadpool_limits(limits=1)  # OpenMP's limit belongs to the thread that sets it
 
-    # Set here for all threads: catch_warnings in one would undo what another has set.
-    with threadpool_limits(limits=1), warnings.catch_warnings():
-        # Fewer clusters, or an empty one, is what the algorithms make of duplicated samples (KMeans, KMedoids).
-        warnings.filterwarnings("ignore", "Number of distinct clusters")
-        warnings.filterwarnings("ignore", "Cluster .* is empty", UserWarning)
+    with threadpool_limits(limits=1):
         pool = ThreadPoolExecutor(threads, thread_name_prefix="imprint", initializer=initialise)
         crew = Workers(pool, threads)
         try:

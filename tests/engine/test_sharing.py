@@ -332,7 +332,7 @@ def failing(*_: object, **__: object) -> Any:
 @pytest.mark.parametrize(
     ("module", "function", "depends"),
     [
-        (fps, "fps", lambda s: s.gen == "fps"),
+        (fps, "farthest_first", lambda s: s.gen == "fps"),
         (kmeans, "_fits", lambda s: s.gen in ("kmeans", "k_least_squares")),
         (kmedoids, "pairwise_distances", lambda s: s.gen == "kmedoids"),
         (Manhattan, "fast", lambda s: s.metric == "manhattan"),
@@ -417,7 +417,7 @@ def preemptible() -> Iterator[int]:
     signal.signal(signal.SIGUSR1, before)
 
 
-@pytest.mark.parametrize(("module", "function"), [(fps, "fps"), (vectors, "inner_products")])
+@pytest.mark.parametrize(("module", "function"), [(fps, "farthest_first"), (vectors, "inner_products")])
 def test_what_a_signal_raises_is_never_taken_for_the_failure_of_a_cell(
     module: Any, function: str, cache: EmbeddingCache, preemptible: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

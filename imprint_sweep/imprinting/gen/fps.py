@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.compiled import compiled
-from imprint_sweep.imprinting.components import ClassSamples, Gen, Rows, Variant
+from imprint_sweep.imprinting.components import ClassSamples, Gen, Making, Rows, Variant
+
+LANES = 64
+"""Samples whose distances are computed side by side."""
 
 
 class FarthestPoints(Gen):
@@ -16,55 +21,95 @@ class FarthestPoints(Gen):
     label = "k-fps"
     takes_k = True
     seeded = True
+    making = Making.IN_BATCHES
+
+    def together(self, given: ClassSamples, variants: Sequence[Variant]) -> None:
+        """The orders of all seeds at once, each as long as the largest k needs; a smaller k takes its beginning."""
+        given.once_together(
+            "order",
+            list(dict.fromkeys((variant.k, variant.seed) for variant in variants)),
+            lambda wanted: self._orders(given, wanted),
+            counted_as=self.name,
+            share=len,
+        )
 
     def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
         """The samples in the order in which they were chosen; all of them where there are no more than k."""
+        key = (variant.k, variant.seed)
+        order = given.once("order", key, lambda: given.run(self.name, lambda: self._orders(given, [key])[0]))
+        chosen: Rows = given.samples[order]
+        return chosen
+
+    def _orders(self, given: ClassSamples, wanted: Sequence[tuple[int, int]]) -> list[NDArray[np.int64]]:
         x = given.samples
-        rng = given.rng(self.name, variant.seed)
-        return given.run(self.name, lambda: x[fps(x, variant.k, rng)])
+        seeds = sorted({seed for _, seed in wanted})
+        firsts = [int(given.rng(self.name, seed).integers(len(x))) for seed in seeds]
+        orders = dict(zip(seeds, farthest_first(x, max(k for k, _ in wanted), firsts), strict=True))
+        return [np.arange(len(x)) if len(x) <= k else orders[seed][:k] for k, seed in wanted]
+
+    def shares(self, variant: Variant) -> Hashable:
+        """The order of a seed, with every k."""
+        return "orders"
+
+    def stays_with(self, variant: Variant) -> Hashable:
+        """All seeds go through the samples together."""
+        return "orders"
+
+    def batch_bytes(self, n: int, d: int, variant: Variant) -> int:
+        """What a seed adds to a batch: a distance for each sample."""
+        return 8 * n
 
     def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
         """A pass over the samples for each proxy."""
-        return n * d * k / 1e9
+        return n * d * k / 4e9
 
 
-def fps(x: Rows, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Farthest-point sampling: a random sample first, then again and again the one farthest from those chosen.
+def farthest_first(x: Rows, k: int, firsts: Sequence[int]) -> NDArray[np.int64]:
+    """Farthest-point sampling: one sample first, then again and again the one farthest from those chosen.
 
-    Distances are Euclidean, in float64. No sample is chosen twice, also where only duplicates of chosen ones are left.
+    Distances are Euclidean, in float64, features added up in their order. No sample is chosen twice, also where only
+    duplicates of chosen ones are left.
 
     Args:
         x: (n, d) float32 samples of the class.
-        k: proxies wanted, at least 1.
-        rng: the stream of this draw and of nothing else.
+        k: samples wanted, at least 1.
+        firsts: the first sample of each of the orders; they do not depend on each other.
 
     Returns:
-        (min(k, n),) int64 indices in the order in which they were chosen; ties go to the lowest index. All samples in
-        order where there are no more than k.
+        (orders, min(k, n)) int64 indices in the order in which they were chosen; ties go to the lowest index.
     """
-    if len(x) <= k:
-        return np.arange(len(x), dtype=np.int64)
-    x = np.asarray(x)
-    chosen = np.empty(k, dtype=np.int64)
-    chosen[0] = rng.integers(len(x))
-    nearest = np.full(len(x), np.inf)
-    for i in range(1, k):
-        _approach(x, chosen[i - 1], nearest)
-        chosen[i] = nearest.argmax()
+    n, d = x.shape
+    chosen = np.empty((len(firsts), min(k, n)), np.int64)
+    chosen[:, 0] = firsts
+    # Blocks of LANES samples, feature by feature, so that the sums of a block advance together.
+    blocks = np.zeros((-(-n // LANES), LANES, d), np.float32)
+    blocks.reshape(-1, d)[:n] = x
+    blocks = np.ascontiguousarray(blocks.transpose(0, 2, 1))
+    nearest = np.full((len(firsts), len(blocks) * LANES), np.inf)
+    for i in range(1, chosen.shape[1]):
+        new = chosen[:, i - 1]
+        _approach(blocks, x[new].astype(np.float64), nearest)
+        nearest[np.arange(len(firsts)), new] = -np.inf
+        chosen[:, i] = nearest[:, :n].argmax(axis=1)
     return chosen
 
 
 @compiled()
-def _approach(x, new, nearest):  # type: ignore[no-untyped-def]
-    """Lower each sample's squared distance to its nearest chosen sample, now that `new` is one."""
-    n, d = x.shape
-    for i in range(n):
-        squares = 0.0
-        for j in range(d):
-            difference = np.float64(x[i, j]) - np.float64(x[new, j])
-            squares += difference * difference
-        nearest[i] = min(nearest[i], squares)
-    nearest[new] = -np.inf
+def _approach(blocks, centers, nearest):  # type: ignore[no-untyped-def]
+    """Lower each sample's squared distance to the nearest chosen sample of each order, now that one more is chosen."""
+    n_blocks, d, _ = blocks.shape
+    squares = np.empty(LANES)
+    for b in range(n_blocks):
+        for order in range(len(centers)):
+            squares[:] = 0.0
+            for j in range(d):
+                center = centers[order, j]
+                for lane in range(LANES):
+                    difference = np.float64(blocks[b, j, lane]) - center
+                    squares[lane] += difference * difference
+            for lane in range(LANES):
+                i = b * LANES + lane
+                nearest[order, i] = min(nearest[order, i], squares[lane])
 
 
 FPS = FarthestPoints()

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from imprint_sweep.errors import StageError
 from imprint_sweep.imprinting.components import ClassSamples, Gen, Keep, Making, Rows, Variant
 
+MAX_ITERATIONS = 300
+
 
 class KMedoids(Gen):
     """The k medoids of the samples of the class."""
@@ -26,7 +28,8 @@ class KMedoids(Gen):
 
         def compute() -> dict[str, NDArray[np.int64]]:
             distances = given.once("distances", None, lambda: pairwise_distances(x), Keep.JOB)
-            return {"medoids": given.run(self.name, lambda: kmedoids(distances, variant.k))}
+            totals = given.once("totals", None, lambda: distances.sum(axis=1), Keep.JOB)
+            return {"medoids": given.run(self.name, lambda: kmedoids(distances, totals, variant.k))}
 
         medoids = given.stored(self.name, (variant.k,), compute, self.version)["medoids"]
         chosen: Rows = x[medoids]
@@ -66,33 +69,44 @@ def pairwise_distances(x: Rows) -> NDArray[np.float32]:
     return distances
 
 
-def kmedoids(distances: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Scikit-learn-extra's KMedoids (``alternate``, heuristic initialisation), which is deterministic.
+def kmedoids(distances: NDArray[np.float32], totals: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Alternating k-medoids from the k samples nearest to all others; deterministic, as scikit-learn-extra defines it.
+
+    In turn every sample joins its nearest medoid, and every cluster takes the member with the least sum of distances to
+    the others for its medoid, if that is less than the present one's. Only clusters that changed are looked at again.
+    Sums are NumPy's, in float32, like those of scikit-learn-extra's KMedoids (``alternate``, ``heuristic``), the oracle
+    of the tests, which looks at all clusters every time.
 
     Args:
         distances: (n, n) float32 from :func:`pairwise_distances`; one matrix serves every k.
+        totals: (n,) float32, its sums over each row.
         k: medoids wanted, at least 1.
 
     Returns:
         (min(k, n),) int64 indices of the medoids in the order of their clusters; all samples in order where there are
         no more than k. A medoid whose cluster becomes empty is kept.
-
-    Raises:
-        StageError: scikit-learn-extra is missing, or was built against another NumPy.
     """
     n = len(distances)
     if n <= k:
         return np.arange(n, dtype=np.int64)
-    try:
-        from sklearn_extra.cluster import KMedoids
-    except (ImportError, ValueError) as error:
-        raise StageError(
-            f"gen=kmedoids needs scikit-learn-extra, which does not load ({error}). Build it against this NumPy:\n"
-            "pip install cython setuptools && pip install --force-reinstall --no-deps --no-build-isolation "
-            "--no-cache-dir --no-binary scikit-learn-extra scikit-learn-extra"
-        ) from error
-    fit = KMedoids(n_clusters=k, metric="precomputed", method="alternate", init="heuristic").fit(distances)
-    return np.asarray(fit.medoid_indices_, dtype=np.int64)
+    medoids = np.argpartition(totals, k - 1)[:k].astype(np.int64)
+    clusters: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * k
+    for _ in range(MAX_ITERATIONS):
+        nearest = distances[medoids].argmin(axis=0)
+        before = medoids.copy()
+        for cluster in range(k):
+            members = np.flatnonzero(nearest == cluster)
+            if not len(members) or np.array_equal(members, clusters[cluster]):
+                continue
+            clusters[cluster] = members
+            costs = distances[members, members[:, np.newaxis]].sum(axis=1)
+            best = costs.argmin()
+            # The medoid itself may be a member of another cluster, where duplicates of it are; then the first stands.
+            if costs[best] < costs[(members == before[cluster]).argmax()]:
+                medoids[cluster] = members[best]
+        if np.array_equal(medoids, before):
+            break
+    return medoids
 
 
 KMEDOIDS = KMedoids()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,15 +26,17 @@ Rule = Callable[[Samples, int], Indices]
 def rules() -> dict[str, Rule]:
     """The rules of the generators that are there."""
 
-    def seeded(name: str) -> Rule:
-        module = import_module(f"imprint_sweep.imprinting.gen.{name}")
-        return lambda x, k: getattr(module, name)(x, k, np.random.default_rng(3))
+    def farthest(x: Samples, k: int) -> Indices:
+        fps: Any = import_module("imprint_sweep.imprinting.gen.fps")
+        first = int(np.random.default_rng(3).integers(len(x)))
+        order: Indices = fps.farthest_first(x, k, [first])[0] if len(x) > k else np.arange(len(x))
+        return order
 
     def drawn(x: Samples, k: int) -> Indices:
         return draw(len(x), k, np.random.default_rng(3))
 
     found: dict[str, Rule] = {"random": drawn, "cov_max": cov_max}
-    return found | {name: seeded(name) for name in ("fps",) if name in GENS}
+    return found | ({"fps": farthest} if "fps" in GENS else {})
 
 
 RULES = rules()

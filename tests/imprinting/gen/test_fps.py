@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from imprint_sweep.imprinting.gen.fps import fps
+from imprint_sweep.imprinting.gen.fps import LANES, farthest_first
 
 Samples = NDArray[np.float32]
 
@@ -19,6 +19,11 @@ small = hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 5)),
 
 def samples(n: int, d: int, seed: int = 0) -> Samples:
     return np.maximum(np.random.default_rng(seed).normal(0.2, 1, (n, d)), 0).astype(np.float32)
+
+
+def fps(x: Samples, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    order: NDArray[np.int64] = farthest_first(x, k, [int(rng.integers(len(x)))])[0]
+    return order
 
 
 def naive_fps(x: Samples, k: int, first: int) -> list[int]:
@@ -71,3 +76,24 @@ def test_fps_keeps_small_differences_of_large_vectors() -> None:
     for seed in range(6):
         first, second = fps(x, 2, np.random.default_rng(seed))
         assert second == {0: 2, 1: 0, 2: 0}[int(first)]
+
+
+@given(small, st.integers(1, 11), st.lists(st.integers(0, 2**32), min_size=1, max_size=4))
+def test_orders_do_not_depend_on_each_other_or_on_how_far_they_go(x: Samples, k: int, seeds: list[int]) -> None:
+    firsts = [seed % len(x) for seed in seeds]
+    together = farthest_first(x, 12, firsts)
+    for first, order in zip(firsts, together, strict=True):
+        np.testing.assert_array_equal(farthest_first(x, k, [first])[0], order[:k])
+
+
+def test_the_distances_are_sums_in_the_order_of_the_features() -> None:
+    """As a plain loop adds them up: nothing may be regrouped, whatever the width of the machine's vectors."""
+    x = samples(2 * LANES + 5, 200, seed=3)
+    differences = x.astype(np.float64) - x[7].astype(np.float64)
+    squares = np.zeros(len(x))
+    for j in range(x.shape[1]):
+        squares += differences[:, j] * differences[:, j]
+    nearest = np.sort(squares)
+    assert len(np.unique(nearest)) == len(x)
+    order = farthest_first(x, 2, [7])[0]
+    assert order[1] == squares.argmax()
