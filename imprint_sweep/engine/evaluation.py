@@ -38,10 +38,11 @@ from imprint_sweep.imprinting.components import (
     DenseMetric,
     FittedMetric,
     Map,
+    Position,
     ProductMetric,
     SequentialNorm,
-    checked_rows,
 )
+from imprint_sweep.imprinting.generation import normalised
 from imprint_sweep.imprinting.vectors import Filter, Vectors
 
 Rows = NDArray[np.float32]
@@ -87,9 +88,7 @@ class Queries:
             if norm_inf == "none":
                 return Vectors.of(self._features.rows("test", label))
             rows = self(label, "none").rows
-            return Vectors.of(
-                checked_rows(NORMS[norm_inf].rows(rows), f"norm.inf={norm_inf}", rows.shape[1], len(rows))
-            )
+            return Vectors.of(normalised(rows, norm_inf, Position.INF))
 
         return self._memory.get(("queries", label, norm_inf), compute).value
 
@@ -129,8 +128,7 @@ class Proxies:
             made = self._after["none"]
             return made(lambda: Vectors.of(np.concatenate([self.by_label()[label] for label in self.sizes])))
         rows = self.after("none").rows
-        name = f"norm.post={norm_post}"
-        return self._after[norm_post](lambda: Vectors.of(checked_rows(norm.rows(rows), name, self.features, len(rows))))
+        return self._after[norm_post](lambda: Vectors.of(normalised(rows, norm_post, Position.POST)))
 
     def columns(self, task: Task) -> list[tuple[int, int]]:
         """The ranges of the rows that belong to the task's labels, in task order."""
@@ -284,7 +282,7 @@ class FittedPass(Pass):
         rows, columns = self._parts[part]
         found = self._fitted().transform(self._rows()[rows])
         mapped.rows[columns], mapped.lengths[columns] = found.rows, found.lengths
-        narrow[columns] = _float32(found.rows)
+        narrow[columns] = vectors.narrowed(found.rows)
 
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
         self._fill(self._map_part)
@@ -294,7 +292,7 @@ class FittedPass(Pass):
             for rows in _split(slice(0, len(queries)), size):
                 block = queries[rows]
                 geometry = block, proxies, self._metric.bounds(block, proxies, block, proxies)
-                scores = vectors.inner_products(_float32(block.rows), narrow)
+                scores = vectors.inner_products(vectors.narrowed(block.rows), narrow)
                 operations = 2 * scores.size * narrow.shape[1]
                 yield Block(scores, [view], _always(geometry), operations)
 
@@ -493,11 +491,6 @@ def _collect(
 
 def _always(geometry: Geometry) -> Callable[[View], Geometry]:
     return lambda view: geometry
-
-
-def _float32(rows: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # lengths that overflow are no case for a filter
-        return rows.astype(np.float32)
 
 
 def _split(rows: slice, size: int) -> list[slice]:

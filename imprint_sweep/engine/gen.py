@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from threading import Lock
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ from imprint_sweep.engine.memory import Arrays, ProxyCache, StageMemory, Timed, 
 from imprint_sweep.errors import StageError
 from imprint_sweep.grid.cell import Label, spelled, stage_seed
 from imprint_sweep.grid.keys import GenSpec
-from imprint_sweep.imprinting import n_shot
-from imprint_sweep.imprinting.components import GENS, NORMS, JointGen, Keep, checked_rows
+from imprint_sweep.imprinting.components import GENS, JointGen, Keep
+from imprint_sweep.imprinting.generation import class_proxies, joint_proxies, training_samples
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -80,12 +80,8 @@ class Generation:
                 if isinstance(gen, JointGen):
                     gen.prepare(given, spec.variant)
                 else:
-                    made[spec], _ = metered(partial(self._proxies, given, spec))
+                    made[spec], _ = metered(partial(class_proxies, spec.gen, given, spec.variant))
         return made
-
-    def _proxies(self, given: _Class, spec: GenSpec) -> Samples:
-        rows = GENS[spec.gen].proxies(given, spec.variant)
-        return checked_rows(rows, f"gen={spec.gen}", given.samples.shape[1])
 
     def forget(self) -> None:
         """Drop what only specs of one round share."""
@@ -96,15 +92,10 @@ class Generation:
 
         The seconds are those of the whole solution, divided equally.
         """
-        gen = cast(JointGen, GENS[spec.gen])
         with ExitStack() as job:
             classes = [_Class(self, label, spec, job) for label in labels]
             task = _Shared(self, (labels, spec.draw), job)
-            solved, _ = metered(lambda: gen.solve(classes, task, spec.variant))
-        if len(solved.value) != len(labels):
-            raise StageError(f"gen={spec.gen} returned proxies of {len(solved.value)} classes of {len(labels)}")
-        for rows, given in zip(solved.value, classes, strict=True):
-            checked_rows(rows, f"gen={spec.gen}", given.samples.shape[1])
+            solved, _ = metered(lambda: joint_proxies(spec.gen, classes, task, spec.variant))
         each = solved.seconds / len(labels)
         return {label: Timed(rows, each) for label, rows in zip(labels, solved.value, strict=True)}
 
@@ -174,12 +165,7 @@ class _Class(_Shared):
 
         def compute() -> Samples:
             x = generation.features.rows("train", label)
-            if draw.n_shot:
-                rng = self.rng("n_shot", draw.seed)
-                x = x[n_shot.draw(len(x), draw.n_shot, rng)]
-            normalised = checked_rows(NORMS[draw.norm_pre].rows(x), f"norm.pre={draw.norm_pre}", x.shape[1], len(x))
-            normalised.flags.writeable = False  # what a generator changes, others would see
-            return normalised
+            return training_samples(x, draw.n_shot or None, lambda: self.rng("n_shot", draw.seed), draw.norm_pre)
 
         if not generation.keep_samples:
             return uncharged(compute)

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from imprint_sweep.imprinting.one_core import one_core
+
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -83,7 +85,7 @@ def workers(threads: int) -> Iterator[Workers]:
     def initialise() -> None:
         threadpool_limits(limits=1)  # OpenMP's limit belongs to the thread that sets it
 
-    with threadpool_limits(limits=1):
+    with one_core():
         pool = ThreadPoolExecutor(threads, thread_name_prefix="imprint", initializer=initialise)
         crew = Workers(pool, threads)
         try:

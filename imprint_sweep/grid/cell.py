@@ -217,11 +217,11 @@ def computation_id(model: Model, task: Task, normal_form: Scheme) -> str:
     return digest(model.fragment, task.computation_fragment, normal_form.fragment)
 
 
-def stage_seed(stage: str, seed: int, label: Label) -> int:
+def stage_seed(stage: str, seed: int, label: Label | str) -> int:
     """The seed of a stage's own random stream for one label.
 
     Keyed by nothing but the stage, the seed and the label's parts: not by the task, the other labels, k, or anything
-    that ran before (method, section 2).
+    that ran before (method, section 2). A label that is of no dataset is a text.
     """
     return int(digest(canonical_json([stage, seed, label])), 16)
 

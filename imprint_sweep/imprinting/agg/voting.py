@@ -42,6 +42,25 @@ def votes(
     return out
 
 
+def tally(
+    labels: NDArray[np.int32], distances: NDArray[np.float64], weighting: Weighting, n_labels: int
+) -> NDArray[np.float64]:
+    """The votes that each label gets from all neighbours, added as :func:`votes` adds them.
+
+    Args:
+        labels: (b, m) int32 label of each neighbour, nearest first.
+        distances: (b, m) float64.
+        weighting: of the votes.
+        n_labels: number of labels.
+
+    Returns:
+        (b, n_labels) float64.
+    """
+    out = np.zeros((len(labels), n_labels))
+    np.add.at(out, (np.arange(len(labels))[:, None], labels), weighting.weights(distances))
+    return out
+
+
 @compiled()
 def _elect(labels, weights, counts, rows, n_labels, out):  # type: ignore[no-untyped-def]
     tally = np.empty(n_labels)

@@ -1,0 +1,98 @@
+"""Queries against the proxies of one task under one metric, for whoever has no passes to share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imprint_sweep.imprinting.agg import search
+from imprint_sweep.imprinting.components import METRICS, DenseMetric, FittedMetric, Map, ProductMetric, Rows
+from imprint_sweep.imprinting.vectors import Filter, Vectors, inner_products, narrowed
+
+_SCORES = 1 << 24
+"""Fast scores that are held at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    rows: slice
+    scores: NDArray[np.float32]
+    bounds: Filter
+    queries: Vectors
+
+
+class Comparison:
+    """The proxies of a task as a metric sees them.
+
+    Args:
+        metric: a name of :data:`~imprint_sweep.imprinting.components.METRICS`.
+        proxies: (p, d) float32 after NORM_post, in task order. A metric may be fitted to them, on as many cores as
+            libraries take: see :func:`~imprint_sweep.imprinting.one_core.one_core`.
+    """
+
+    def __init__(self, metric: str, proxies: Rows) -> None:
+        self.metric = metric
+        of = METRICS[metric]
+        self.map: Map | None = of.fit(proxies) if isinstance(of, FittedMetric) else None
+        self.proxies = Vectors.of(proxies) if self.map is None else self.map.transform(proxies)
+        # As the fast scores take them.
+        self._narrow = proxies if self.map is None else narrowed(self.proxies.rows)
+
+    def nearest(self, queries: Rows, m: int, *, distances: bool = True) -> search.Neighbors:
+        """The m nearest proxies of each query; see :func:`~imprint_sweep.imprinting.agg.search.nearest`.
+
+        Args:
+            queries: (n, d) float32 after NORM_inf.
+            m: how many; all of them if there are fewer.
+            distances: whether the exact values are needed.
+        """
+        m = min(m, len(self.proxies))
+        found = search.Neighbors(np.empty((len(queries), m), np.int32), np.empty((len(queries), m)))
+        for block in self._blocks(queries):
+            among = self._among(block, (0, len(self.proxies)), m, distances)
+            found.position[block.rows], found.distance[block.rows] = among.position, among.distance
+        return found
+
+    def best(self, queries: Rows, sizes: Sequence[int]) -> NDArray[np.float64]:
+        """The exact value of the nearest proxy of each class, (n, C) float64; smaller is nearer.
+
+        Args:
+            queries: (n, d) float32 after NORM_inf.
+            sizes: proxies of each class, in task order.
+        """
+        stops = np.cumsum(sizes).tolist()
+        of_class = [(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
+        out = np.empty((len(queries), len(sizes)))
+        for block in self._blocks(queries):
+            for c, columns in enumerate(of_class):
+                out[block.rows, c] = self._among(block, columns, 1, distances=True).distance[:, 0]
+        return out
+
+    def _among(self, block: _Block, columns: tuple[int, int], m: int, distances: bool) -> search.Neighbors:
+        metric = METRICS[self.metric]
+        return search.nearest(
+            block.scores, block.bounds, metric, block.queries, self.proxies, [columns], m, distances=distances
+        )
+
+    def _blocks(self, queries: Rows) -> Iterator[_Block]:
+        size = max(16, min(1024, _SCORES // len(self.proxies)))
+        for start in range(0, len(queries), size):
+            rows = slice(start, min(start + size, len(queries)))
+            yield _Block(rows, *self._scored(queries[rows]))
+
+    def _scored(self, rows: Rows) -> tuple[NDArray[np.float32], Filter, Vectors]:
+        metric: Any = METRICS[self.metric]
+        queries = Vectors.of(rows) if self.map is None else self.map.transform(rows)
+        match metric:
+            case DenseMetric():
+                return metric.fast(rows, self._narrow), metric.bounds(queries, self.proxies), queries
+            case FittedMetric():
+                rows = narrowed(queries.rows)
+            case ProductMetric():
+                pass
+        bounds: Filter = metric.bounds(queries, self.proxies, queries, self.proxies)
+        return inner_products(rows, self._narrow), bounds, queries

@@ -1,0 +1,85 @@
+"""The stages up to the proxies: the n-shot draw, NORM_pre and GEN, each checked against what its component promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+
+from imprint_sweep.errors import StageError
+from imprint_sweep.imprinting import n_shot
+from imprint_sweep.imprinting.components import (
+    GENS,
+    NORMS,
+    ClassSamples,
+    JointGen,
+    Position,
+    Rows,
+    Shared,
+    Variant,
+    checked_rows,
+)
+
+
+def training_samples(x: Rows, shots: int | None, rng: Callable[[], np.random.Generator], norm_pre: str) -> Rows:
+    """What a gen sees of one class: its samples after the n-shot draw and NORM_pre.
+
+    Args:
+        x: (n, d) float32 training samples of the class.
+        shots: how many to draw; None takes all.
+        rng: the stream of the draw, asked for where samples are drawn.
+        norm_pre: a name of :data:`~imprint_sweep.imprinting.components.NORMS`.
+
+    Returns:
+        (min(shots, n), d) float32, read-only: what a gen changed, others would see.
+    """
+    drawn = x if shots is None else x[n_shot.draw(len(x), shots, rng())]
+    rows = normalised(drawn, norm_pre, Position.PRE).view()
+    rows.flags.writeable = False
+    return rows
+
+
+def normalised(x: Rows, norm: str, position: Position) -> Rows:
+    """Rows after a norm that sees each by itself, (n, d) float32.
+
+    Args:
+        x: (n, d) float32.
+        norm: a name of :data:`~imprint_sweep.imprinting.components.NORMS`.
+        position: where it is applied, for messages.
+    """
+    return checked_rows(NORMS[norm].rows(x), f"norm.{position}={norm}", x.shape[1], len(x))
+
+
+def class_proxies(gen: str, given: ClassSamples, variant: Variant) -> Rows:
+    """The proxies of one class, (number of proxies, d) float32.
+
+    Args:
+        gen: a name of :data:`~imprint_sweep.imprinting.components.GENS`, of a gen that sees one class at a time.
+        given: the class.
+        variant: the parameters of the gen.
+
+    Raises:
+        StageError: they cannot be computed, or are not what a gen promises.
+    """
+    return checked_rows(GENS[gen].proxies(given, variant), f"gen={gen}", given.samples.shape[1])
+
+
+def joint_proxies(gen: str, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
+    """The proxies of each class of a task, of a gen that sees all classes at once.
+
+    Args:
+        gen: a name of :data:`~imprint_sweep.imprinting.components.GENS`, of a joint gen.
+        classes: in the order of the task.
+        task: what the classes have in common.
+        variant: the parameters of the gen.
+
+    Raises:
+        StageError: they cannot be computed, or are not what a gen promises.
+    """
+    solved = cast(JointGen, GENS[gen]).solve(classes, task, variant)
+    if len(solved) != len(classes):
+        raise StageError(f"gen={gen} returned proxies of {len(solved)} classes of {len(classes)}")
+    return [
+        checked_rows(rows, f"gen={gen}", given.samples.shape[1]) for rows, given in zip(solved, classes, strict=True)
+    ]
