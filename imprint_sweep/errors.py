@@ -15,6 +15,7 @@ traceback and exits with code 2. Anything else is a bug and keeps its traceback.
     ├── DatasetError             a dataset's files are missing or damaged
     ├── StoreError               the results table cannot be written or read
     ├── StageError               a stage cannot be computed on this data (it becomes a row with status "failed")
+    ├── ImprinterError           the estimator cannot use what it was given (a ValueError, too)
     ├── CellFailedError          the one cell that was to run became such a row: exit code 1
     ├── SweepError               a sweep cannot be planned, submitted or finished
     └── SweepFailedError         some of its cells or shards failed: exit code 1
@@ -78,6 +79,10 @@ class StoreError(ImprintError):
 
 class StageError(ImprintError):
     """A stage cannot be computed on this data."""
+
+
+class ImprinterError(ImprintError, ValueError):
+    """The estimator cannot use a parameter, a label or a file that it was given."""
 
 
 class CellFailedError(ImprintError):

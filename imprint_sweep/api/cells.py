@@ -1,0 +1,57 @@
+"""The classifier that a row of the results table is about."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+from imprint_sweep.api.imprinter import Imprinter
+from imprint_sweep.api.samples import class_names, features_of, samples, settings_of
+from imprint_sweep.cli.commands.cell import history
+from imprint_sweep.cli.commands.overrides_of import cell_of
+from imprint_sweep.config.settings import Settings
+from imprint_sweep.grid.cell import Cell
+
+
+def imprinter_from_cell(cell_id: str, *, outputs: str | PathLike[str] | None = None) -> Imprinter:
+    """The classifier of a cell of the results table, fitted on the present embeddings of its task.
+
+    Args:
+        cell_id: its id, or as many of the first digits as make it unique.
+        outputs: the `paths.outputs` of the runs; None is theirs.
+
+    Raises:
+        StoreError: no such cell, or several.
+        EmbeddingsError: its embeddings are missing or damaged.
+    """
+    settings = settings_of(outputs)
+    return fitted(cell_of(history(settings.results, cell_id)[0]), settings)
+
+
+def fitted(cell: Cell, settings: Settings) -> Imprinter:
+    """The classifier of a cell, fitted."""
+    features = features_of(cell.model, cell.task, settings)
+    return unfitted(cell).fit(*samples(features, cell.task, "train"))
+
+
+def unfitted(cell: Cell) -> Imprinter:
+    """The estimator with the parameters of a cell; of those without meaning the defaults."""
+    scheme = cell.scheme
+    known: dict[str, Any] = {
+        name: getattr(scheme, name)
+        for name in ("k", "m", "weighting", "weight_decay")
+        if getattr(scheme, name) is not None
+    }
+    return Imprinter(
+        gen=scheme.gen,
+        norm_pre=scheme.norm_pre,
+        norm_post=scheme.norm_post,
+        norm_inf=scheme.norm_inf,
+        agg=scheme.agg,
+        metric=scheme.metric,
+        seed=scheme.seed,
+        n_shot=scheme.n_shot,
+        classes=class_names(cell.task),
+        parameters=dict(scheme.parameters) or None,
+        **known,
+    )

@@ -1,0 +1,468 @@
+"""The estimator: weight imprinting as a scikit-learn classifier.
+
+It calls the components that the engine calls, on the normal form of what is asked for, so with the keys of a cell's
+labels it predicts what the cell does.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from imprint_sweep.errors import ConfigError, ImprinterError
+from imprint_sweep.grid.cell import stage_seed
+from imprint_sweep.grid.equalities import normal_form
+from imprint_sweep.grid.keys import GenSpec, Readout
+from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.imprinting.agg import voting
+from imprint_sweep.imprinting.agg.comparison import Comparison
+from imprint_sweep.imprinting.alone import Alone
+from imprint_sweep.imprinting.components import GENS, NORMS, WEIGHTINGS, Position, Rows, SequentialNorm
+from imprint_sweep.imprinting.generation import class_proxies, joint_proxies, normalised, training_samples
+from imprint_sweep.imprinting.keyed_labels import Key, key_of
+from imprint_sweep.imprinting.one_core import one_core
+
+_NAMES = {
+    "agg.metric": "metric",
+    "agg.m ": "m ",
+    "agg.weighting": "weighting",
+    "model.weight_decay": "weight_decay",
+    **{f"norm.{position}": f"norm_{position}" for position in Position},
+}
+"""What the command line calls a parameter, and what it is called here."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Imprinted:
+    """Everything that predictions are made from.
+
+    Args:
+        scheme: what was asked for.
+        readout: everything after GEN, in the normal form: it decides.
+        generated: the proxies of each class before NORM_post, (k_c, d) float32.
+        proxies: all of them after NORM_post, (p, d) float32.
+        labels: (p,) int32 position of each proxy's class.
+        decides: the comparison that decides.
+        shown: the comparison in the terms of what was asked for.
+    """
+
+    scheme: Scheme
+    readout: Readout
+    generated: tuple[Rows, ...]
+    proxies: Rows
+    labels: NDArray[np.int32]
+    decides: Comparison
+    shown: Comparison
+
+    @classmethod
+    def of(cls, scheme: Scheme, generated: Sequence[Rows]) -> _Imprinted:
+        """Apply NORM_post and fit the metric."""
+        zero = not all(rows.any(axis=1).all() for rows in generated)
+        form = normal_form(scheme, len(generated), zero_proxies=zero)
+        readout = Readout.of(form)
+        # Where a choice is blind to length, the normal form normalises after it: once, as twice is rounding alone.
+        post = scheme.norm_post if form.norm_pre == scheme.norm_pre else scheme.norm_pre
+        proxies = _after(post, generated)
+        shown = decides = Comparison(scheme.metric, proxies)
+        if (readout.metric, readout.norm_post) != (scheme.metric, post):
+            decides = Comparison(readout.metric, _after(readout.norm_post, generated))
+        labels = np.repeat(np.arange(len(generated), dtype=np.int32), [len(rows) for rows in generated])
+        return cls(scheme, readout, tuple(generated), proxies, labels, decides, shown)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Proxies of each class."""
+        return [len(rows) for rows in self.generated]
+
+    def predict(self, x: Rows) -> NDArray[np.int32]:
+        """The position of the class of each row, (n,)."""
+        m, weighting = self.readout.m, self.readout.weighting
+        queries = normalised(x, self.readout.norm_inf, Position.INF)
+        found = self.decides.nearest(queries, m, distances=m > 1)
+        ballots = [(m, WEIGHTINGS[weighting] if weighting else None)]
+        predicted: NDArray[np.int32]
+        (predicted,) = voting.votes(self.labels[found.position], found.distance, ballots, len(self.generated))
+        return predicted
+
+    def scores(self, x: Rows) -> NDArray[np.float64]:
+        """The score of each class, (n, C); its largest, the first of equal ones, is what :meth:`predict` says."""
+        scheme = self.scheme
+        queries = normalised(x, scheme.norm_inf, Position.INF)
+        if scheme.m is None or scheme.weighting is None:
+            scores = -self.shown.best(queries, self.sizes)
+        else:
+            found = self.shown.nearest(queries, scheme.m)
+            weighting = WEIGHTINGS[scheme.weighting]
+            scores = voting.tally(self.labels[found.position], found.distance, weighting, len(self.generated))
+        # The normal form has the same order but for rounding, and it decides.
+        predicted = self.predict(x)
+        other = np.flatnonzero(scores.argmax(axis=1) != predicted)
+        scores[other, predicted[other]] = np.nextafter(scores[other].max(axis=1), np.inf)
+        return scores
+
+
+class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier whose weights are set from samples, without a gradient step (section 3.1 of the paper).
+
+    GEN turns the samples of each class into proxies, NORM normalises them, AGG compares queries with them. So classes
+    can be added and removed without the samples of the others.
+
+    Args:
+        gen: makes the proxies: all, mean, random, kmeans, kmedoids, cov_max, fps, least_squares, k_least_squares, or
+            one of another package.
+        k: proxies per class; without meaning for some gens.
+        norm: l2, none or quantile, at each position where it has a meaning: for quantile that is after GEN.
+        norm_pre: of the samples before GEN: none or l2. Given, it wins over `norm`, as do the next two.
+        norm_post: of the proxies: none, l2 or quantile.
+        norm_inf: of the queries: none or l2.
+        agg: max, the class of the nearest proxy, or mnn, in which the m nearest vote.
+        m: how many vote under mnn.
+        metric: inner_product, cosine, euclidean, manhattan or mahalanobis; None is inner_product under max and
+            euclidean under mnn.
+        weighting: of the votes under mnn: inverse_distance or uniform.
+        weight_decay: lambda of the two least-squares gens.
+        seed: of the draws. They are keyed by class, so no draw depends on the other classes or on the global state.
+        n_shot: samples drawn of each class before anything else; None takes all.
+        classes: the labels in the order of imprinting, on which quantile and ties depend; None sorts them.
+        parameters: a component's own parameters by their names on the command line, such as ``{"gen.trim": 0.1}``.
+
+    Attributes:
+        classes_: (C,) labels in the order of imprinting.
+        proxies_: (p, d) float32 after NORM_post, class after class.
+        proxy_labels_: (p,) the label of each proxy.
+        keys_: for each class what its draws are keyed by: the label as a text, or the (dataset, class) parts that a
+            :class:`~imprint_sweep.imprinting.keyed_labels.KeyedLabels` brought.
+        nbytes_: bytes of the proxies.
+        n_features_in_: d.
+        feature_names_in_: (d,) names of the columns, if `X` had any.
+
+    >>> X, y = [[0.0, 1.0], [0.1, 0.9], [1.0, 0.0]], ["cat", "cat", "dog"]
+    >>> clf = Imprinter(gen="mean").fit(X, y).add_class([[-1.0, -1.0]], "penguin")
+    >>> clf.predict([[0.2, 0.7], [-2.0, -1.0]]).tolist()
+    ['cat', 'penguin']
+    """
+
+    def __init__(
+        self,
+        gen: str = "kmeans",
+        k: int | None = 20,
+        norm: str = "l2",
+        norm_pre: str | None = None,
+        norm_post: str | None = None,
+        norm_inf: str | None = None,
+        agg: str = "max",
+        m: int = 5,
+        metric: str | None = None,
+        weighting: str = "inverse_distance",
+        weight_decay: float = 0.1,
+        seed: int = 0,
+        n_shot: int | None = None,
+        classes: Sequence[Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.gen = gen
+        self.k = k
+        self.norm = norm
+        self.norm_pre = norm_pre
+        self.norm_post = norm_post
+        self.norm_inf = norm_inf
+        self.agg = agg
+        self.m = m
+        self.metric = metric
+        self.weighting = weighting
+        self.weight_decay = weight_decay
+        self.seed = seed
+        self.n_shot = n_shot
+        self.classes = classes
+        self.parameters = parameters
+
+    # --- fitting ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Imprint every class.
+
+        Args:
+            X: (n, d) numbers, finite in float32.
+            y: (n,) labels of one kind: whole numbers, texts or booleans.
+
+        Raises:
+            ValueError, ImprinterError: a parameter, `X` or `y` is not what it should be.
+            StageError: a stage cannot be computed on these samples.
+        """
+        scheme = self._scheme()
+        keys: Mapping[Any, Key] = getattr(y, "imprint_keys", {})
+        x, y = self._validated(X, y)
+        y = _plain(y)
+        check_classification_targets(y)
+        classes, positions = _in_order(y, self.classes)
+        of_class = [key_of(keys, label) for label in classes]
+        rows = [x[positions == c] for c in range(len(classes))]
+        with one_core():
+            self._set(classes, of_class, _Imprinted.of(scheme, _generated(scheme, rows, of_class)))
+        return self
+
+    def add_class(self, X: Any, label: Any, *, key: Key | None = None) -> Self:
+        """Imprint one more class, after the others; no sample of theirs is needed.
+
+        The result is that of :meth:`fit` with the same parameters and ``classes=`` in this order, bit for bit.
+
+        Args:
+            X: (n, d) its samples.
+            label: of the same kind as the others, and not among them.
+            key: its (dataset, class) parts, if the draws are to be those of a cell.
+        """
+        check_is_fitted(self)
+        self._check_separate("added")
+        imprinted = self._imprinted
+        classes = _with(self.classes_, label)
+        x = self._validated(X, None)
+        of_class = key if key is not None else key_of(getattr(label, "imprint_keys", {}), classes[-1])
+        with one_core():
+            (rows,) = _generated(imprinted.scheme, [x], [of_class])
+            changed = _Imprinted.of(imprinted.scheme, [*imprinted.generated, rows])
+        self._set(classes, [*self.keys_, of_class], changed)
+        return self
+
+    def remove_class(self, label: Any) -> Self:
+        """Forget a class: the result is that of :meth:`fit` without it, bit for bit.
+
+        Args:
+            label: one of ``classes_``, but not the only one.
+        """
+        check_is_fitted(self)
+        self._check_separate("removed")
+        gone = _position(self.classes_, label)
+        if gone is None:
+            raise ImprinterError(f"there is no class {label!r} to remove; the classes are {_listed(self.classes_)}")
+        if len(self.classes_) == 1:
+            raise ImprinterError(f"{label!r} is the only class: a classifier needs one")
+        imprinted = self._imprinted
+        rest = [c for c in range(len(self.classes_)) if c != gone]
+        with one_core():
+            changed = _Imprinted.of(imprinted.scheme, [imprinted.generated[c] for c in rest])
+        self._set(_shortest(self.classes_[rest]), [self.keys_[c] for c in rest], changed)
+        return self
+
+    # --- using --------------------------------------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The label of each row, (n,).
+
+        Args:
+            X: (n, d) numbers, finite in float32.
+        """
+        check_is_fitted(self)
+        labels: NDArray[Any] = self.classes_[self._imprinted.predict(self._validated(X, None))]
+        return labels
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """The scores of the classes; larger is better.
+
+        Under max the best score of each class: the inner product, or minus the distance, to its nearest proxy. Under
+        mnn its votes. The first of the largest is what :meth:`predict` says.
+
+        Args:
+            X: (n, d) numbers, finite in float32.
+
+        Returns:
+            (n, C) float64 in the order of ``classes_``; for two classes (n,), the second's score minus the first's.
+        """
+        check_is_fitted(self)
+        scores = self._imprinted.scores(self._validated(X, None))
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    # --- within -------------------------------------------------------------------------------------------------------
+
+    def _set(self, classes: NDArray[Any], keys: Sequence[Key | str], imprinted: _Imprinted) -> None:
+        self.classes_, self.keys_ = classes, tuple(keys)
+        self._imprinted = imprinted
+        self.proxies_, self.proxy_labels_ = imprinted.proxies, classes[imprinted.labels]
+        self.nbytes_ = imprinted.proxies.nbytes
+
+    def _validated(self, X: Any, y: Any) -> Any:
+        """X as (n, d) float32, C-contiguous; with labels both, and d is learned."""
+        labels = {"reset": False} if y is None and hasattr(self, "n_features_in_") else {"y": y}
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for that
+            return validate_data(self, X, dtype=np.float32, order="C", **labels)
+
+    def _check_separate(self, done: str) -> None:
+        gen = self._imprinted.scheme.gen
+        if GENS[gen].joint:
+            raise ImprinterError(
+                f"gen={gen} makes the proxies of a class from the samples of all classes, so no class can be {done} by "
+                "itself; call fit with the samples of all of them"
+            )
+
+    def _scheme(self) -> Scheme:
+        """The parameters, checked."""
+        metric = self.metric
+        if metric is None:
+            metric = "euclidean" if self.agg == "mnn" else "inner_product"
+        if not isinstance(self.parameters, Mapping | None):
+            raise ImprinterError(f"parameters: expected a mapping such as {{'gen.trim': 0.1}}, got {self.parameters!r}")
+        try:
+            return Scheme.create(
+                gen=_word("gen", self.gen),
+                k=_optional(_whole, "k", self.k),
+                n_shot=_optional(_whole, "n_shot", self.n_shot),
+                norm_pre=self._norm(Position.PRE),
+                norm_post=self._norm(Position.POST),
+                norm_inf=self._norm(Position.INF),
+                agg=_word("agg", self.agg),
+                metric=_word("metric", metric),
+                m=_optional(_whole, "m", self.m),
+                weighting=_optional(_word, "weighting", self.weighting),
+                seed=_whole("seed", self.seed),
+                weight_decay=_optional(_number, "weight_decay", self.weight_decay),
+                parameters=self.parameters or {},
+            )
+        except ConfigError as error:
+            message = str(error)
+            for theirs, ours in _NAMES.items():
+                message = message.replace(theirs, ours)
+            raise ImprinterError(message) from error
+
+    def _norm(self, position: Position) -> str:
+        own = getattr(self, f"norm_{position}")
+        if own is not None:
+            return _word(f"norm_{position}", own)
+        norm = _word("norm", self.norm)
+        return "none" if norm in NORMS and position not in NORMS[norm].positions else norm
+
+
+def _generated(scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str]) -> list[Rows]:
+    """The proxies of classes before NORM_post, (k_c, d) float32 each."""
+    spec = GenSpec.of(normal_form(scheme, len(samples)))
+
+    def class_of(x: Rows, key: Key | str) -> Alone:
+        def rng(stage: str, seed: int) -> np.random.Generator:
+            return np.random.default_rng(stage_seed(stage, seed, key))
+
+        drawn = training_samples(
+            x, spec.draw.n_shot or None, partial(rng, "n_shot", spec.draw.seed), spec.draw.norm_pre
+        )
+        return Alone(drawn, rng)
+
+    classes = [class_of(x, key) for x, key in zip(samples, keys, strict=True)]
+    if spec.joint:
+        return joint_proxies(spec.gen, classes, classes[0], spec.variant)
+    return [class_proxies(spec.gen, given, spec.variant) for given in classes]
+
+
+def _after(norm_post: str, generated: Sequence[Rows]) -> Rows:
+    """All proxies after NORM_post, (p, d) float32."""
+    norm = NORMS[norm_post]
+    if isinstance(norm, SequentialNorm):
+        return np.concatenate(norm.imprint(generated))
+    return normalised(np.concatenate(generated), norm_post, Position.POST)
+
+
+def _plain(y: NDArray[Any]) -> NDArray[Any]:
+    """Labels that may have come as objects, as an array of their own kind; texts may stay objects."""
+    if y.dtype != object:
+        return y
+    kinds = {_kind(label): type(label).__name__ for label in y}
+    if len(kinds) > 1:
+        raise ImprinterError(f"y: expected labels of one kind, got {' and '.join(sorted(kinds.values()))}")
+    if None in kinds:
+        raise ImprinterError(f"y: expected whole numbers, texts or booleans, got {kinds[None]}")
+    return y if str in kinds else np.array(y.tolist())
+
+
+def _in_order(y: NDArray[Any], classes: Sequence[Any] | None) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """The labels in the order of imprinting, and the position of each sample's label among them."""
+    found, positions = np.unique(y, return_inverse=True)
+    if classes is None:
+        return found, positions
+    if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray):
+        raise ImprinterError(f"classes: expected a list of labels, got {classes!r}")
+    order: list[int] = []
+    for label in classes:
+        position = _position(found, label)
+        if position is None:
+            raise ImprinterError(f"classes: y has no sample of {label!r}; it has {_listed(found)}")
+        if position in order:
+            raise ImprinterError(f"classes: {label!r} is listed twice")
+        order.append(position)
+    if rest := [c for c in range(len(found)) if c not in order]:
+        raise ImprinterError(f"classes: y has samples of {_listed(found[rest])}, which {_are(rest)} not listed")
+    return found[order], np.argsort(order)[positions]
+
+
+def _position(classes: NDArray[Any], label: Any) -> int | None:
+    """Where a label stands among others; None if it does not."""
+    for position, other in enumerate(classes.tolist()):
+        if _kind(other) == _kind(label) and other == label:
+            return position
+    return None
+
+
+def _with(classes: NDArray[Any], label: Any) -> NDArray[Any]:
+    """Labels and one more."""
+    if isinstance(label, np.generic):
+        label = label.item()
+    if _position(classes, label) is not None:
+        raise ImprinterError(f"there is a class {label!r} already; remove it first, or choose another label")
+    kind = _kind(classes.tolist()[0])
+    if _kind(label) is not kind or kind is None:
+        raise ImprinterError(f"label: expected one of the same kind as {_listed(classes)}, got {label!r}")
+    more = np.concatenate([classes, np.array([label], dtype=object if classes.dtype == object else None)])
+    same = more.astype(classes.dtype)
+    return same if (same == more).all() else more
+
+
+def _kind(label: object) -> type | None:
+    """The kind of a label: bool, int, float or str; None for anything else."""
+    if isinstance(label, bool | np.bool_):
+        return bool
+    if isinstance(label, numbers.Integral):
+        return int
+    if isinstance(label, numbers.Real):
+        return float
+    return str if isinstance(label, str) else None
+
+
+def _shortest(classes: NDArray[Any]) -> NDArray[Any]:
+    """Texts in an array that is as wide as the longest of them."""
+    return np.array(classes.tolist()) if classes.dtype.kind == "U" else classes
+
+
+def _listed(classes: NDArray[Any]) -> str:
+    """Labels for a message, the first few of many."""
+    shown = ", ".join(repr(label) for label in classes[:10].tolist())
+    return f"{shown}, ... ({len(classes)} classes)" if len(classes) > 10 else shown
+
+
+def _are(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def _optional(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+    return None if value is None else check(name, value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise ImprinterError(f"{name}: expected a whole number, got {value!r}")
+    return int(value)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ImprinterError(f"{name}: expected a number, got {value!r}")
+    return float(value)
+
+
+def _word(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ImprinterError(f"{name}: expected a name, got {value!r}")
+    return value

@@ -1,0 +1,115 @@
+"""Embeddings as the arrays that scikit-learn takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from hydra.errors import HydraException
+from numpy.typing import NDArray
+
+from imprint_sweep.cli.commands.overrides_of import compose
+from imprint_sweep.cli.commands.overrides_of import spelled as quoted
+from imprint_sweep.config.settings import Settings
+from imprint_sweep.embeddings.cache import SPLITS, EntryKey
+from imprint_sweep.embeddings.features import Features
+from imprint_sweep.errors import ConfigError, UnknownOptionError, one_line
+from imprint_sweep.extraction.extracting import Extraction, ensure
+from imprint_sweep.grid.cell import Cell, Label, Model, Task, spelled
+from imprint_sweep.imprinting.keyed_labels import KeyedLabels
+from imprint_sweep.invocation import outputs_folder
+from imprint_sweep.running.bundled import is_bundled
+
+Samples = tuple[NDArray[np.float32], KeyedLabels]
+
+
+def load_embeddings(
+    model: str | Model,
+    task: str | Task,
+    split: str = "train",
+    *,
+    overrides: Sequence[str] = (),
+    outputs: str | PathLike[str] | None = None,
+) -> Samples:
+    """The embeddings of a task and their labels.
+
+    What ships inside packages is embedded if the cache lacks it; everything else has to be in the cache.
+
+    Args:
+        model: an option of the configuration's group `model`, such as ``"efficientnet_lite0"``, or a model.
+        task: an option of the group `task`, such as ``"digits"``, or a task.
+        split: train or test.
+        overrides: as on the command line, such as ``["task.classes=even", "limit=100"]``.
+        outputs: the `paths.outputs` of the runs; None is theirs.
+
+    Returns:
+        X (n, d) float32 and y (n,), label after label in the order of the task. y are the numbers of the classes, or
+        texts such as ``mnist:1+svhn:1`` where a label unites several. y carries the (dataset, class) parts of each
+        label, so that an :class:`~imprint_sweep.api.imprinter.Imprinter` draws as a cell does.
+
+    Raises:
+        ConfigError: no such model or task, or an override that means nothing.
+        EmbeddingsError: the embeddings are missing or damaged.
+    """
+    if split not in SPLITS:
+        raise UnknownOptionError("split", split, SPLITS)
+    settings = settings_of(outputs)
+    words = [f"{group}={value}" for group, value in (("model", model), ("task", task)) if isinstance(value, str)]
+    if words:
+        cell = composed([*words, *overrides], settings)
+    model = model if isinstance(model, Model) else cell.model
+    task = task if isinstance(task, Task) else cell.task
+    return samples(features_of(model, task, settings), task, split)
+
+
+def settings_of(outputs: str | PathLike[str] | None) -> Settings:
+    """Where everything is under a folder of outputs."""
+    folder = outputs_folder(None if outputs is None else str(outputs))
+    return Settings(outputs=folder, data=folder / "data")
+
+
+def composed(overrides: Sequence[str], settings: Settings) -> Cell:
+    """The cell that overrides describe; where one is no override of the configuration, an error says so."""
+    try:
+        return compose([*overrides, f"paths.outputs={quoted(str(settings.outputs))}"])
+    except HydraException as error:
+        raise ConfigError(f"{' '.join(overrides)}: {one_line(error)}") from error
+
+
+def features_of(model: Model, task: Task, settings: Settings) -> Features:
+    """The embeddings that a task reads, opened and verified; those that ship inside packages are made first."""
+    keys = [EntryKey(model, dataset, split, task.limit) for dataset in task.datasets for split in SPLITS]
+    missing = [key for key in keys if is_bundled(key) and settings.cache.header(key) is None]
+    if missing:
+        ensure(settings.cache, missing, Extraction(data_root=settings.data, device=settings.device))
+    features = Features(settings.cache, model, task.limit)
+    features.open(task)
+    return features
+
+
+def samples(features: Features, task: Task, split: str) -> Samples:
+    """The samples of a task, label after label, in the order that its cells see."""
+    names = class_names(task)
+    keys = dict(zip(names, task.labels, strict=True))
+    counts = [features.count(split, label) for label in task.labels]
+    x = np.concatenate([features.rows(split, label) for label in task.labels])
+    return x, KeyedLabels(np.repeat(np.array(names), counts), keys)
+
+
+def class_names(task: Task) -> list[Any]:
+    """What the labels of a task are called: the number of the class that all parts of a label share, else the parts.
+
+    >>> class_names(Task("digits", "odd", ((("digits", 3),), (("digits", 1),))))
+    [3, 1]
+    """
+    numbers = [_number(label) for label in task.labels]
+    if None not in numbers and len(set(numbers)) == len(numbers):
+        return numbers
+    return [spelled(label) for label in task.labels]
+
+
+def _number(label: Label) -> int | None:
+    shared = {number for _, number in label}
+    return shared.pop() if len(shared) == 1 else None

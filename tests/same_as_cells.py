@@ -1,0 +1,98 @@
+"""The estimator predicts what cells do: every GEN x NORM x AGG x metric on the embedded default.
+
+    python -m tests.same_as_cells           all of them; takes about half an hour
+    python -m tests.same_as_cells 100       so many of them, drawn with a seed
+    python -m tests.same_as_cells 100 3     another hundred
+
+The ordinary tests do a twentieth.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from imprint_sweep import engine
+from imprint_sweep.api.cells import unfitted
+from imprint_sweep.api.samples import features_of, samples, settings_of
+from imprint_sweep.config.settings import Settings
+from imprint_sweep.grid.cell import Cell, Model, Task
+from imprint_sweep.grid.outcome import OK
+from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.grid.tasks import make_task
+from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
+
+DEFAULT = Model("efficientnet_lite0", "IMAGENET1K", 112)
+DIGITS = make_task("digits", ["digits"], range(10))
+
+
+def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
+    """Every GEN x NORM x AGG x metric with numbers that differ from cell to cell, in a fixed order."""
+    rng = random.Random(0)
+    ballots = [("max", metric, None, None) for metric in METRICS]
+    distances = [name for name, metric in METRICS.items() if metric.is_distance]
+    ballots += [("mnn", *rest) for rest in product(distances, (1, 5), WEIGHTINGS)]  # type: ignore[misc]
+    norms = product(*(norms_at(position) for position in Position))
+    return [
+        Cell(
+            model,
+            task,
+            Scheme.create(
+                gen=gen,
+                k=rng.choice([1, 5, 20]),
+                n_shot=rng.choice([None, None, 1, 10, 50]),
+                seed=rng.choice([0, 1, 17121997, -3]),
+                norm_pre=pre,
+                norm_post=post,
+                norm_inf=inf,
+                agg=agg,
+                metric=metric,
+                m=m,
+                weighting=weighting,
+                weight_decay=0.1,
+            ),
+        )
+        for gen, (pre, post, inf), (agg, metric, m, weighting) in product(GENS, norms, ballots)
+    ]
+
+
+def differences(of: Sequence[Cell], settings: Settings) -> Iterator[str]:
+    """Cells whose correct predictions of a class are not as many as the estimator's.
+
+    Args:
+        of: cells of one model and task.
+        settings: where the embeddings are; they are made if they are missing.
+    """
+    features = features_of(of[0].model, of[0].task, settings)
+    train, (x, y) = (samples(features, of[0].task, split) for split in ("train", "test"))
+    labels = list(y.imprint_keys)
+    for outcome in engine.run(of, settings.cache, engine.EngineSettings(threads=2)):
+        assert outcome.status == OK, outcome.error
+        predicted = unfitted(outcome.cell).fit(*train).predict(x)
+        correct = tuple(int(np.sum(predicted[y == label] == label)) for label in labels)
+        if correct != outcome.correct:
+            yield f"{outcome.cell.scheme.fragment}: the cell has {outcome.correct}, the estimator {correct}"
+
+
+def main(count: str = "", seed: str = "0") -> None:
+    """Compare, and print what differs.
+
+    Raises:
+        SystemExit: code 1 if anything does.
+    """
+    chosen = cells()
+    chosen = random.Random(int(seed)).sample(chosen, int(count)) if count else chosen
+    with tempfile.TemporaryDirectory() as outputs:
+        different = list(differences(chosen, settings_of(Path(outputs))))
+    print(*different, f"{len(chosen):,} cells, {len(different):,} differ", sep="\n")
+    sys.exit(bool(different))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
