@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Self
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from imprint_sweep.errors import ConfigError, ImprinterError
-from imprint_sweep.grid.cell import stage_seed
+from imprint_sweep import __version__
+from imprint_sweep.api.head_file import HeadFile
+from imprint_sweep.errors import ConfigError, ImprinterError, ImprintError, one_line
+from imprint_sweep.grid.cell import component_versions, stage_seed
 from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.keys import GenSpec, Readout
 from imprint_sweep.grid.scheme import Scheme
@@ -30,6 +35,11 @@ from imprint_sweep.imprinting.components import GENS, NORMS, WEIGHTINGS, Positio
 from imprint_sweep.imprinting.generation import class_proxies, joint_proxies, normalised, training_samples
 from imprint_sweep.imprinting.keyed_labels import Key, key_of
 from imprint_sweep.imprinting.one_core import one_core
+
+if TYPE_CHECKING:
+    import torch
+
+    from imprint_sweep.imprinting.head import Head
 
 _NAMES = {
     "agg.metric": "metric",
@@ -142,6 +152,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         keys_: for each class what its draws are keyed by: the label as a text, or the (dataset, class) parts that a
             :class:`~imprint_sweep.imprinting.keyed_labels.KeyedLabels` brought.
         nbytes_: bytes of the proxies.
+        provenance_: where the samples come from, as far as it is known; see :meth:`save`.
         n_features_in_: d.
         feature_names_in_: (d,) names of the columns, if `X` had any.
 
@@ -207,7 +218,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         of_class = [key_of(keys, label) for label in classes]
         rows = [x[positions == c] for c in range(len(classes))]
         with one_core():
-            self._set(classes, of_class, _Imprinted.of(scheme, _generated(scheme, rows, of_class)))
+            imprinted = _Imprinted.of(scheme, _generated(scheme, rows, of_class))
+        self._set(classes, of_class, imprinted, {})
         return self
 
     def add_class(self, X: Any, label: Any, *, key: Key | None = None) -> Self:
@@ -229,7 +241,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with one_core():
             (rows,) = _generated(imprinted.scheme, [x], [of_class])
             changed = _Imprinted.of(imprinted.scheme, [*imprinted.generated, rows])
-        self._set(classes, [*self.keys_, of_class], changed)
+        self._set(classes, [*self.keys_, of_class], changed, self._changed())
         return self
 
     def remove_class(self, label: Any) -> Self:
@@ -249,7 +261,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rest = [c for c in range(len(self.classes_)) if c != gone]
         with one_core():
             changed = _Imprinted.of(imprinted.scheme, [imprinted.generated[c] for c in rest])
-        self._set(_shortest(self.classes_[rest]), [self.keys_[c] for c in rest], changed)
+        self._set(_shortest(self.classes_[rest]), [self.keys_[c] for c in rest], changed, self._changed())
         return self
 
     # --- using --------------------------------------------------------------------------------------------------------
@@ -280,13 +292,144 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scores = self._imprinted.scores(self._validated(X, None))
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
+    # --- taking it elsewhere ------------------------------------------------------------------------------------------
+
+    def to_torch(self) -> Head:
+        """The classifier as a torch module: (b, d) embeddings to (b, C) scores in the order of ``classes_``.
+
+        It computes :meth:`decision_function` (but has two columns for two classes) in float32, so a prediction may be
+        another one where scores are equal to rounding. Mahalanobis distances, of which float32 can tell little apart,
+        it computes and returns in float64.
+
+        Raises:
+            ImprinterError: a component of another package that has no form for tensors.
+        """
+        check_is_fitted(self)
+        from imprint_sweep.imprinting.head import Head
+
+        scheme, imprinted = self._imprinted.scheme, self._imprinted
+        try:
+            return Head(
+                norm_inf=scheme.norm_inf,
+                metric=scheme.metric,
+                proxies=imprinted.proxies,
+                sizes=imprinted.sizes,
+                m=scheme.m,
+                weighting=scheme.weighting,
+            )
+        except NotImplementedError as error:
+            raise ImprinterError(str(error)) from error
+
+    def to_linear(self) -> torch.nn.Linear:
+        """The classifier as a linear layer without bias, where each class has one proxy, compared by inner products.
+
+        NORM_post is part of the weights, float32. A NORM_inf that scales queries is left out: the layer's scores are
+        those of the query as it is, and their largest is that of the same class.
+
+        Raises:
+            ImprinterError: it is no linear layer, with the reason.
+        """
+        check_is_fitted(self)
+        import torch
+
+        scheme, imprinted = self._imprinted.scheme, self._imprinted
+        if scheme.agg != "max" or scheme.metric != "inner_product":
+            raise ImprinterError(
+                f"agg={scheme.agg} metric={scheme.metric} is no linear layer; agg=max metric=inner_product is (with "
+                "norm_post=l2 it predicts what cosines do), or use to_torch"
+            )
+        if most := max(imprinted.sizes) - 1:
+            raise ImprinterError(
+                f"a linear layer has one weight vector per class, and here a class has {most + 1}; use gen=mean, or "
+                "to_torch"
+            )
+        if not NORMS[scheme.norm_inf].scales:
+            raise ImprinterError(f"norm_inf={scheme.norm_inf} is no scaling of queries; use to_torch")
+        p, d = imprinted.proxies.shape
+        layer = torch.nn.Linear(d, p, bias=False)
+        layer.weight.data = torch.from_numpy(imprinted.proxies.copy())
+        return layer.requires_grad_(False)
+
+    def save(self, path: str | PathLike[str], *, provenance: Mapping[str, Any] | None = None) -> None:
+        """Write the fitted classifier to a safetensors file.
+
+        The file holds ``proxies`` (p, d) float32 after NORM_post, ``labels`` (p,) int64 positions in the list of
+        classes, ``generated`` (p, d), the proxies before NORM_post, where they are others, and as metadata the
+        parameters, the classes, versions and provenance.
+
+        Args:
+            path: where; an older file there is replaced.
+            provenance: what else it should say of where it comes from, as JSON has it.
+
+        Raises:
+            ImprinterError: the file cannot be written, or holds a parameter that is no JSON.
+        """
+        check_is_fitted(self)
+        imprinted = self._imprinted
+        arrays: dict[str, NDArray[Any]] = {"proxies": imprinted.proxies, "labels": imprinted.labels.astype(np.int64)}
+        generated = np.concatenate(imprinted.generated)
+        if not np.array_equal(generated, imprinted.proxies):
+            arrays["generated"] = generated
+        about = {
+            "parameters": _json(self.get_params()),
+            "scheme": asdict(imprinted.scheme),
+            "classes": {"dtype": self.classes_.dtype.str, "values": self.classes_.tolist()},
+            "keys": self.keys_,
+            "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
+            "versions": {"imprint_sweep": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
+            "component_versions": component_versions(imprinted.scheme, len(self.classes_)),
+            "provenance": _json({**self.provenance_, **(provenance or {})}),
+        }
+        HeadFile(arrays, about).write(Path(path))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """The fitted classifier of a file that :meth:`save` wrote.
+
+        Raises:
+            ImprinterError: there is no such file, it is damaged, or it is another kind of file.
+        """
+        file = HeadFile.read(Path(path))
+        try:
+            return cls._from_file(file)
+        except (LookupError, TypeError, ValueError, ImprintError) as error:
+            raise ImprinterError(f"cannot load {path}: {one_line(error)}") from error
+
+    @classmethod
+    def _from_file(cls, file: HeadFile) -> Self:
+        about = file.about
+        scheme = dict(about["scheme"])
+        given = scheme.pop("parameters")
+        classes = np.array(about["classes"]["values"], dtype=about["classes"]["dtype"])
+        keys = [key if isinstance(key, str) else tuple((name, number) for name, number in key) for key in about["keys"]]
+        generated = file.arrays.get("generated", file.arrays["proxies"])
+        stops = np.cumsum(np.bincount(file.arrays["labels"], minlength=len(classes)))[:-1]
+        clf = cls(**about["parameters"])
+        clf.n_features_in_ = generated.shape[1]
+        if about["feature_names"]:
+            clf.feature_names_in_ = np.array(about["feature_names"], dtype=object)
+        with one_core():
+            imprinted = _Imprinted.of(Scheme.create(**scheme, parameters=given), np.split(generated, stops))
+        clf._set(classes, keys, imprinted, about["provenance"])
+        return clf
+
     # --- within -------------------------------------------------------------------------------------------------------
 
-    def _set(self, classes: NDArray[Any], keys: Sequence[Key | str], imprinted: _Imprinted) -> None:
+    def _set(
+        self,
+        classes: NDArray[Any],
+        keys: Sequence[Key | str],
+        imprinted: _Imprinted,
+        provenance: Mapping[str, Any],
+    ) -> None:
         self.classes_, self.keys_ = classes, tuple(keys)
-        self._imprinted = imprinted
+        self._imprinted, self.provenance_ = imprinted, dict(provenance)
         self.proxies_, self.proxy_labels_ = imprinted.proxies, classes[imprinted.labels]
         self.nbytes_ = imprinted.proxies.nbytes
+
+    def _changed(self) -> dict[str, Any]:
+        """Where the classifier comes from, once its classes are others."""
+        return {**self.provenance_, "classes_changed": True} if self.provenance_ else {}
 
     def _validated(self, X: Any, y: Any) -> Any:
         """X as (n, d) float32, C-contiguous; with labels both, and d is learned."""
@@ -444,6 +587,15 @@ def _listed(classes: NDArray[Any]) -> str:
 
 def _are(things: Sequence[object]) -> str:
     return "is" if len(things) == 1 else "are"
+
+
+def _json(value: Any) -> Any:
+    """A parameter as JSON has it: arrays as lists, NumPy's numbers as Python's."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    return [_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _optional(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:

@@ -123,6 +123,10 @@ class Component:
     parameters: ClassVar[tuple[Parameter, ...]] = ()
 
 
+def _no_tensors(component: Component) -> NotImplementedError:
+    return NotImplementedError(f"{component.name} has no form for tensors: it does not define on_tensors")
+
+
 # --- GEN --------------------------------------------------------------------------------------------------------------
 
 
@@ -338,6 +342,10 @@ class Norm(Component, ABC):
     def rows(self, x: Rows) -> Rows:
         """Normalise rows, (n, d) float32; the argument stays as it is."""
 
+    def on_tensors(self, x: Any) -> Any:
+        """:meth:`rows` of a torch tensor, to rounding."""
+        raise _no_tensors(self)
+
 
 class SequentialNorm(Norm):
     """A normalisation of the proxies of a class that depends on those imprinted before it."""
@@ -388,6 +396,22 @@ class Metric(Component, ABC):
         Returns:
             (n,) float64, each in one fixed order of summation.
         """
+
+    def tensors(self, proxies: Rows) -> dict[str, NDArray[Any]]:
+        """What :meth:`on_tensors` needs of the proxies after NORM_post, (p, d) float32: the buffers of a module."""
+        return {"proxies": proxies}
+
+    def on_tensors(self, queries: Any, of_proxies: Any) -> Any:
+        """The values of all pairs, to rounding.
+
+        Args:
+            queries: (b, d) torch tensor after NORM_inf.
+            of_proxies: tensors by the names of :meth:`tensors`.
+
+        Returns:
+            (b, p) torch tensor.
+        """
+        raise _no_tensors(self)
 
 
 class ProductMetric(Metric):
@@ -460,6 +484,10 @@ class Weighting(Component, ABC):
         Returns:
             (b, M) float64; the first m columns are those of the m nearest, whatever M.
         """
+
+    def on_tensors(self, distances: Any) -> Any:
+        """:meth:`weights` of a torch tensor, to rounding."""
+        raise _no_tensors(self)
 
 
 # --- Registries -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from imprint_sweep.imprinting.compiled import compiled
@@ -30,6 +32,11 @@ class L2(Norm):
         unit = np.empty(x.shape, dtype=np.float32)
         _divide(np.asarray(x), unit)
         return unit
+
+    def on_tensors(self, x: Any) -> Any:
+        """Divide each row by its length; zero rows stay zero."""
+        length = x.norm(dim=1, keepdim=True)
+        return x / (length + (length == 0).to(length.dtype))
 
 
 @compiled()

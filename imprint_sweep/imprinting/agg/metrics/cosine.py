@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.compiled import compiled
 from imprint_sweep.imprinting.components import ProductMetric
+from imprint_sweep.imprinting.norm.l2 import L2_NORM
 from imprint_sweep.imprinting.vectors import LANES, Filter, Vectors, dot, error_bound, ratio
 
 
@@ -38,6 +41,11 @@ class Cosine(ProductMetric):
             err_scale=error_bound(raw_queries.rows.shape[1]),
             usable=all(vectors.moderate for vectors in (raw_queries, raw_proxies, queries, proxies)),
         )
+
+    def on_tensors(self, queries: Any, of_proxies: Any) -> Any:
+        """The values of all pairs."""
+        query, proxy = (L2_NORM.on_tensors(rows) for rows in (queries, of_proxies["proxies"]))
+        return (1.0 - query @ proxy.T).clamp_min(0.0)
 
 
 @compiled()

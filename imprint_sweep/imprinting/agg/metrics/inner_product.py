@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,10 @@ class InnerProduct(ProductMetric):
             err_scale=error_bound(raw_queries.rows.shape[1]),
             usable=all(vectors.moderate for vectors in (raw_queries, raw_proxies, queries, proxies)),
         )
+
+    def on_tensors(self, queries: Any, of_proxies: Any) -> Any:
+        """The values of all pairs."""
+        return -(queries @ of_proxies["proxies"].T)
 
 
 @compiled()

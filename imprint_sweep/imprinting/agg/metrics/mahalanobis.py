@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,23 @@ class Mahalanobis(FittedMetric):
     def bounds(self, raw_queries: Vectors, raw_proxies: Vectors, queries: Vectors, proxies: Vectors) -> Filter:
         """Those of the Euclidean distance."""
         return EUCLIDEAN.bounds(raw_queries, raw_proxies, queries, proxies)
+
+    def tensors(self, proxies: Rows) -> dict[str, NDArray[Any]]:
+        """The whitened proxies and the whitening, float64: float32 tells few of these distances apart."""
+        whitening = fit(proxies)
+        basis = {} if whitening.basis is None else {"basis": whitening.basis}
+        whitened = whitening.transform(proxies).rows
+        return {"proxies": whitened, "center": whitening.center, "matrix": whitening.matrix, **basis}
+
+    def on_tensors(self, queries: Any, of_proxies: Any) -> Any:
+        """The distances of all pairs, float64."""
+        centred = queries.double() - of_proxies["center"]
+        distances = EUCLIDEAN.on_tensors(centred @ of_proxies["matrix"], of_proxies)
+        if "basis" not in of_proxies:
+            return distances
+        basis = of_proxies["basis"]
+        outside = centred - (centred @ basis) @ basis.T
+        return (distances**2 + (outside**2).sum(dim=1, keepdim=True) / RIDGE).sqrt()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,12 @@ class Manhattan(DenseMetric):
     def bounds(self, queries: Vectors, proxies: Vectors) -> Filter:
         """The scores are the distances themselves."""
         return Filter.relative(queries, proxies)
+
+    def on_tensors(self, queries: Any, of_proxies: Any) -> Any:
+        """The values of all pairs."""
+        import torch
+
+        return torch.cdist(queries, of_proxies["proxies"], p=1.0)
 
 
 @compiled()

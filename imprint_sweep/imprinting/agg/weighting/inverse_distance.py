@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,10 @@ class InverseDistance(Weighting):
         """The inverse of each distance."""
         inverse: NDArray[np.float64] = 1.0 / (distances + SMALLEST)
         return inverse
+
+    def on_tensors(self, distances: Any) -> Any:
+        """The inverse of each distance."""
+        return 1.0 / (distances + SMALLEST)
 
 
 INVERSE_DISTANCE = InverseDistance()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,10 @@ class Uniform(Weighting):
     def weights(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Ones."""
         return np.ones_like(distances)
+
+    def on_tensors(self, distances: Any) -> Any:
+        """Ones."""
+        return distances.new_ones(distances.shape)
 
 
 UNIFORM = Uniform()

@@ -1,0 +1,79 @@
+"""A fitted classifier as a torch module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imprint_sweep.imprinting.components import METRICS, NORMS, WEIGHTINGS, Rows
+
+
+class Head(nn.Module):
+    """Embeddings to the scores of classes, larger is better; nothing in it is trained.
+
+    Proxies and the like are buffers: they follow the module to a device and are in its ``state_dict``.
+
+    Args:
+        norm_inf: of the embeddings.
+        metric: how they are compared with proxies.
+        proxies: (p, d) float32 after NORM_post, class after class.
+        sizes: proxies of each class.
+        m: how many vote; None is max, the best score of each class.
+        weighting: of the votes; None under max.
+
+    Raises:
+        NotImplementedError: a component has no form for tensors.
+    """
+
+    labels: Tensor
+
+    def __init__(
+        self,
+        *,
+        norm_inf: str,
+        metric: str,
+        proxies: Rows,
+        sizes: Sequence[int],
+        m: int | None = None,
+        weighting: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm_inf, self.metric, self.weighting = norm_inf, metric, weighting
+        self.sizes = list(sizes)
+        self.m = None if m is None else min(m, len(proxies))
+        of_proxies = METRICS[metric].tensors(proxies)
+        self._names = tuple(of_proxies)
+        for name, array in of_proxies.items():
+            self.register_buffer(name, torch.from_numpy(np.array(array)))
+        if m is not None:
+            labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(self.sizes))
+            self.register_buffer("labels", labels)
+        with torch.no_grad():  # what has no form for tensors says so now
+            self(torch.zeros(1, proxies.shape[1]))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """The scores of the classes.
+
+        Args:
+            embeddings: (b, d) float32.
+
+        Returns:
+            (b, C): float32; float64 where the metric is computed so.
+        """
+        queries = NORMS[self.norm_inf].on_tensors(embeddings)
+        values: Tensor = METRICS[self.metric].on_tensors(queries, {name: getattr(self, name) for name in self._names})
+        if self.m is None or self.weighting is None:
+            return torch.stack([-part.amin(dim=1) for part in torch.split(values, self.sizes, dim=1)], dim=1)
+        nearest, position = values.topk(self.m, dim=1, largest=False)
+        weights = WEIGHTINGS[self.weighting].on_tensors(nearest)
+        votes = weights.new_zeros((len(weights), len(self.sizes)))
+        scores: Tensor = votes.scatter_add(1, self.labels[position], weights)
+        return scores
+
+    def extra_repr(self) -> str:
+        """What the module is, for its representation."""
+        agg = "max" if self.m is None else f"mnn, m={self.m}, weighting={self.weighting}"
+        return f"norm_inf={self.norm_inf}, metric={self.metric}, agg={agg}, proxies={sum(self.sizes)}"
