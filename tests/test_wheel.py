@@ -69,6 +69,11 @@ def test_options_are_package_data_and_messages_name_the_installed_commands(site:
     assert str(ROOT) not in found
 
 
+def test_types_are_package_data(site: Path) -> None:
+    assert (site / "imprint_sweep" / "py.typed").is_file()
+    assert (site / "imprint_sweep" / "__init__.pyi").is_file()
+
+
 def test_a_sweep_from_import_to_report(command: Command, tmp_path: Path) -> None:
     """The sweeper is found, and everything goes to ``./outputs``."""
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from os import PathLike
 from typing import Any
 
@@ -31,7 +32,14 @@ def imprinter_from_cell(cell_id: str, *, outputs: str | PathLike[str] | None = N
 def fitted(cell: Cell, settings: Settings) -> Imprinter:
     """The classifier of a cell, fitted."""
     features = features_of(cell.model, cell.task, settings)
-    return unfitted(cell).fit(*samples(features, cell.task, "train"))
+    clf = unfitted(cell).fit(*samples(features, cell.task, "train"))
+    clf.provenance_ = {
+        "cell_id": cell.cell_id,
+        "fingerprint": features.open(cell.task),
+        "model": asdict(cell.model),
+        "task": {"name": cell.task.name, "classes": cell.task.classes, "limit": cell.task.limit},
+    }
+    return clf
 
 
 def unfitted(cell: Cell) -> Imprinter:
