@@ -26,7 +26,12 @@ def imprinter_from_cell(cell_id: str, *, outputs: str | PathLike[str] | None = N
         EmbeddingsError: its embeddings are missing or damaged.
     """
     settings = settings_of(outputs)
-    return fitted(cell_of(history(settings.results, cell_id)[0]), settings)
+    return fitted(cell_named(cell_id, settings), settings)
+
+
+def cell_named(cell_id: str, settings: Settings) -> Cell:
+    """The cell of the results table whose id begins with some digits."""
+    return cell_of(history(settings.results, cell_id)[0])
 
 
 def fitted(cell: Cell, settings: Settings) -> Imprinter:

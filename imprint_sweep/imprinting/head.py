@@ -69,7 +69,7 @@ class Head(nn.Module):
             return torch.stack([-part.amin(dim=1) for part in torch.split(values, self.sizes, dim=1)], dim=1)
         nearest, position = values.topk(self.m, dim=1, largest=False)
         weights = WEIGHTINGS[self.weighting].on_tensors(nearest)
-        votes = weights.new_zeros((len(weights), len(self.sizes)))
+        votes = weights.new_zeros((weights.shape[0], len(self.sizes)))  # len() would fix b in an exported graph
         scores: Tensor = votes.scatter_add(1, self.labels[position], weights)
         return scores
 

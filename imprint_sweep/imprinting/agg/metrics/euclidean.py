@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.compiled import compiled
 from imprint_sweep.imprinting.components import ProductMetric
+from imprint_sweep.imprinting.tensors import distances
 from imprint_sweep.imprinting.vectors import (
     LANES,
     Filter,
@@ -57,10 +58,7 @@ class Euclidean(ProductMetric):
 
     def on_tensors(self, queries: Any, of_proxies: Any) -> Any:
         """The values of all pairs."""
-        import torch
-
-        # Not by way of products: their rounding would drown the distances of what is near.
-        return torch.cdist(queries, of_proxies["proxies"], compute_mode="donot_use_mm_for_euclid_dist")
+        return distances(queries, of_proxies["proxies"], 2.0)
 
 
 @compiled()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.compiled import compiled
 from imprint_sweep.imprinting.components import DenseMetric, Rows
+from imprint_sweep.imprinting.tensors import distances
 from imprint_sweep.imprinting.vectors import LANES, Filter, Vectors
 
 
@@ -39,9 +40,7 @@ class Manhattan(DenseMetric):
 
     def on_tensors(self, queries: Any, of_proxies: Any) -> Any:
         """The values of all pairs."""
-        import torch
-
-        return torch.cdist(queries, of_proxies["proxies"], p=1.0)
+        return distances(queries, of_proxies["proxies"], 1.0)
 
 
 @compiled()

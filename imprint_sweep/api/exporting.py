@@ -1,0 +1,244 @@
+"""A classifier as an ONNX file, alone or behind its network, checked against the estimator by running it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imprint_sweep import __version__
+from imprint_sweep.api.imprinter import Imprinter
+from imprint_sweep.api.samples import features_of, samples
+from imprint_sweep.config.settings import Settings
+from imprint_sweep.embeddings.cache import EntryKey, limited_indices
+from imprint_sweep.errors import ConfigError, DatasetError, StageError
+from imprint_sweep.extraction.datasets import read_split
+from imprint_sweep.extraction.models import load_model
+from imprint_sweep.extraction.models.foundation_model import FoundationModel
+from imprint_sweep.grid.cell import FULL_PRECISION, Cell
+from imprint_sweep.imprinting.vectors import error_bound
+
+IMAGES = 1000
+"""Images at most that a file with a network is checked on."""
+
+BATCH = 64
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """Predictions of a file beside those of the estimator.
+
+    Args:
+        samples: how many were compared.
+        different: how many differ.
+        open: how many of these have two classes so close that rounding decides.
+        largest: the largest difference of an embedding, relative to its length; 0 for a head alone.
+    """
+
+    samples: int
+    different: int
+    open: int
+    largest: float = 0.0
+
+    def __str__(self) -> str:
+        apart = f"; embeddings differ by {self.largest:.1e} of their length at most" if self.largest else ""
+        if not self.different:
+            return f"all {self.samples:,} predictions are equal{apart}"
+        return f"{self.different:,} of {self.samples:,} predictions differ, all where rounding decides{apart}"
+
+
+def export_head(clf: Imprinter, path: Path, embeddings: NDArray[np.float32]) -> Check:
+    """Write a classifier as ONNX: ``embeddings`` (b, d) float32 to ``scores`` (b, C) in the order of the classes.
+
+    Args:
+        clf: fitted.
+        path: where to.
+        embeddings: (n, d), on which the file is checked.
+
+    Raises:
+        ConfigError: the extra `export` is not installed.
+        StageError: the file predicts otherwise where the margin is above the bound of float32, or is too large.
+    """
+    _export(clf.to_torch(), (embeddings[:2],), path, ["embeddings"], ["scores"], _about(clf, {"input": "embeddings"}))
+    (scores,) = _run(path, {"embeddings": embeddings}, len(embeddings))
+    return _checked(clf, embeddings, scores, bound=float32_bound(clf, embeddings))
+
+
+def export_with_network(clf: Imprinter, cell: Cell, settings: Settings, path: Path) -> Check:
+    """Write network and classifier as one ONNX file: ``images`` to ``scores`` and ``embeddings``.
+
+    Args:
+        clf: the fitted classifier of the cell.
+        cell: which.
+        settings: where images and embeddings are.
+        path: where to.
+
+    Raises:
+        ConfigError: the extra `export` is not installed, or the network computes in half precision.
+        DatasetError: the images on which the file is checked are not there.
+        StageError: the file predicts otherwise where the margin is above what the difference of embeddings explains.
+    """
+    if cell.model.precision != FULL_PRECISION:
+        raise ConfigError(
+            f"the network of this cell computes in {cell.model.precision}, and a file would in float32: its embeddings "
+            "are another model's; export the head alone"
+        )
+    network = load_model(cell.model)
+    images, cached = _test_images(cell, settings, network)
+    about = _about(clf, {"input": "images", "preprocessing": str(network.transform)})
+    names = ["scores", "embeddings"]
+    _export(_WithNetwork(network.module, clf.to_torch()), (images[:2],), path, ["images"], names, about)
+    scores, embeddings = _run(path, {"images": images}, BATCH)
+    moved = np.abs(_scores(clf, embeddings) - _scores(clf, cached)).max(axis=1)
+    bound = moved + float32_bound(clf, embeddings)
+    apart = np.linalg.norm(embeddings - cached, axis=1) / np.maximum(np.linalg.norm(cached, axis=1), 1e-30)
+    return _checked(clf, cached, scores, bound=bound, largest=float(apart.max()))
+
+
+def float32_bound(clf: Imprinter, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What float32 may change of a score, (n,): twice (d + 32) 2^-23 of the largest value in computing it.
+
+    It is the bound of an inner product or a distance (method, section 7). Votes are sums of such numbers.
+    """
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    longest = np.linalg.norm(clf.proxies_.astype(np.float64), axis=1).max()
+    largest = np.maximum(np.abs(_scores(clf, embeddings)).max(axis=1), np.maximum(1.0, lengths * longest))
+    bound: NDArray[np.float64] = 2 * error_bound(embeddings.shape[1]) * largest
+    return bound
+
+
+class _WithNetwork(torch.nn.Module):
+    def __init__(self, network: torch.nn.Module, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.network, self.head = network, head
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        embeddings = self.network(images).flatten(1)
+        return self.head(embeddings), embeddings
+
+
+def _test_images(
+    cell: Cell, settings: Settings, network: FoundationModel
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Test images of the task as the network takes them, and their cached embeddings."""
+    key = EntryKey(cell.model, cell.task.datasets[0], "test", cell.task.limit)
+    entry = settings.cache.open(key)
+    split = read_split(key.dataset, key.split, settings.data)
+    rows = limited_indices(len(split.labels), key.limit)
+    if not np.array_equal(split.labels[rows], entry.labels):
+        raise DatasetError(f"{split.source} has other images than the cache's {key}; export the head alone")
+    chosen = limited_indices(len(rows), IMAGES)
+    images = [network.transform(split.images[int(row)][None]).numpy() for row in rows[chosen]]
+    return np.concatenate(images), np.array(entry.features[chosen])
+
+
+def _scores(clf: Imprinter, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The score of every class, (n, C), also of two."""
+    scores = clf.decision_function(embeddings)
+    return scores if scores.ndim == 2 else np.stack([np.zeros(len(scores)), scores], axis=1)
+
+
+def _checked(
+    clf: Imprinter, embeddings: NDArray[np.float32], scores: Floats, *, bound: NDArray[np.float64], largest: float = 0.0
+) -> Check:
+    predicted = clf.classes_[scores.argmax(axis=1)]
+    different = predicted != clf.predict(embeddings)
+    ranked = np.sort(_scores(clf, embeddings), axis=1)
+    margin = ranked[:, -1] - ranked[:, -2] if ranked.shape[1] > 1 else np.full(len(ranked), np.inf)
+    undecided = different & (margin <= 2 * bound)
+    check = Check(len(scores), int(different.sum()), int(undecided.sum()), largest)
+    if check.open < check.different:
+        raise StageError(
+            f"the exported file predicts otherwise than the estimator on {check.different - check.open:,} of "
+            f"{check.samples:,} samples where rounding decides nothing; this is a bug of the export"
+        )
+    return check
+
+
+def _about(clf: Imprinter, what: Mapping[str, str]) -> dict[str, str]:
+    """What the file says of itself."""
+    return {
+        **what,
+        "classes": json.dumps(clf.classes_.tolist()),
+        "parameters": json.dumps({name: value for name, value in clf.get_params().items() if name != "classes"}),
+        "provenance": json.dumps(clf.provenance_),
+        "imprint_sweep": __version__,
+    }
+
+
+def _export(
+    module: torch.nn.Module,
+    example: tuple[NDArray[np.float32]],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    about: Mapping[str, str],
+) -> None:
+    onnx = _runtime()[0]
+    batch = torch.export.Dim("batch")
+    # torch's exporter tells of its own deprecated calls, and of the operators of packages that are not installed.
+    with warnings.catch_warnings(action="ignore"):
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            program = torch.onnx.export(
+                module.eval(),
+                tuple(map(torch.from_numpy, example)),
+                dynamo=True,
+                dynamic_shapes=({0: batch},),
+                input_names=inputs,
+                output_names=outputs,
+                verbose=False,
+            )
+        except Exception as error:  # of the exporter's own, whatever went wrong in the module
+            if isinstance(error.__cause__, StageError):
+                raise error.__cause__ from None
+            raise
+        finally:
+            logging.disable(before)
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(model, dict(about))
+    try:
+        onnx.save(model, path)
+    except OSError as error:
+        raise ConfigError(f"cannot export to {path}: {error.strerror or error}") from error
+
+
+def _run(path: Path, inputs: Mapping[str, NDArray[np.float32]], batch: int) -> list[Floats]:
+    """The outputs of a file."""
+    session = _runtime()[1].InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    n = len(next(iter(inputs.values())))
+    parts = [
+        session.run(None, {name: values[start : start + batch] for name, values in inputs.items()})
+        for start in range(0, n, batch)
+    ]
+    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def _runtime() -> tuple[ModuleType, ModuleType]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 (torch's exporter needs it)
+    except ImportError as error:
+        raise ConfigError(
+            f"an ONNX file needs the extra `export` ({error}): pip install imprint-sweep[export]"
+        ) from error
+    return onnx, onnxruntime
+
+
+def embeddings_of_test(cell: Cell, settings: Settings) -> NDArray[np.float32]:
+    """The test embeddings of a cell, (n, d)."""
+    return samples(features_of(cell.model, cell.task, settings), cell.task, "test")[0]

@@ -1,0 +1,137 @@
+"""scripts/export.py: the classifier of a row as a file that other programs run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imprint_sweep.api.exporting import Check, export_head
+from imprint_sweep.api.imprinter import Imprinter
+from imprint_sweep.api.samples import composed, settings_of
+from imprint_sweep.cli.commands.export import main
+from imprint_sweep.config.settings import Settings
+from imprint_sweep.errors import StageError
+from imprint_sweep.imprinting import tensors
+from imprint_sweep.imprinting.components import METRICS
+from imprint_sweep.planning.plan import Plan
+from imprint_sweep.running.work import run_cells
+from tests import data
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+BLOBS = data.blobs(train_sizes={7: 90, -5: 75, 1000: 83, 3: 2}, d=24, test_size=60)
+X, Y, Q = BLOBS.train.features, BLOBS.train.labels, BLOBS.test.features
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Outputs with the row of one cell."""
+    settings = settings_of(tmp_path_factory.mktemp("outputs"))
+    cell = composed(["model=pixels", "task=digits", "k=3"], settings)
+    from imprint_sweep.api.samples import features_of
+
+    features_of(cell.model, cell.task, settings)
+    run_cells(Plan.of_cells([cell]), settings)
+    return settings
+
+
+def cell_id(settings: Settings) -> str:
+    return composed(["model=pixels", "task=digits", "k=3"], settings).cell_id[:10]
+
+
+def scores(path: Path, name: str, values: np.ndarray) -> np.ndarray:
+    """The first output of a file, for a number of rows that it was not made with."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found: np.ndarray = session.run(None, {name: values})[0]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "agg", [{"agg": "max"}, {"agg": "mnn", "m": 4}, {"agg": "mnn", "weighting": "uniform"}], ids=str
+)
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_head_predicts_what_the_estimator_does(metric: str, agg: dict[str, Any], tmp_path: Path) -> None:
+    if agg["agg"] == "mnn" and not METRICS[metric].is_distance:
+        return
+    clf = Imprinter(k=20, metric=metric, **agg).fit(X, Y)
+    check = export_head(clf, tmp_path / "head.onnx", Q)
+    assert check.samples == len(Q)
+    assert check.different == check.open <= 2
+    found = scores(tmp_path / "head.onnx", "embeddings", Q[:7])
+    np.testing.assert_allclose(found, clf.decision_function(Q[:7]), rtol=1e-4, atol=1e-4)
+    about = {one.key: one.value for one in onnx.load(tmp_path / "head.onnx").metadata_props}
+    assert json.loads(about["classes"]) == clf.classes_.tolist()
+
+
+def test_a_file_that_predicts_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clf = Imprinter(gen="mean").fit(X, Y)
+    other = Imprinter(gen="mean", classes=[3, 7, 1000, -5]).fit(X, Y)
+    monkeypatch.setattr(clf, "to_torch", other.to_torch)
+    with pytest.raises(StageError, match="the exported file predicts otherwise than the estimator on"):
+        export_head(clf, tmp_path / "head.onnx", Q)
+
+
+def test_too_many_proxies_for_a_graph_of_distances_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors, "MOST", 10)
+    clf = Imprinter(k=20, metric="manhattan").fit(X, Y)
+    with pytest.raises(StageError, match="62 proxies are too many for an exported graph of distances, which takes 10"):
+        export_head(clf, tmp_path / "head.onnx", Q)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_check_says_what_it_found() -> None:
+    assert str(Check(540, 0, 0)) == "all 540 predictions are equal"
+    assert str(Check(540, 2, 2, 1e-6)) == (
+        "2 of 540 predictions differ, all where rounding decides; embeddings differ by 1.0e-06 of their length at most"
+    )
+
+
+def test_safetensors_and_onnx(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ["--outputs", str(settings.outputs)]
+    main([cell_id(settings), "--to", str(tmp_path / "head.safetensors"), *place])
+    assert "30 proxies of 10 classes, 7,680 bytes" in capsys.readouterr().out
+    clf = Imprinter.load(tmp_path / "head.safetensors")
+    assert clf.provenance_["model"]["name"] == "pixels"
+    main([cell_id(settings), "--to", str(tmp_path / "head.onnx"), *place])
+    assert "run by onnxruntime: all 540 predictions are equal" in capsys.readouterr().out
+    main([cell_id(settings), "--to", str(tmp_path / "model.onnx"), "--with-model", *place])
+    assert "predictions" in capsys.readouterr().out
+    about = {one.key: one.value for one in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert about["preprocessing"]
+    assert json.loads(about["provenance"])["cell_id"].startswith(cell_id(settings))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--to", "head.pt"], "expected a name that ends in .safetensors or .onnx, got head.pt"),
+        (["--to", "head.safetensors", "--with-model"], "--with-model makes an ONNX file"),
+        (["--to", "no/such/head.onnx"], "there is no folder"),
+        (["--to", " "], "is empty"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(
+    words: list[str], message: str, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([cell_id(settings), *words, "--outputs", str(settings.outputs)])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_the_extra_a_message_says_how_to_get_it(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(SystemExit) as end:
+        main([cell_id(settings), "--to", str(tmp_path / "head.onnx"), "--outputs", str(settings.outputs)])
+    assert end.value.code == 2
+    assert "pip install imprint-sweep[export]" in capsys.readouterr().err
+    assert not (tmp_path / "head.onnx").exists()
