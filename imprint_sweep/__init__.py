@@ -11,13 +11,14 @@ from typing import Any
 
 __version__ = "0.2.0"
 
-__all__ = ["Imprinter", "__version__", "imprinter_from_cell", "load_embeddings", "load_results"]
+__all__ = ["Imprinter", "__version__", "imprinter_from_cell", "load_embeddings", "load_results", "sweep"]
 
 _PLACES = {
     "Imprinter": "imprint_sweep.api.imprinter",
     "imprinter_from_cell": "imprint_sweep.api.cells",
     "load_embeddings": "imprint_sweep.api.samples",
     "load_results": "imprint_sweep.store",
+    "sweep": "imprint_sweep.api.sweeping",
 }
 
 

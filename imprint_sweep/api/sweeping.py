@@ -1,0 +1,159 @@
+"""Sweeps from a notebook: the same plan, table and ids as on the command line, and a DataFrame at the end."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from os import PathLike
+from typing import Any
+
+import hydra
+import numpy as np
+import pandas as pd
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf
+from tqdm.auto import tqdm
+
+from imprint_sweep.api.samples import settings_of
+from imprint_sweep.cli.app import run
+from imprint_sweep.cli.commands.overrides_of import spelled
+from imprint_sweep.cli.multirun import Application, requested
+from imprint_sweep.config.reading import settings_from
+from imprint_sweep.config.settings import Settings
+from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError, one_line
+from imprint_sweep.extraction.extracting import Extraction, ensure
+from imprint_sweep.grid.outcome import OK, Outcome
+from imprint_sweep.invocation import conf_folder
+from imprint_sweep.planning.plan import Plan
+from imprint_sweep.running.bundled import is_bundled
+from imprint_sweep.running.work import Work, find_work, missing_message, run_cells
+from imprint_sweep.store import load_results
+from imprint_sweep.wording import counted
+
+_KEYS = {
+    **{f"norm_{position}": f"norm.{position}" for position in ("pre", "post", "inf")},
+    **{name: f"agg.{name}" for name in ("m", "metric", "weighting")},
+    **{name: f"task.{name}" for name in ("classes", "merge", "remap")},
+    "weight_decay": "model.weight_decay",
+}
+"""What a keyword is called on the command line, where it is called otherwise."""
+
+_HOW = {"device", "force", "paths", "sweep"}
+"""Keys that say how to run."""
+
+
+def sweep(
+    *,
+    experiment: str | None = None,
+    outputs: str | PathLike[str] | None = None,
+    progress: bool = True,
+    **axes: Any,
+) -> pd.DataFrame:
+    """Run the cells of a grid that are not in the table yet, and return the rows of all of them.
+
+    Each keyword is an axis of the grid: a value, or a list, tuple, range or array of values. They are called as the
+    parameters of :class:`~imprint_sweep.api.imprinter.Imprinter` or as on the command line (``**{"agg.m": [1, 5]}``); a
+    list within a list is one value (``classes=[[3, 1, 7], "even"]``). Combinations without a meaning are left out.
+    Whatever interrupts it, finished cells are in the table, and the same call goes on.
+
+    Args:
+        experiment: a file of the configuration's folder `experiment`, such as ``"mini"``.
+        outputs: the `paths.outputs` of the runs; None is theirs.
+        progress: whether a bar shows what is done, in a notebook or a terminal.
+        **axes: the grid, and settings such as ``force=True`` or ``**{"sweep.threads": 2}``.
+
+    Returns:
+        A row for each distinct cell, in the order of the grid, with the columns of the results table.
+
+    Raises:
+        ConfigError: an axis or value that does not exist.
+        EmbeddingsError: embeddings are missing or damaged.
+        SweepError: cells failed; the others are in the table.
+
+    For example ``sweep(task="digits", gen=["kmeans", "mean"], k=[1, 5], seed=range(3))``.
+    """
+    plan, settings = _planned(axes, experiment, settings_of(outputs))
+    since = datetime.now(UTC) if settings.force else None
+    work = find_work(plan, settings, since=since)
+    missing = work.missing()
+    if bundled := [key for key in missing if is_bundled(key)]:
+        ensure(settings.cache, bundled, Extraction(data_root=settings.data, device=settings.device))
+    if absent := [key for key in missing if not is_bundled(key)]:
+        raise MissingEmbeddingsError(missing_message(absent, settings))
+    failed: list[Outcome] = []
+    with tqdm(total=None, unit="cell", disable=not progress, leave=False) as bar:
+
+        def begin(work: Work) -> None:
+            bar.reset(int(work.todo.sum()))
+
+        def report(outcome: Outcome) -> None:
+            bar.update()
+            if outcome.status != OK:
+                failed.append(outcome)
+
+        run_cells(plan, settings, since=since, begin=begin, report=report)
+    if failed:
+        raise SweepError(f"{len(failed):,} of {len(plan):,} cells failed, first of all by: {failed[0].error}")
+    rows = load_results(settings.results).set_index("cell_id", drop=False)
+    return rows.loc[plan.cell_id.astype(str)].reset_index(drop=True)
+
+
+def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -> tuple[Plan, Settings]:
+    """The cells of the grid and how to run them, by the same way as on the command line."""
+    given = {name: f"{_KEYS.get(name, name)}={_values(value)}" for name, value in axes.items()}
+    how = [word for name, word in given.items() if name.partition(".")[0] in _HOW]
+    words = [word for word in given.values() if word not in how]
+    words += [f"+experiment={experiment}"] * (experiment is not None)
+    how.append(f"paths.outputs={spelled(str(place.outputs))}")
+    try:
+        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            config = loader.load_configuration("config", how, RunMode.MULTIRUN)
+            context = HydraContext(loader, callbacks=Callbacks())
+            # As Hydra does, which resolves the sweeper's own node by that.
+            Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=run, config=config)
+            arguments = OmegaConf.to_container(config.hydra.overrides.task)
+            assert isinstance(arguments, list)
+            request, _ = requested([*map(str, arguments), *words], Application(context, run, config))
+            settings = settings_from(config)
+    except HydraException as error:
+        raise ConfigError(f"{' '.join(words)}: {one_line(error)}") from error
+    if request.missing:
+        raise MissingEmbeddingsError(
+            f"the classes are those of embeddings that are missing: {next(iter(request.missing))}"
+        )
+    if request.invalid:
+        count, reason = sum(request.invalid.values()), next(iter(request.invalid))
+        warnings.warn(f"{counted(count, 'combination')} left out, first of all: {reason}", stacklevel=3)
+    return Plan.of(request), settings
+
+
+def _values(values: Any) -> str:
+    """The values of an axis in Hydra's grammar.
+
+    >>> _values(["all", [3, 1], None]), _values(range(3)), _values("o'clock")
+    ('all,[3,1],null', '0,1,2', "'o\\\\'clock'")
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return _value(values)
+    listed = [_value(value) for value in values]
+    if not listed:
+        raise ConfigError("an axis has no value: give it one, or leave it out")
+    return ",".join(listed)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, str):
+        return spelled(value)
+    if isinstance(value, Iterable):
+        return f"[{','.join(map(_value, value))}]"
+    return repr(value)

@@ -1,0 +1,117 @@
+"""Sweeps from Python are those of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import imprint_sweep as ims
+from imprint_sweep.api import sweeping
+from imprint_sweep.api.samples import settings_of
+from imprint_sweep.errors import ConfigError, MissingEmbeddingsError
+from tests import data
+from tests.outputs import ROOT, python
+
+SMALL: dict[str, Any] = {"model": "imported", "model.name": "toy", "model.weights": "none", "task": "imported"}
+BLOBS = data.blobs("small", train_sizes=dict.fromkeys(range(4), 30))
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    """Outputs with the embeddings of a toy."""
+    outputs = tmp_path / "my outputs"
+    data.write(settings_of(outputs).cache, BLOBS)
+    return outputs
+
+
+def test_a_sweep_returns_a_row_for_each_cell_and_prints_nothing(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: dict[str, Any] = {
+        "gen": ["kmeans", "mean"],
+        "k": (1, 5),
+        "seed": range(2),
+        "agg": ["max", "mnn"],
+        "m": np.array([3]),
+    }
+    rows = ims.sweep(**SMALL, **{"task.name": "small"}, **given, outputs=outputs, progress=False)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+    assert len(rows) == 2 * 2 * 2 + 2 * 2
+    assert rows["cell_id"].is_unique
+    assert rows["n_correct"].notna().all()
+    assert rows["k"].dtype == "Int64"
+    again = ims.sweep(**SMALL, **{"task.name": "small"}, **given, outputs=outputs, progress=False)
+    assert again.equals(rows)
+    clf = ims.imprinter_from_cell(rows["cell_id"][0], outputs=outputs)
+    assert len(clf.classes_) == 4
+
+
+@pytest.mark.slow
+def test_ids_and_results_are_those_of_the_command_line(outputs: Path) -> None:
+    words = ["-m", "imprint_sweep", "-m", "model=imported", "model.name=toy", "model.weights=none", "task=imported"]
+    grid = ["task.name=small", "task.classes=[3,1],even", "gen=random,all", "norm=l2,quantile", "norm.pre=none"]
+    python(ROOT if not outputs.exists() else outputs, *words, *grid)
+    before = ims.load_results(outputs / "results")
+    rows = ims.sweep(
+        **SMALL,
+        **{"task.name": "small"},
+        classes=[[3, 1], "even"],
+        gen=["random", "all"],
+        norm=["l2", "quantile"],
+        norm_pre="none",
+        outputs=outputs,
+        progress=False,
+    )
+    assert set(rows["cell_id"]) == set(before["cell_id"])
+    assert len(ims.load_results(outputs / "results")) == len(before)  # nothing was computed again
+
+
+def test_force_computes_again(outputs: Path) -> None:
+    one = {**SMALL, "task.name": "small", "gen": "mean", "outputs": outputs, "progress": False}
+    first, again = ims.sweep(**one), ims.sweep(**one, force=True)
+    assert again["finished_at"][0] > first["finished_at"][0]
+    assert again["n_correct"][0] == first["n_correct"][0]
+
+
+def test_combinations_without_a_meaning_are_left_out_with_a_warning(outputs: Path) -> None:
+    with pytest.warns(UserWarning, match="1 combination left out, first of all: .*inner_product"):
+        rows = ims.sweep(
+            **SMALL,
+            **{"task.name": "small"},
+            gen="mean",
+            agg=["max", "mnn"],
+            metric="inner_product",
+            outputs=outputs,
+            progress=False,
+        )
+    assert rows["agg"].tolist() == ["max"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"gen": ["kmeanz"]}, "kmeanz"),
+        ({"kk": 3}, "kk"),
+        ({"k": []}, "an axis has no value"),
+        ({"k": 2.5}, "2.5"),
+        ({"experiment": "minni"}, "minni"),
+    ],
+)
+def test_what_does_not_exist_is_refused(axes: dict[str, Any], message: str, outputs: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ims.sweep(**SMALL, **{"task.name": "small"}, **axes, outputs=outputs, progress=False)
+    assert not (outputs / "results").exists()
+
+
+def test_embeddings_that_are_missing_are_named(outputs: Path) -> None:
+    with pytest.raises(MissingEmbeddingsError, match="fashion_mnist"):
+        ims.sweep(task="fashion_mnist", gen="mean", outputs=outputs, progress=False)
+
+
+def test_the_function_stays_when_the_modules_are_loaded() -> None:
+    assert ims.sweep is sweeping.sweep
+    assert callable(ims.sweep)
