@@ -211,7 +211,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         scheme = self._scheme()
         keys: Mapping[Any, Key] = getattr(y, "imprint_keys", {})
-        x, y = self._validated(X, y)
+        x, y = self._validated(X, y=y)
         y = _plain(y)
         check_classification_targets(y)
         classes, positions = _in_order(y, self.classes)
@@ -219,6 +219,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows = [x[positions == c] for c in range(len(classes))]
         with one_core():
             imprinted = _Imprinted.of(scheme, _generated(scheme, rows, of_class))
+        self._known_keys = dict(keys)
         self._set(classes, of_class, imprinted, {})
         return self
 
@@ -230,14 +231,15 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: (n, d) its samples.
             label: of the same kind as the others, and not among them.
-            key: its (dataset, class) parts, if the draws are to be those of a cell.
+            key: its (dataset, class) parts, if the draws are to be those of a cell and the labels of :meth:`fit` did
+                not bring them.
         """
         check_is_fitted(self)
         self._check_separate("added")
         imprinted = self._imprinted
         classes = _with(self.classes_, label)
-        x = self._validated(X, None)
-        of_class = key if key is not None else key_of(getattr(label, "imprint_keys", {}), classes[-1])
+        x = self._validated(X, reset=False)
+        of_class = key if key is not None else key_of(self._known_keys, classes[-1])
         with one_core():
             (rows,) = _generated(imprinted.scheme, [x], [of_class])
             changed = _Imprinted.of(imprinted.scheme, [*imprinted.generated, rows])
@@ -273,7 +275,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: (n, d) numbers, finite in float32.
         """
         check_is_fitted(self)
-        labels: NDArray[Any] = self.classes_[self._imprinted.predict(self._validated(X, None))]
+        labels: NDArray[Any] = self.classes_[self._imprinted.predict(self._validated(X, reset=False))]
         return labels
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
@@ -289,7 +291,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             (n, C) float64 in the order of ``classes_``; for two classes (n,), the second's score minus the first's.
         """
         check_is_fitted(self)
-        scores = self._imprinted.scores(self._validated(X, None))
+        scores = self._imprinted.scores(self._validated(X, reset=False))
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     # --- taking it elsewhere ------------------------------------------------------------------------------------------
@@ -375,6 +377,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "scheme": asdict(imprinted.scheme),
             "classes": {"dtype": self.classes_.dtype.str, "values": self.classes_.tolist()},
             "keys": self.keys_,
+            "known_keys": list(self._known_keys.items()),
             "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
             "versions": {"imprint_sweep": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
             "component_versions": component_versions(imprinted.scheme, len(self.classes_)),
@@ -401,7 +404,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scheme = dict(about["scheme"])
         given = scheme.pop("parameters")
         classes = np.array(about["classes"]["values"], dtype=about["classes"]["dtype"])
-        keys = [key if isinstance(key, str) else tuple((name, number) for name, number in key) for key in about["keys"]]
+        keys = [key if isinstance(key, str) else _parts(key) for key in about["keys"]]
         generated = file.arrays.get("generated", file.arrays["proxies"])
         stops = np.cumsum(np.bincount(file.arrays["labels"], minlength=len(classes)))[:-1]
         clf = cls(**about["parameters"])
@@ -410,6 +413,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             clf.feature_names_in_ = np.array(about["feature_names"], dtype=object)
         with one_core():
             imprinted = _Imprinted.of(Scheme.create(**scheme, parameters=given), np.split(generated, stops))
+        clf._known_keys = {label: _parts(key) for label, key in about["known_keys"]}
         clf._set(classes, keys, imprinted, about["provenance"])
         return clf
 
@@ -431,11 +435,10 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Where the classifier comes from, once its classes are others."""
         return {**self.provenance_, "classes_changed": True} if self.provenance_ else {}
 
-    def _validated(self, X: Any, y: Any) -> Any:
-        """X as (n, d) float32, C-contiguous; with labels both, and d is learned."""
-        labels = {"reset": False} if y is None and hasattr(self, "n_features_in_") else {"y": y}
+    def _validated(self, X: Any, **how: Any) -> Any:
+        """X as (n, d) float32, C-contiguous; `how` as for scikit-learn's ``validate_data``."""
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for that
-            return validate_data(self, X, dtype=np.float32, order="C", **labels)
+            return validate_data(self, X, dtype=np.float32, order="C", **how)
 
     def _check_separate(self, done: str) -> None:
         gen = self._imprinted.scheme.gen
@@ -480,6 +483,11 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return _word(f"norm_{position}", own)
         norm = _word("norm", self.norm)
         return "none" if norm in NORMS and position not in NORMS[norm].positions else norm
+
+
+def _parts(key: Sequence[Sequence[Any]]) -> Key:
+    """The (dataset, class) parts of a label as JSON has them."""
+    return tuple((str(dataset), int(number)) for dataset, number in key)
 
 
 def _generated(scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str]) -> list[Rows]:

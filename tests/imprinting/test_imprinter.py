@@ -276,6 +276,19 @@ def test_adding_and_removing_classes_is_fitting_in_that_order(seed: int) -> None
     assert state(clf) == state(Imprinter(**parameters, classes=present).fit(X[those], Y[those]))
 
 
+def test_classes_that_the_labels_know_of_are_added_with_their_keys(tmp_path: Path) -> None:
+    y = KeyedLabels(Y, {number: (("pixels", number),) for number in range(10)})
+    order = [1, 2, 7]
+    whole = Imprinter(gen="random", k=3, classes=order).fit(X[np.isin(Y, order)], y[np.isin(Y, order)])
+    clf = Imprinter(gen="random", k=3).fit(X[np.isin(Y, order[:2])], y[np.isin(Y, order[:2])])
+    clf.save(tmp_path / "head")
+    assert state(clf.add_class(X[Y == 7], 7)) == state(whole)
+    assert state(Imprinter.load(tmp_path / "head").add_class(X[Y == 7], 7)) == state(whole)
+    other = Imprinter(gen="random", k=3).fit(X[np.isin(Y, order[:2])], Y[np.isin(Y, order[:2])])
+    assert other.add_class(X[Y == 7], 7).keys_ == ("1", "2", "7")
+    assert other.remove_class(7).add_class(X[Y == 7], 7, key=(("pixels", 7),)).keys_[2] == (("pixels", 7),)
+
+
 def test_draws_do_not_depend_on_the_type_of_labels_or_the_other_classes() -> None:
     numbers = Imprinter(gen="random", k=4).fit(X, Y)
     for labels in (Y.astype(np.int8), Y.astype(str), Y.astype(str).astype(object)):
@@ -400,6 +413,15 @@ BAD_SAMPLES: list[tuple[Any, Any, str]] = [
 def test_samples_that_cannot_be_used_are_refused(x: Any, y: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         Imprinter(k=2).fit(x, y)
+
+
+@pytest.mark.parametrize("method", ["predict", "decision_function"])
+def test_fitting_again_begins_anew(method: str) -> None:
+    clf = Imprinter(k=2).fit(X, Y)
+    assert clf.fit(X[:, :5], Y).n_features_in_ == 5
+    getattr(clf, method)(Q[:, :5])
+    with pytest.raises(ValueError, match="requires y"):
+        clf.fit(X, None)
 
 
 @pytest.mark.parametrize("method", ["predict", "decision_function"])
