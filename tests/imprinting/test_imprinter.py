@@ -29,8 +29,22 @@ from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, predictions
 from imprint_sweep.errors import ImprinterError, ImprintError
-from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, WEIGHTINGS, Position, norms_at
+from imprint_sweep.imprinting.components import (
+    GENS,
+    METRICS,
+    NORMS,
+    WEIGHTINGS,
+    ClassSamples,
+    DenseMetric,
+    Gen,
+    Parameter,
+    Position,
+    Rows,
+    Variant,
+    norms_at,
+)
 from imprint_sweep.imprinting.keyed_labels import KeyedLabels
+from imprint_sweep.imprinting.vectors import Filter, Vectors
 from tests import data, same_as_cells
 
 DIGITS = data.digits()
@@ -498,3 +512,106 @@ def test_every_norm_has_a_name_for_all_positions() -> None:
             f"norm_{position}": norm if position in NORMS[norm].positions else "none" for position in Position
         }
         assert state(clf) == state(Imprinter(gen="mean", **named).fit(X, Y))
+
+
+# --- other people's components ----------------------------------------------------------------------------------------
+
+
+class Median(Gen):
+    """The median of each feature, moved."""
+
+    name = "median"
+    parameters = (Parameter("shift", float, 0.0, "Added to each proxy.", least=-10.0, below=10.0),)
+
+    def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
+        median: Rows = np.median(given.samples, axis=0, keepdims=True) + np.float32(variant["shift"])
+        return median
+
+    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
+        return 0.0
+
+
+class Rude(Median):
+    """Changes what it is given."""
+
+    def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
+        given.samples[:] = 0
+        return given.samples
+
+
+class Chebyshev(DenseMetric):
+    """The largest difference of a feature; without a form for tensors."""
+
+    name = "chebyshev"
+
+    def exact(
+        self, queries: Vectors, proxies: Vectors, query: NDArray[Any], proxy: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        difference = queries.rows[query].astype(np.float64) - proxies.rows[proxy]
+        values: NDArray[np.float64] = np.abs(difference).max(axis=1)
+        return values
+
+    def fast(self, queries: Rows, proxies: Rows) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = np.abs(queries[:, None] - proxies).max(axis=2)
+        return values
+
+    def bounds(self, queries: Vectors, proxies: Vectors) -> Filter:
+        return Filter.relative(queries, proxies)
+
+
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Components as of other packages."""
+    monkeypatch.setitem(GENS._components(), "others:median", Median())
+    monkeypatch.setitem(GENS._components(), "others:rude", Rude())
+    monkeypatch.setitem(METRICS._components(), "others:chebyshev", Chebyshev())
+
+
+@pytest.mark.usefixtures("others")
+def test_a_gen_of_another_package_has_its_parameters(tmp_path: Path) -> None:
+    plain = Imprinter(gen="others:median", norm="none").fit(X, Y)
+    np.testing.assert_array_equal(plain.proxies_[3], np.median(X[Y == 3], axis=0))
+    moved = Imprinter(gen="others:median", norm="none", parameters={"gen.shift": 1.5}).fit(X, Y)
+    np.testing.assert_array_equal(moved.proxies_, plain.proxies_ + np.float32(1.5))
+    assert clone(moved).parameters == {"gen.shift": 1.5}
+    grid = {"parameters": [None, {"gen.shift": 1.5}, {"gen.shift": -1.5}]}
+    assert len(GridSearchCV(plain, grid, cv=3, error_score="raise").fit(X, Y).cv_results_["params"]) == 3
+    moved.save(tmp_path / "head")
+    assert state(Imprinter.load(tmp_path / "head")) == state(moved)
+    whole = Imprinter(gen="others:median", classes=[*range(9)]).fit(X[Y < 9], Y[Y < 9]).add_class(X[Y == 9], 9)
+    assert state(whole) == state(Imprinter(gen="others:median").fit(X, Y))
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize(
+    ("value", "message"), [("a", "gen.shift: expected a number"), (10, "gen.shift must be at least -10")]
+)
+def test_a_parameter_out_of_range_is_refused(value: object, message: str) -> None:
+    with pytest.raises(ImprinterError, match=message):
+        Imprinter(gen="others:median", parameters={"gen.shift": value}).fit(X, Y)
+
+
+@pytest.mark.usefixtures("others")
+def test_a_gen_cannot_change_the_samples() -> None:
+    x = X.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        Imprinter(gen="others:rude", norm="none").fit(x, Y)
+    np.testing.assert_array_equal(x, X)
+
+
+@pytest.mark.usefixtures("others")
+def test_a_metric_of_another_package_predicts_and_says_that_it_has_no_tensors() -> None:
+    clf = Imprinter(gen="all", norm="none", metric="others:chebyshev").fit(X, Y)
+    nearest = cdist(Q, X, "chebyshev").argmin(axis=1)
+    assert (clf.predict(Q) == Y[nearest]).mean() > 0.95  # integers tie
+    np.testing.assert_array_equal(-clf.decision_function(Q).max(axis=1), cdist(Q, X, "chebyshev").min(axis=1))
+    with pytest.raises(ImprinterError, match="chebyshev has no form for tensors"):
+        clf.to_torch()
+
+
+@pytest.mark.usefixtures("others")
+def test_a_file_of_a_component_that_is_not_here_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Imprinter(gen="others:median").fit(X, Y).save(tmp_path / "head")
+    monkeypatch.delitem(GENS._components(), "others:median")
+    with pytest.raises(ImprinterError, match=r"cannot load .*: unknown gen 'others:median'"):
+        Imprinter.load(tmp_path / "head")
