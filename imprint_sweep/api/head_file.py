@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from imprint_sweep.errors import ImprinterError
+from imprint_sweep.files.replacing import replacing
 from imprint_sweep.files.unreadable import unreadable
 from imprint_sweep.grid.hashing import canonical_json
-from imprint_sweep.files.replacing import replacing
 
 FORMAT = "imprint_sweep.Imprinter"
 VERSION = 1

@@ -23,6 +23,8 @@ from imprint_sweep.api.samples import settings_of
 from imprint_sweep.cli.app import run
 from imprint_sweep.cli.commands.overrides_of import spelled
 from imprint_sweep.cli.multirun import Application, requested
+from imprint_sweep.config.component_options import offer
+from imprint_sweep.config.overrides import for_hydra
 from imprint_sweep.config.reading import settings_from
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError, one_line
@@ -107,9 +109,10 @@ def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -
     """The cells of the grid and how to run them, by the same way as on the command line."""
     given = {name: f"{_KEYS.get(name, name)}={_values(value)}" for name, value in axes.items()}
     how = [word for name, word in given.items() if name.partition(".")[0] in _HOW]
-    words = [word for word in given.values() if word not in how]
+    words = [for_hydra(word) for word in given.values() if word not in how]
     words += [f"+experiment={experiment}"] * (experiment is not None)
     how.append(f"paths.outputs={spelled(str(place.outputs))}")
+    offer()
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
