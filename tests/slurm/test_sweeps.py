@@ -44,13 +44,13 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
 def test_a_sweep_through_slurm_finds_what_the_basic_launcher_finds(
     outputs: Outputs, launcher: list[str], expected: dict[str, int]
 ) -> None:
-    out, err = outputs.run(*SMALL, *launcher, "sweep.shards=3")
+    out, err = outputs.run(*SMALL, *launcher, "sweep.shards=2")
     assert outputs.n_correct() == expected
     assert len(outputs.history()) == len(expected)
     assert re.search(r"submitted as SLURM job \d+; follow it with: \S+", out)
     assert f"{len(expected)} cells in " in out
     assert "warning" not in err
-    assert Progress.read(outputs.sweep()).finished == 3
+    assert Progress.read(outputs.sweep()).finished == 2
     assert {path.read_text() for path in (outputs.sweep() / "slurm").iterdir()} == {""}
 
 
