@@ -1,7 +1,7 @@
 from imprint_sweep.api.cells import imprinter_from_cell
+from imprint_sweep.api.imprinter import Imprinter
 from imprint_sweep.api.samples import load_embeddings
 from imprint_sweep.api.sweeping import sweep
-from imprint_sweep.api.imprinter import Imprinter
 from imprint_sweep.store import load_results
 
 __version__: str

@@ -27,18 +27,11 @@ from imprint_sweep.config.composition import Tree
 from imprint_sweep.config.overrides import EXPERIMENT, Axes, CommandLine, axis_names, check_option, part_of, read_axis
 from imprint_sweep.config.schemas import GROUPS
 from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.grid.axes import AXES
 from imprint_sweep.grid.conditions import Condition
-from imprint_sweep.grid.scheme import AGGREGATIONS
-from imprint_sweep.grid.tasks import SELECTIONS
-from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
 
 WORDS: dict[str, Collection[str]] = {
-    "gen.name": GENS,
-    "agg.name": AGGREGATIONS,
-    "agg.metric": METRICS,
-    "agg.weighting": WEIGHTINGS,
-    **{f"norm.{position}": norms_at(position) for position in Position},
-    "task.classes": SELECTIONS,
+    f"{axis.name}.name" if axis.name in GROUPS else axis.name: axis.words for axis in AXES if axis.words is not None
 }
 """What axes can be compared with in a condition, where that is known."""
 

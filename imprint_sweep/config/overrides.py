@@ -30,9 +30,10 @@ from hydra.errors import HydraException
 
 from imprint_sweep.config.schemas import GROUPS, known_keys, unknown_key
 from imprint_sweep.errors import ConfigError, UnknownOptionError
+from imprint_sweep.grid.axes import AXES
 from imprint_sweep.grid.scheme import known_parameters
 
-NUMBERS = ("k", "n_shot", "seed", "limit")
+NUMBERS = tuple(axis.name for axis in AXES if "." not in axis.name and axis.name not in GROUPS)
 """The axes of a cell that are plain values, not groups."""
 
 EXPERIMENT = "experiment"

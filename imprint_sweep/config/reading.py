@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import reduce
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -27,6 +28,7 @@ from omegaconf.errors import (
 )
 
 from imprint_sweep.config.schemas import (
+    GROUPS,
     AggConfig,
     Config,
     ContactSheetConfig,
@@ -46,6 +48,7 @@ from imprint_sweep.config.schemas import (
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
+from imprint_sweep.grid.axes import AXES, Axis
 from imprint_sweep.grid.cell import Cell, Model, Task, check_name
 from imprint_sweep.grid.scheme import Scheme, check_count, known_parameters, meaningless, parameters_of
 from imprint_sweep.grid.tasks import SELECTIONS, classes_of, make_task
@@ -340,12 +343,9 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
     """
     config = config_from(cfg)
     dropped = meaningless(gen=config.gen.name, agg=config.agg.name)
+    useless = {axis.name: _useless(axis, config, dropped) for axis in AXES if axis.depends_on is not None}
     without_meaning = {
-        "k": (config.k, "k" in dropped, f"under gen={config.gen.name}"),
-        "agg.m": (config.agg.m, "m" in dropped, f"under agg={config.agg.name}"),
-        "agg.weighting": (config.agg.weighting, "weighting" in dropped, f"under agg={config.agg.name}"),
-        "model.weight_decay": (config.model.weight_decay, "weight_decay" in dropped, f"under gen={config.gen.name}"),
-        "task.remap": (config.task.remap, config.task.merge is None, "without task.merge"),
+        **{name: (_at(config, name), reason is not None, reason) for name, reason in useless.items()},
         **{
             f"gen.{name}": (value, f"gen.{name}" not in parameters_of(config.gen.name), f"under gen={config.gen.name}")
             for name, value in config.gen.parameters.items()
@@ -362,6 +362,19 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
         for value, useless, where in [without_meaning.get(key, (None, False, ""))]
         if useless and value is not None
     ]
+
+
+def _useless(axis: Axis, config: Config, dropped: Collection[str]) -> str | None:
+    """Where an axis has no meaning, if that is so in a configuration: ``under gen=mean``, ``without task.merge``."""
+    assert axis.depends_on is not None
+    if axis.depends_on in GROUPS:
+        return f"under {axis.depends_on}={_at(config, f'{axis.depends_on}.name')}" if axis.field in dropped else None
+    return f"without {axis.depends_on}" if _at(config, axis.depends_on) is None else None
+
+
+def _at(config: Config, key: str) -> Any:
+    """The value of a dotted key."""
+    return reduce(getattr, key.split("."), config)
 
 
 def axis_values(group: str, node: Any) -> dict[str, Any]:

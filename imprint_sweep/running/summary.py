@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.cache import EntryHeader, EntryKey, label_sizes
+from imprint_sweep.grid.axes import AXES, SEED, Axis
 from imprint_sweep.grid.scheme import known_parameters
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.planning.request import Request
@@ -21,40 +22,6 @@ Codes = NDArray[np.int64]
 
 SHOWN = 20
 OUTCOME_FIELDS = ("accuracy", "n_correct", "n_test", "f1_macro", "gen_seconds", "n_proxies", "eval_seconds")
-_AXES = {
-    "model": ("model", "name"),
-    "task": ("task", "name"),
-    "task.classes": ("task", "classes"),
-    "task.merge": ("task", "merge"),
-    "task.remap": ("task", "remap"),
-    "limit": ("task", "limit"),
-    "n_shot": ("scheme", "n_shot"),
-    "norm.pre": ("scheme", "norm_pre"),
-    "gen": ("scheme", "gen"),
-    "k": ("scheme", "k"),
-    "norm.post": ("scheme", "norm_post"),
-    "norm.inf": ("scheme", "norm_inf"),
-    "agg": ("scheme", "agg"),
-    "agg.metric": ("scheme", "metric"),
-    "agg.m": ("scheme", "m"),
-    "agg.weighting": ("scheme", "weighting"),
-}
-"""Axis -> the part of a cell that holds it, and the field: with those below, all fields but the seed."""
-_TOLD_BY_OTHERS = {
-    "model.weights": ("model", "weights"),
-    "model.image_size": ("model", "image_size"),
-    "model.weight_decay": ("scheme", "weight_decay"),
-    "task.labels": ("task", "labels"),
-}
-"""What mostly follows from the other axes, and is shown where it does not."""
-_MEANINGLESS = {
-    "k": ("scheme", "k"),
-    "agg.m": ("scheme", "m"),
-    "agg.weighting": ("scheme", "weighting"),
-    "model.weight_decay": ("scheme", "weight_decay"),
-    "task.remap": ("task", "remap"),
-}
-"""Axes that a cell may have no use for, and the field that is None then."""
 LABELS_WIDTH = 30
 
 
@@ -118,7 +85,7 @@ def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
 
 def axes_without_meaning(plan: Plan, axes: Iterable[str]) -> list[str]:
     """Those of the swept axes that no cell has a use for: ``agg.m`` where all of them are ``agg=max``."""
-    fields = _MEANINGLESS | _parameters()
+    fields = _fields(axis for axis in AXES if axis.depends_on) | _parameters()
     return [axis for axis in axes if axis in fields and _coded(plan, *fields[axis])[1] == [None]]
 
 
@@ -176,17 +143,23 @@ def accuracy_table(plan: Plan, accuracy: NDArray[np.float64]) -> str:
 
 def _columns(plan: Plan) -> dict[str, tuple[Codes, list[Any]]]:
     """Everything but the seed in which the cells differ: the code of each cell's value, and the values."""
-    found = {name: _coded(plan, *field) for name, field in (_AXES | _parameters()).items()}
+    telling = _fields(axis for axis in AXES if not axis.follows and axis.name != SEED)
+    found = {name: _coded(plan, *field) for name, field in (telling | _parameters()).items()}
     found = {name: column for name, column in found.items() if _combinations([column[0]]) > 1}
-    for name, field in _TOLD_BY_OTHERS.items():
+    for name, field in _fields(axis for axis in AXES if axis.follows).items():
         column, others = _coded(plan, *field), [codes for codes, _ in found.values()]
         if _combinations([*others, column[0]]) > _combinations(others):
             found[name] = column
     return found
 
 
+def _fields(axes: Iterable[Axis]) -> dict[str, tuple[str, str]]:
+    """Axis -> the part of a cell that holds it, and the field."""
+    return {axis.name: (axis.part, axis.field) for axis in axes}
+
+
 def _parameters() -> dict[str, tuple[str, str]]:
-    """The parameters of components, as :data:`_AXES` has the axes that all cells have."""
+    """The parameters of components, as :func:`_fields` has the axes that all cells have."""
     return {key: ("scheme", key) for key in known_parameters()}
 
 

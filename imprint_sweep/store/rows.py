@@ -8,16 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from imprint_sweep import __version__
-from imprint_sweep.grid.cell import METHOD_VERSION, Model, Task, component_versions, spelled
+from imprint_sweep.grid.axes import Axis, Part, of_part, parameter_column
+from imprint_sweep.grid.cell import METHOD_VERSION, Task, component_versions, spelled
 from imprint_sweep.grid.outcome import Outcome
 from imprint_sweep.grid.scheme import Scheme, known_parameters
-from imprint_sweep.store.schema import parameter_column, table_schema
+from imprint_sweep.store.schema import table_schema
 
 T = TypeVar("T")
 
@@ -58,9 +60,11 @@ def table_of(outcomes: Sequence[tuple[Outcome, datetime]], provenance: Provenanc
     n = len(outcomes)
     results = [outcome for outcome, _ in outcomes]
     columns: dict[str, Any] = {
-        **_shared([result.cell.model for result in results], _MODEL),
-        **_shared([result.cell.task for result in results], _TASK),
-        **_shared([result.cell.scheme for result in results], _SCHEME),
+        **_shared([result.cell.model for result in results], _fields("model")),
+        **_shared(
+            [result.cell.task for result in results], {**_fields("task"), "n_labels": lambda task: len(task.labels)}
+        ),
+        **_shared([result.cell.scheme for result in results], _fields("scheme")),
         **{name: [getattr(result, name) for result in results] for name in _RESULT},
         **_parameters([result.cell.scheme for result in results]),
         "cell_id": [result.cell.cell_id for result in results],
@@ -81,34 +85,6 @@ def table_of(outcomes: Sequence[tuple[Outcome, datetime]], provenance: Provenanc
     return pa.Table.from_arrays(arrays, schema=table_schema())
 
 
-_MODEL: dict[str, Callable[[Model], Any]] = {
-    "model": lambda model: model.name,
-    "weights": lambda model: model.weights,
-    "image_size": lambda model: model.image_size,
-}
-_TASK: dict[str, Callable[[Task], Any]] = {
-    "task": lambda task: task.name,
-    "classes": lambda task: task.classes,
-    "labels": lambda task: [spelled(label) for label in task.labels],
-    "n_labels": lambda task: len(task.labels),
-    "merge": lambda task: task.merge,
-    "remap": lambda task: task.remap,
-    "limit": lambda task: task.limit,
-}
-_SCHEME: dict[str, Callable[[Scheme], Any]] = {
-    "n_shot": lambda scheme: scheme.n_shot,
-    "norm_pre": lambda scheme: scheme.norm_pre,
-    "gen": lambda scheme: scheme.gen,
-    "k": lambda scheme: scheme.k,
-    "norm_post": lambda scheme: scheme.norm_post,
-    "norm_inf": lambda scheme: scheme.norm_inf,
-    "agg": lambda scheme: scheme.agg,
-    "metric": lambda scheme: scheme.metric,
-    "m": lambda scheme: scheme.m,
-    "weighting": lambda scheme: scheme.weighting,
-    "seed": lambda scheme: scheme.seed,
-    "weight_decay": lambda scheme: scheme.weight_decay,
-}
 _RESULT = (
     "computation_id",
     "fingerprint",
@@ -125,6 +101,20 @@ _RESULT = (
     "eval_seconds",
     "error",
 )
+
+
+def _n_labels(task: Task) -> int:
+    return len(task.labels)
+
+
+def _fields(part: Part) -> dict[str, Callable[[Any], Any]]:
+    """Column -> what it takes from a part of a cell."""
+
+    def taken(axis: Axis) -> Callable[[Any], Any]:
+        get = attrgetter(axis.field)
+        return (lambda value: [spelled(label) for label in get(value)]) if axis.stored == "strings" else get
+
+    return {axis.column: taken(axis) for axis in of_part(part)}
 
 
 def _parameters(schemes: Sequence[Scheme]) -> dict[str, list[Any]]:

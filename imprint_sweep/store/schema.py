@@ -9,6 +9,7 @@ from functools import cache
 
 import pyarrow as pa
 
+from imprint_sweep.grid.axes import AXES, Stored, parameter_column
 from imprint_sweep.grid.scheme import known_parameters
 
 SCHEMA_VERSION = 2
@@ -35,6 +36,21 @@ class Column:
 
 _STRING, _STRINGS, _FLOATS = pa.string(), pa.list_(pa.string()), pa.list_(pa.float64())
 
+_STORED: dict[Stored, pa.DataType] = {
+    "string": _STRING, "strings": _STRINGS, "int16": pa.int16(), "int32": pa.int32(), "int64": pa.int64(),
+    "double": pa.float64(),
+}  # fmt: skip
+
+
+def _of_axes() -> dict[str, Column]:
+    """The columns of the axes, and behind the labels how many there are."""
+    found = {axis.column: Column(_STORED[axis.stored], axis.doc, axis.nullable) for axis in AXES}
+    names = list(found)
+    behind = names.index("labels") + 1
+    counted = {"n_labels": Column(pa.int16(), "Number of labels, C.")}
+    return {name: (found | counted)[name] for name in (*names[:behind], *counted, *names[behind:])}
+
+
 COLUMNS: dict[str, Column] = {
     "cell_id": Column(_STRING, "Hex id of what was asked for: a hash of model, labels, limit and every axis."),
     "computation_id": Column(_STRING, "Hex id of what was computed; rows that share it hold equal results."),
@@ -47,34 +63,7 @@ COLUMNS: dict[str, Column] = {
         "they are not 1; null where all are. Rows of other versions do not count as done.",
         True,
     ),
-    "model": Column(_STRING, "Name of the foundation model, or the name under which embeddings were imported."),
-    "weights": Column(_STRING, "Which weights of the model."),
-    "image_size": Column(
-        pa.int32(), "Side of the network's input in pixels; null for the weights' own transform.", True
-    ),
-    "task": Column(_STRING, "Name of the task."),
-    "classes": Column(_STRING, "The class selection as it was asked for: a name such as even, or a list."),
-    "labels": Column(
-        _STRINGS, "The ordered labels, each as its dataset:class parts joined by +, as in mnist:6+svhn:6."
-    ),
-    "n_labels": Column(pa.int16(), "Number of labels, C."),
-    "merge": Column(pa.int32(), "d of a d-in-1 task: classes merged into each label; null where none were.", True),
-    "remap": Column(
-        pa.int32(), "Which of the random remaps of a d-in-1 task; null where no classes were merged.", True
-    ),
-    "limit": Column(pa.int64(), "At most so many samples of each split were embedded; null for all.", True),
-    "n_shot": Column(pa.int64(), "Training samples drawn per label; null for all.", True),
-    "norm_pre": Column(_STRING, "Normalization of the embeddings before GEN: none or l2."),
-    "gen": Column(_STRING, "The proxy generator (GEN)."),
-    "k": Column(pa.int64(), "Proxies asked for per label; null for generators without k.", True),
-    "norm_post": Column(_STRING, "Normalization of the proxies: none, l2 or quantile."),
-    "norm_inf": Column(_STRING, "Normalization of the test embeddings: none or l2."),
-    "agg": Column(_STRING, "The aggregation (AGG): max or mnn."),
-    "metric": Column(_STRING, "How a test embedding and a proxy are compared."),
-    "m": Column(pa.int64(), "Nearest proxies that vote; null under max.", True),
-    "weighting": Column(_STRING, "How their votes are weighted; null under max.", True),
-    "seed": Column(pa.int64(), "The seed of everything random."),
-    "weight_decay": Column(pa.float64(), "Lambda of the two least-squares generators; null for all others.", True),
+    **_of_axes(),
     "n_correct": Column(
         pa.int32(), "Correctly classified test samples; null if the cell failed, like every result.", True
     ),
@@ -110,15 +99,6 @@ COLUMNS: dict[str, Column] = {
 }
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: _STRING}
-
-
-def parameter_column(key: str) -> str:
-    """The column of a component's parameter.
-
-    >>> parameter_column("gen.trim")
-    'gen_trim'
-    """
-    return key.replace(".", "_")
 
 
 def is_parameter(field: pa.Field) -> bool:

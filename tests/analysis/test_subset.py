@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from imprint_sweep.analysis.data.results import Results
-from imprint_sweep.analysis.data.subset import AXES, subset
+from imprint_sweep.analysis.data.subset import axes_of, subset
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 
 ROWS = [
@@ -25,7 +25,7 @@ def results() -> Results:
     frame = pd.DataFrame(ROWS, columns=["model", "task", "classes", "gen", "k", "m"])
     words = ["model", "task", "classes", "gen"]
     frame = frame.astype({**dict.fromkeys(words, "category"), "k": "Int64", "m": "Int64"})
-    for column in set(AXES.values()) - set(frame.columns):
+    for column in set(axes_of(frame).values()) - set(frame.columns):
         frame[column] = pd.array([None] * len(frame), "Int64")
     return Results(frame, Path("outputs"), ("A note.",))
 
@@ -68,5 +68,5 @@ def test_what_cannot_be_meant_is_said_in_a_sentence(results: Results) -> None:
 
 
 def test_every_axis_is_understood(results: Results) -> None:
-    for axis in AXES:
+    for axis in axes_of(results.frame):
         assert len(subset(replace(results, notes=()), f"{axis} == null or not {axis} == null").frame) == 4

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from imprint_sweep.embeddings.cache import EmbeddingCache
-from imprint_sweep.grid.cell import Cell, Model, Task
-from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.grid.cell import Cell, Model
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.summary import (
-    _AXES,
-    _TOLD_BY_OTHERS,
     SHOWN,
     accuracy_table,
     axes_without_meaning,
@@ -32,13 +29,6 @@ def table(cells: list[Cell], accuracy: list[float] | None = None) -> list[list[s
     plan = Plan.of_cells(cells)
     known = np.linspace(0.9, 0.1, len(plan)) if accuracy is None else np.array(accuracy)
     return [line.split() for line in accuracy_table(plan, known).splitlines()]
-
-
-def test_every_field_of_a_cell_is_an_axis_but_the_seed() -> None:
-    shown = {*_AXES.values(), *_TOLD_BY_OTHERS.values()}
-    for part, of in (("model", Model), ("task", Task), ("scheme", Scheme)):
-        for field in fields(of):
-            assert ((part, field.name) in shown) == (field.name not in ("seed", "parameters")), field.name
 
 
 @pytest.mark.parametrize(

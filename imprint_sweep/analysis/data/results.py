@@ -12,21 +12,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import StoreError, UnknownOptionError
+from imprint_sweep.grid.axes import AXES, SEED, of_part, parameter_column
 from imprint_sweep.grid.cell import METHOD_VERSION, component_versions
 from imprint_sweep.grid.outcome import OK
 from imprint_sweep.grid.scheme import FIELDS, Scheme, known_parameters
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import command
 from imprint_sweep.store import load_results, schema_found
-from imprint_sweep.store.schema import is_parameter, parameter_column
+from imprint_sweep.store.schema import is_parameter
 
-MODEL = ("model", "weights", "image_size")
+MODEL = tuple(axis.column for axis in of_part("model"))
 """The columns that identify a foundation model."""
 
-TASK = ("task", "classes", "merge", "remap", "limit")
+TASK = tuple(axis.column for axis in of_part("task") if not axis.follows)
 """The columns that identify a task. A model and a task are an *instance* of a comparison."""
 
-SCHEME = ("n_shot", "norm_pre", "gen", "k", "norm_post", "norm_inf", "agg", "metric", "m", "weighting")
+SCHEME = tuple(axis.column for axis in of_part("scheme") if not axis.follows and axis.name != SEED)
 """The axes of a *configuration* that all tables have, see :func:`scheme_columns`; medians are taken over the seed."""
 
 COLUMNS = (
@@ -37,7 +38,7 @@ COLUMNS = (
 """What the analysis reads."""
 
 _WORDS = (
-    *("model", "weights", "task", "classes", "norm_pre", "gen", "norm_post", "norm_inf", "agg", "metric", "weighting"),
+    *(axis.column for axis in AXES if axis.stored == "string"),
     *("fingerprint", "package_version", "git_commit", "host"),
 )
 

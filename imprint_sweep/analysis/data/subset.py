@@ -10,35 +10,17 @@ import pandas as pd
 
 from imprint_sweep.analysis.data.results import Results, parameter_columns
 from imprint_sweep.errors import ConfigError
+from imprint_sweep.grid.axes import AXES
 from imprint_sweep.grid.conditions import Condition
-
-AXES = {
-    "model": "model",
-    "model.weights": "weights",
-    "model.image_size": "image_size",
-    "task": "task",
-    "task.classes": "classes",
-    "task.merge": "merge",
-    "task.remap": "remap",
-    "limit": "limit",
-    "n_shot": "n_shot",
-    "norm.pre": "norm_pre",
-    "gen": "gen",
-    "k": "k",
-    "norm.post": "norm_post",
-    "norm.inf": "norm_inf",
-    "agg": "agg",
-    "agg.metric": "metric",
-    "agg.m": "m",
-    "agg.weighting": "weighting",
-    "seed": "seed",
-}
-"""Axis, as the command line and experiment files name it -> column of the results, in the order of the stages."""
 
 
 def axes_of(frame: pd.DataFrame) -> dict[str, str]:
-    """:data:`AXES`, and the parameters of components that a results frame has."""
-    return AXES | {name.replace("_", ".", 1): name for name in parameter_columns(frame)}
+    """Axis, as the command line and experiment files name it -> column of a results frame, in the order of the stages.
+
+    Parameters of components are among them.
+    """
+    own = {axis.name: axis.column for axis in AXES if axis.stored != "strings"}
+    return own | {name.replace("_", ".", 1): name for name in parameter_columns(frame)}
 
 
 def subset(results: Results, condition: str) -> Results:

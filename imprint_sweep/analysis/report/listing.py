@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.analysis.artefact import Column, Kind
-from imprint_sweep.analysis.data.results import MODEL, TASK, Results, parameter_columns, scheme_columns
+from imprint_sweep.analysis.data.results import MODEL, SCHEME, TASK, Results, parameter_columns, scheme_columns
+from imprint_sweep.grid.axes import AXES, Stored
 
 ROWS = 50_000
 """About 2 MB of a page. The paper's grid and part of the full one, 500,000 cells, are 40,000 rows."""
@@ -18,26 +19,12 @@ ROWS = 50_000
 DATASET = (*MODEL, "task", "limit")
 """What identifies a dataset as a model sees it; the best configurations of each are kept where not all can be."""
 
+_KINDS: dict[Stored, Kind] = {"string": "text", "int32": "count", "int64": "count", "double": "number"}
+_OF_AXES = {axis.column: Column(axis.column, axis.name, _KINDS[axis.stored]) for axis in AXES if axis.stored in _KINDS}
 COLUMNS = (
-    Column("model", "model"),
-    Column("weights", "model.weights"),
-    Column("image_size", "model.image_size", "count"),
-    Column("task", "task"),
-    Column("merge", "task.merge", "count"),
-    Column("limit", "limit", "count"),
+    *(_OF_AXES[column] for column in (*MODEL, "task", "merge", "limit")),
     Column("accuracy", "accuracy", "percent", best="highest"),
-    Column("n_shot", "n_shot", "count"),
-    Column("norm_pre", "norm.pre"),
-    Column("gen", "gen"),
-    Column("k", "k", "count"),
-    Column("norm_post", "norm.post"),
-    Column("norm_inf", "norm.inf"),
-    Column("agg", "agg"),
-    Column("metric", "agg.metric"),
-    Column("m", "agg.m", "count"),
-    Column("weighting", "agg.weighting"),
-    Column("weight_decay", "model.weight_decay", "number"),
-    Column("classes", "task.classes"),
+    *(_OF_AXES[column] for column in (*SCHEME, "weight_decay", "classes")),
     Column("remaps", "remaps", "count"),
     Column("seeds", "seeds", "count"),
 )

@@ -16,12 +16,12 @@ from imprint_sweep.config.overrides import for_hydra
 from imprint_sweep.config.reading import cell_from_config
 from imprint_sweep.embeddings.cache import IMPORTED
 from imprint_sweep.errors import ImprintError, StoreError
+from imprint_sweep.grid.axes import parameter_column
 from imprint_sweep.grid.cell import Cell, Model, Task, parsed
 from imprint_sweep.grid.scheme import FIELDS, Scheme, parameters_of
 from imprint_sweep.grid.tasks import SELECTIONS
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import conf_folder, default_outputs
-from imprint_sweep.store.schema import parameter_column
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
 _WORDS = {"null", "true", "false", "nan", "inf", "yes", "no", "on", "off"}
