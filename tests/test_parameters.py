@@ -36,13 +36,11 @@ from tests.outputs import ROOT
 TRIMMED = "mine.trimmed:TRIMMED_MEAN"
 BROKEN = """
 import numpy as np
-from imprint_sweep.imprinting.components import Gen, Parameter
+from imprint_sweep.imprinting.components import Gen, Parameter, Piece
 
 class Base(Gen):
     def proxies(self, given, variant):
         return given.samples[:1]
-    def seconds(self, n, d, k, n_labels):
-        return 0.0
 
 class Flat(Base):
     name = "flat"
@@ -62,12 +60,12 @@ class Changing(Base):
 
 class Endless(Base):
     name = "endless"
-    def seconds(self, n, d, k, n_labels):
-        return float("nan")
+    def work(self, n, d, variant):
+        return [Piece(self.name, variant, n * float("nan"))]
 
 class Costly(Base):
     name = "costly"
-    def seconds(self, n, d, k, n_labels):
+    def work(self, n, d, variant):
         raise KeyError("d")
 
 class Lazy(Gen):

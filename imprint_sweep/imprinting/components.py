@@ -151,6 +151,30 @@ class Variant:
         return dict(self.parameters)[name]
 
 
+Sizes = NDArray[np.float64]
+"""(classes,) float64, how many samples each of several classes has."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A piece of work that is done once for all who need it, with what it takes.
+
+    Pieces of a stage with equal keys are the same piece. Where they differ in size the largest holds the others, as a
+    longer k-means++ begins like a shorter one.
+
+    Args:
+        stage: the name under which the engine counts and times it.
+        key: what it depends on beyond the samples.
+        seconds: core-seconds, as measured with ``benchmarks/grid.py``; how fast another machine is, is learned.
+        calls: how often it is counted; 0 for a part of what another piece of the stage counts.
+    """
+
+    stage: str
+    key: Hashable
+    seconds: Sizes
+    calls: int = 1
+
+
 class Shared(Protocol):
     """Results that several variants, gens or tasks have in common: each is computed once."""
 
@@ -286,16 +310,18 @@ class Gen(Component, ABC):
         """Variants, of any gen, for which this is equal share so much that one job should make them."""
         return type(self), variant
 
-    @abstractmethod
-    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
-        """Core-seconds that it takes for a task, roughly.
+    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+        """What making the proxies of a class takes, for estimates; by default two passes over its samples.
 
         Args:
-            n: training samples of all classes.
+            n: samples of each of several classes.
             d: features.
-            k: proxies per class, 0 where there is no k.
-            n_labels: classes.
+            variant: which.
+
+        Returns:
+            Pieces whose seconds are one number for each class.
         """
+        return [Piece(self.name, variant, n * d / 5e8)]
 
 
 class JointGen(Gen):
@@ -314,6 +340,16 @@ class JointGen(Gen):
     @abstractmethod
     def prepare(self, given: ClassSamples, variant: Variant) -> None:
         """Compute what depends on one class alone, ahead of :meth:`solve` and in parallel over classes."""
+
+    def task_work(self, d: int, proxies: int, variant: Variant) -> Sequence[Piece]:
+        """What :meth:`solve` takes beside :meth:`work`; the seconds are those of one task, as arrays of no dimension.
+
+        Args:
+            d: features.
+            proxies: of all classes of the task.
+            variant: which.
+        """
+        return []
 
     @abstractmethod
     def solve(self, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
@@ -685,20 +721,27 @@ def norms_at(position: Position) -> tuple[str, ...]:
     return tuple(name for name, norm in NORMS.items() if position in norm.positions)
 
 
-def seconds_of(name: str, n: int, d: int, k: int, n_labels: int) -> float:
-    """What a gen says that a task takes (see :meth:`Gen.seconds`), if it keeps its contract.
+def work_of(name: str, work: Callable[[], Sequence[Piece]], classes: int) -> Sequence[Piece]:
+    """What a gen says that it does, if it keeps its contract.
+
+    Args:
+        name: the gen's.
+        work: its :meth:`Gen.work` or :meth:`JointGen.task_work`, with its arguments.
+        classes: how many seconds each piece has to have.
 
     Raises:
-        ConfigError: it fails, or says anything but a number of at least 0.
+        ConfigError: it fails, or says anything but numbers of at least 0.
     """
     try:
-        seconds = float(GENS[name].seconds(n, d, k, n_labels))
+        pieces = work()
+        seconds = [np.broadcast_to(np.asarray(piece.seconds, np.float64), (classes,)) for piece in pieces]
     except Exception as error:  # whatever somebody else's method does
         what = f"{type(error).__name__}: {one_line(error)}"
         raise ConfigError(f"gen={name} cannot say how long it takes: {what}") from error
-    if not 0 <= seconds < math.inf:
-        raise ConfigError(f"gen={name} says that a task takes {seconds} s; expected a number of at least 0")
-    return seconds
+    for taken in seconds:
+        if not (np.isfinite(taken) & (taken >= 0)).all():
+            raise ConfigError(f"gen={name} says that a class takes {taken.min()} s; expected a number of at least 0")
+    return pieces
 
 
 def checked_rows(rows: object, name: str, features: int, count: int | None = None) -> Rows:

@@ -1,19 +1,24 @@
-"""What cells will cost: rough core-seconds, good enough to balance shards and to say "about 3 min".
+"""Estimates what cells will take: core-seconds by stage, each piece of work that the engine shares counted once.
 
-The constants are throughputs of one core as `benchmarks/` measures them; a machine twice as fast shifts every shard
-alike.
+Components say what their pieces of work are and how long each takes
+(:class:`~imprint_sweep.imprinting.components.Piece`); searches are counted here by pass and view, as
+:mod:`imprint_sweep.engine.evaluation` makes them. Constants are throughputs of one core of the machine that the
+benchmarks were measured on. How much faster or slower another machine is at each stage is learned
+(:mod:`imprint_sweep.calibration`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.cache import SPLITS, EntryHeader, EntryKey, label_sizes
-from imprint_sweep.grid.cell import Model, Task
+from imprint_sweep.grid.cell import Label, Model, Task
 from imprint_sweep.grid.keys import GenSpec, Readout
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting.components import (
@@ -22,58 +27,95 @@ from imprint_sweep.imprinting.components import (
     NORMS,
     DenseMetric,
     FittedMetric,
+    JointGen,
+    Piece,
     SequentialNorm,
-    seconds_of,
+    work_of,
 )
 from imprint_sweep.planning.plan import Plan
 
 Codes = NDArray[np.int64]
 Columns = NDArray[np.int64] | NDArray[np.int32]
+Seconds = NDArray[np.float64]
 
-FLOPS = 80e9
+FLOPS = 95e9
 """float32 matrix products, operations per second."""
-FLOPS_64 = 40e9
+FLOPS_64 = 80e9
 """float64 matrix products, operations per second."""
-WHITENING_FLOPS = 20e9
+WHITENING_FLOPS = 14e9
 """Whitening, whose order of summation is fixed: operations per second."""
-RESCORE_RATE = 2.5e9
-"""float64 rescoring, elements per second."""
+COPY_RATE = 1e9
+"""Copying rows of embeddings and measuring their lengths, elements per second."""
 SCAN_RATE = 1e9
 """Scanning filter scores for the nearest, scores per second."""
-VOTE_SECONDS = 2e-7
+PAIR_SECONDS = 1.6e-7
+"""Keeping one of several nearest proxies, without its exact distance."""
+ELEMENT_SECONDS = (1.2e-10, 7e-10)
+"""An element of an exact distance where the proxies stay in the processor's cache, and where they do not."""
+CACHE_BYTES = 16e6
+VOTE_SECONDS = 1e-7
 """Voting and counting, per query."""
 CELL_SECONDS = 2e-4
-"""What a cell costs whatever it computes: identity, outcome, row."""
+"""What a cell takes whatever it computes: identity, outcome, row."""
+IDLE = 0.05
+"""The share of the cores' time in which threads wait for each other."""
+REST = "rest"
+"""The time that no stage accounts for, as a stage."""
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """Estimated cost of a plan's cells when run together.
+    """What a plan's cells take when run together.
 
     Args:
         source: (n,) code of the embeddings that a cell reads; cells of different sources share nothing.
         unit: (n,) code of the GEN work that a cell shares with others of its source.
+        joined: (n,) the same one step finer: cells of a unit whose tasks share labels, directly or through others.
         part: (n,) code of what a cell shares with others where GEN takes no time: the scores that its search reads.
-            That of its unit for every other GEN.
+            That of `joined` for every other GEN.
         task: (n,) the same one step finer: the searches of one task in these scores.
-        seconds: (n,) each cell's share of the core-seconds.
+        stages: (n,) each cell's share of the core-seconds of every stage, on the machine of the benchmarks.
+        calls: how often the engine will count each stage.
+        operations: floating-point operations of the stages for which the engine counts them.
+        ratios: how many times longer this machine takes, by stage; 1 where nothing is known.
     """
 
     source: Codes
     unit: Codes
+    joined: Codes
     part: Codes
     task: Codes
-    seconds: NDArray[np.float64]
+    stages: Mapping[str, Seconds]
+    calls: Mapping[str, int] = field(default_factory=dict)
+    operations: Mapping[str, int] = field(default_factory=dict)
+    ratios: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def seconds(self) -> Seconds:
+        """(n,) each cell's share of the core-seconds."""
+        total = np.zeros(len(self.source))
+        for stage, shares in self.stages.items():
+            total += self.ratios.get(stage, 1.0) * shares
+        return total
+
+    def by_stage(self) -> dict[str, float]:
+        """The core-seconds of each stage."""
+        return {stage: self.ratios.get(stage, 1.0) * float(shares.sum()) for stage, shares in self.stages.items()}
+
+    def on(self, ratios: Mapping[str, float]) -> Estimate:
+        """The same on a machine of which something is known."""
+        return replace(self, ratios=ratios)
 
     def atoms(self, count: int) -> NDArray[np.int64]:
         """Groups of cells that a split into `count` shards keeps together.
 
-        A source; where that is more than a shard's share of the work, its units; where such a unit still is and its
-        GEN takes no time, the cells that read the same scores, and at last those of one task among them.
+        A source; where that is more than a shard's share of the work, its units; of those that still are, the cells
+        whose tasks share labels; where GEN takes no time, the cells that read the same scores, and at last those of one
+        task among them.
         """
         share = self.seconds.sum() / count
         atoms = self.source
-        for finer in (self.unit, self.part, self.task):
+        for finer in (self.unit, self.joined, self.part, self.task):
             load = np.bincount(atoms, weights=self.seconds)
             large = load > max(share * (1 + 1e-9), 1e-9)  # sums of equal work may round differently
             atoms = _group(np.where(large[atoms], finer + 1, 0), np.where(large[atoms], 0, atoms))
@@ -94,51 +136,97 @@ class Estimate:
 
 
 def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
-    """Estimate what a plan's cells cost together.
+    """Estimate what a plan's cells take together.
 
     Args:
         plan: the cells to run.
-        headers: headers of the cache entries they read; cells without headers cost nothing.
+        headers: headers of the cache entries they read; cells without headers take next to nothing.
     """
     form, forms = plan.normal_forms
-    specs = [GenSpec.of(s) for s in forms]
-    gen = _codes(specs)[form]
-    family = _codes(spec.unit for spec in specs)[form]
-    view = _codes(Readout.of(s).view for s in forms)[form]
-    scores = _codes(_scores(s) for s in forms)[form]
-
+    schemes = _Schemes.of(forms)
     pairs, pair = np.unique(plan.pair, return_inverse=True)
     reads = [(plan.models[p // len(plan.tasks)], plan.tasks[p % len(plan.tasks)]) for p in pairs.tolist()]
-    source = _codes((model, task.datasets, task.limit) for model, task in reads)[pair]
-    sizes = [_Size.of(model, task, headers) for model, task in reads]
+    of_pair = _codes((model, task.datasets, task.limit) for model, task in reads)
+    source = of_pair[pair]
+    bill = _Bill(len(plan))
+    order = np.argsort(source, kind="stable")
+    starts = np.flatnonzero(np.diff(source[order], prepend=-1))
+    for cells in np.split(order, starts[1:]) if len(order) else []:
+        mine, task = np.unique(pair[cells], return_inverse=True)
+        embeddings = _Embeddings.of([reads[i] for i in mine.tolist()], headers)
+        if embeddings is not None:
+            _Source(embeddings, schemes, cells, task, form[cells], bill).add()
+    rest = CELL_SECONDS + IDLE * sum(bill.stages.values(), start=np.zeros(len(plan)))
     # Tasks of the same labels are one computation.
     labels = _codes(task.computation_fragment for _, task in reads)[pair]
-    alone = np.array([_of_one_task(s) for s in forms], bool)[form]
-    scores = _group(source, gen, scores, np.where(alone, labels + 1, 0))
-
-    def gen_seconds(p: int, f: int) -> float:
-        return sizes[p].gen_seconds(forms[f])
-
-    def score_seconds(p: int, f: int) -> float:
-        return sizes[p].score_seconds(forms[f])
-
-    def view_seconds(p: int, f: int) -> float:
-        return sizes[p].view_seconds(forms[f])
-
-    def vote_seconds(p: int, _: int) -> float:
-        return sizes[p].n_test * VOTE_SECONDS
-
-    seconds: NDArray[np.float64] = np.full(len(plan), CELL_SECONDS)
-    # GEN is done once for all tasks of a source: the largest task stands for them, as its classes contain the others'.
-    seconds += _shares(_group(source, gen), pair, form, cost=gen_seconds)
-    seconds += _shares(scores, pair, form, cost=score_seconds)
-    seconds += _shares(_group(pair, gen, view), pair, form, cost=view_seconds)
-    seconds += _shares(plan.computation, pair, form, cost=vote_seconds)
-    unit = _group(source, family)
+    unit = _group(source, schemes.unit[form])
+    joined = _group(unit, _components(of_pair, [task for _, task in reads])[pair])
     free = np.array([GENS[s.gen].cheap for s in forms], bool)[form]
-    part = _group(unit, np.where(free, scores + 1, 0))
-    # Not by view: cells equal by construction may come to differ in it once the proxies are known.
-    return Estimate(source, unit, part, _group(part, np.where(free, labels + 1, 0)), seconds)
+    alone = schemes.alone[form]
+    scores = _group(schemes.gen[form], schemes.scores[form], np.where(alone, labels + 1, 0))
+    part = _group(joined, np.where(free, scores + 1, 0))
+    return Estimate(
+        source,
+        unit,
+        joined,
+        part,
+        # Not by view: cells equal by construction may come to differ in it once the proxies are known.
+        task=_group(part, np.where(free, labels + 1, 0)),
+        stages={**bill.stages, REST: rest},
+        calls=dict(bill.calls),
+        operations=dict(bill.operations),
+    )
+
+
+class _Bill:
+    """What has been counted so far.
+
+    Args:
+        n: cells.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.stages: defaultdict[str, Seconds] = defaultdict(lambda: np.zeros(n))
+        self.calls: Counter[str] = Counter()
+        self.operations: Counter[str] = Counter()
+
+
+@dataclass(frozen=True, eq=False)
+class _Schemes:
+    """The normal forms of a plan, by what they share; codes are one for each form.
+
+    Args:
+        forms: the normal forms.
+        specs: the distinct specs of GEN.
+        gen: code of the spec.
+        unit: code of what a shard keeps together.
+        readout, view, scores: codes of everything after GEN, of the search, and of the scores that it reads.
+        alone: whether each task has scores of its own, because its proxies or what is fitted to them are.
+    """
+
+    forms: Sequence[Scheme]
+    specs: Sequence[GenSpec]
+    gen: Codes
+    unit: Codes
+    readout: Codes
+    view: Codes
+    scores: Codes
+    alone: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, forms: Sequence[Scheme]) -> _Schemes:
+        specs = [GenSpec.of(s) for s in forms]
+        readouts = [Readout.of(s) for s in forms]
+        return cls(
+            forms,
+            list(dict.fromkeys(specs)),
+            _codes(specs),
+            _codes(spec.unit for spec in specs),
+            _codes(readouts),
+            _codes(readout.view for readout in readouts),
+            _codes(_scores(s) for s in forms),
+            np.array([_of_one_task(s) for s in forms], bool),
+        )
 
 
 def _scores(s: Scheme) -> tuple[str, ...]:
@@ -160,53 +248,275 @@ def _of_one_task(s: Scheme) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class _Size:
-    """How large one (model, task) is; all zero where embeddings are missing."""
+@dataclass(frozen=True, eq=False)
+class _Embeddings:
+    """The embeddings of one source, by the labels of its tasks.
 
-    n_train: int = 0
-    n_test: int = 0
-    d: int = 0
-    n_labels: int = 1
+    Args:
+        tasks: those that read them.
+        members: (labels, tasks) float64, 1 where a task has a label.
+        train, test: (labels,) float64, samples.
+        d: features.
+    """
+
+    tasks: Sequence[Task]
+    members: NDArray[np.float64]
+    train: Seconds
+    test: Seconds
+    d: int
 
     @classmethod
-    def of(cls, model: Model, task: Task, headers: Mapping[EntryKey, EntryHeader]) -> _Size:
-        train, test = (label_sizes(model, task, split, headers.get) for split in SPLITS)
-        if train is None or test is None:
-            return cls()
+    def of(cls, reads: Sequence[tuple[Model, Task]], headers: Mapping[EntryKey, EntryHeader]) -> _Embeddings | None:
+        """None where some are missing."""
+        number: dict[Label, int] = {}
+        sizes: dict[str, dict[Label, int]] = {split: {} for split in SPLITS}
+        for model, task in reads:
+            for split in SPLITS:
+                found = label_sizes(model, task, split, headers.get)
+                if found is None:
+                    return None
+                sizes[split].update(zip(task.labels, found, strict=True))
+            for label in task.labels:
+                number.setdefault(label, len(number))
+        members = np.zeros((len(number), len(reads)))
+        for column, (_, task) in enumerate(reads):
+            members[[number[label] for label in task.labels], column] = 1.0
+        model, task = reads[0]
         d = headers[EntryKey(model, task.datasets[0], "train", task.limit)].d
-        return cls(sum(train), sum(test), d, len(task.labels))
+        train, test = (np.array([sizes[split][label] for label in number], np.float64) for split in SPLITS)
+        return cls([task for _, task in reads], members, train, test, d)
 
-    def _n(self, s: Scheme) -> int:
-        return self.n_train if s.n_shot is None else min(self.n_train, s.n_shot * self.n_labels)
+    @cached_property
+    def n_test(self) -> Seconds:
+        """(tasks,) test samples."""
+        return self.test @ self.members
 
-    def gen_seconds(self, s: Scheme) -> float:
-        return seconds_of(s.gen, self._n(s), self.d, s.k or 0, self.n_labels)
+    def drawn(self, n_shot: int) -> Seconds:
+        """(labels,) training samples after the draw; `n_shot` is 0 where all are taken."""
+        return np.minimum(self.train, n_shot) if n_shot else self.train
 
-    def _p(self, s: Scheme) -> int:
-        most = s.max_proxies(self.n_labels)
-        return self._n(s) if most is None else min(most, self._n(s))
+    def families(self, tasks: Sequence[int]) -> dict[int, int]:
+        """The task in whose passes each of some tasks is searched: the largest first that has all of its labels."""
+        found: dict[int, int] = {}
+        for task in sorted(tasks, key=lambda task: -len(self.tasks[task].labels)):
+            mine = set(self.tasks[task].labels)
+            within = (other for other in found.values() if mine <= set(self.tasks[other].labels))
+            found[task] = next(within, task)
+        return found
 
-    def score_seconds(self, s: Scheme) -> float:
-        """Filter scores of all queries against all proxies, in one geometry."""
-        p = self._p(s)
-        products = self.n_test * p * self.d
-        metric = METRICS[s.metric]
-        if isinstance(metric, DenseMetric):
-            return products / metric.rate
-        if not isinstance(metric, FittedMetric):
-            return products * 2 / FLOPS
-        # Few proxies have a span of their own, which takes a decomposition, and two products more per row.
-        r = min(p, self.d)
-        fit = (p * self.d**2 * 2 + self.d**3) / FLOPS_64 if p > self.d else p * self.d * r * 14 / FLOPS_64
-        rows = (p + self.n_test) * self.d * r * (2 if p > self.d else 6)
-        return fit + rows / WHITENING_FLOPS + self.n_test * p * r * 2 / FLOPS
 
-    def view_seconds(self, s: Scheme) -> float:
-        """The search of one view in its scores."""
-        m = min(s.m or 1, self._p(s))
-        rescored = self.n_test * (m * 1.2 if m > 1 else 0.1) * self.d
-        return self.n_test * self._p(s) / SCAN_RATE + rescored / RESCORE_RATE
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """The cells of one source, to be billed.
+
+    Args:
+        embeddings: what they read.
+        schemes: of the plan.
+        cells: (m,) their positions in the plan.
+        task: (m,) number of their task among those of the source.
+        form: (m,) their normal forms.
+        bill: where the work goes.
+    """
+
+    embeddings: _Embeddings
+    schemes: _Schemes
+    cells: Codes
+    task: Codes
+    form: Columns
+    bill: _Bill
+
+    def add(self) -> None:
+        """Count everything."""
+        gen = self.schemes.gen[self.form]
+        by_draw: dict[object, list[int]] = defaultdict(list)
+        for spec in np.unique(gen).tolist():
+            by_draw[self.schemes.specs[spec].draw].append(spec)
+        proxies = np.zeros((len(self.schemes.specs), len(self.embeddings.tasks)))
+        for specs in by_draw.values():
+            self._add_gen(gen, specs)
+            for spec in specs:
+                proxies[spec] = self._proxies(self.schemes.specs[spec])
+        self._add_searches(gen, proxies)
+
+    def _proxies(self, spec: GenSpec) -> Seconds:
+        """(tasks,) proxies of a spec, at most."""
+        sizes = self.embeddings.drawn(spec.draw.n_shot)
+        most = GENS[spec.gen].per_class(spec.variant.k)
+        return (sizes if most is None else np.minimum(sizes, most)) @ self.embeddings.members
+
+    def _add_gen(self, gen: Codes, specs: Sequence[int]) -> None:
+        """The proxies of the specs of one draw."""
+        members, train, d = self.embeddings.members, self.embeddings.train, self.embeddings.d
+        column = np.full(len(self.schemes.specs), -1)
+        column[specs] = np.arange(len(specs))
+        chosen = np.flatnonzero(column[gen] >= 0)
+        task, spec = self.task[chosen], column[gen[chosen]]
+        count = np.zeros((members.shape[1], len(specs)))
+        np.add.at(count, (task, spec), 1.0)
+        asks = (count > 0).astype(np.float64)  # which task asks for which spec
+        users = members @ asks  # (labels, specs), how many tasks ask for a spec of a label
+        shares: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros_like(users))
+        patterns, pattern = np.unique(users > 0, axis=0, return_inverse=True)
+        n_shot = self.schemes.specs[specs[0]].draw.n_shot
+        drawn = self.embeddings.drawn(n_shot)
+        for number, wanted in enumerate(patterns):
+            labels, columns = np.flatnonzero(pattern.ravel() == number), np.flatnonzero(wanted)
+            if not len(columns):
+                continue
+            work = [(Piece("samples", None, train[labels] * d / COPY_RATE), columns.tolist())]
+            made = {i: self.schemes.specs[specs[i]] for i in columns.tolist()}
+            work += _merged(
+                (piece, i)
+                for i, one in made.items()
+                for piece in work_of(
+                    one.gen, partial(GENS[one.gen].work, drawn[labels], d, one.variant), classes=len(labels)
+                )
+            )
+            for piece, wanting in work:
+                who = np.ix_(labels, np.array(wanting))
+                shares[piece.stage][who] += (piece.seconds / users[who].sum(axis=1))[:, None]
+                self.bill.calls[piece.stage] += piece.calls * len(labels)
+        of_task = {stage: members.T @ share for stage, share in shares.items()}
+        self._add_joint(specs, asks, of_task)
+        for stage, seconds in of_task.items():
+            self.bill.stages[stage][self.cells[chosen]] += (seconds / np.maximum(count, 1.0))[task, spec]
+
+    def _add_joint(
+        self, specs: Sequence[int], asks: NDArray[np.float64], of_task: dict[str, NDArray[np.float64]]
+    ) -> None:
+        """What gens that see all classes do for each task."""
+        joint = [i for i, spec in enumerate(specs) if self.schemes.specs[spec].joint]
+        proxies = {i: self._proxies(self.schemes.specs[specs[i]]) for i in joint}
+        for task in np.flatnonzero(asks[:, joint].any(axis=1)).tolist():
+            pieces = []
+            for i in joint:
+                if asks[task, i]:
+                    one = self.schemes.specs[specs[i]]
+                    component = GENS[one.gen]
+                    assert isinstance(component, JointGen)
+                    asked = partial(component.task_work, self.embeddings.d, int(proxies[i][task]), one.variant)
+                    for piece in work_of(one.gen, asked, classes=1):
+                        pieces.append((piece, i))
+            for piece, wanting in _merged(pieces):
+                of_task.setdefault(piece.stage, np.zeros_like(asks))[task, wanting] += piece.seconds / len(wanting)
+                self.bill.calls[piece.stage] += piece.calls
+
+    def _add_searches(self, gen: Codes, proxies: NDArray[np.float64]) -> None:
+        """Passes, the searches in them, and votes."""
+        schemes, form, task = self.schemes, self.form, self.task
+        n_test, d = self.embeddings.n_test, self.embeddings.d
+        family = np.empty(len(task), np.int64)
+        of_set: dict[bytes, dict[int, int]] = {}
+        order = np.argsort(gen, kind="stable")
+        starts = np.flatnonzero(np.diff(gen[order], prepend=-1))
+        for cells in np.split(order, starts[1:]):
+            tasks = np.unique(task[cells])
+            families = of_set.get(tasks.tobytes())
+            if families is None:
+                families = of_set[tasks.tobytes()] = self.embeddings.families(tasks.tolist())
+            table = np.zeros(len(n_test), np.int64)
+            table[list(families)] = list(families.values())
+            family[cells] = table[task[cells]]
+        # A pass has the proxies of a family, or of a task alone; all queries of the tasks that read it take part.
+        holder = np.where(schemes.alone[form], task, family)
+        passes = _group(gen, schemes.scores[form], holder)
+        views = _group(gen, schemes.view[form], task)
+        self._add_passes(passes, holder, gen, views, proxies)
+        m = np.array([s.m or 1 for s in schemes.forms])[form]
+        most = np.zeros(int(views.max()) + 1)
+        np.maximum.at(most, views, np.minimum(m, proxies[gen, task]))
+        first = np.unique(views, return_index=True)[1]
+        p, q, g = proxies[gen[first], task[first]], n_test[task[first]], schemes.view[form[first]]
+        of_view = dict(zip(schemes.view.tolist(), schemes.forms, strict=True))
+        fitted = np.array([isinstance(METRICS[of_view[code].metric], FittedMetric) for code in g.tolist()])
+        width = np.where(fitted, np.minimum(p, d), d)
+        element = np.where(4 * p * width < CACHE_BYTES, *ELEMENT_SECONDS)
+        kept = q * np.where(most > 1, most, 0.02)
+        self._share(views, "search", q * p / SCAN_RATE + kept * (PAIR_SECONDS + width * element))
+        self.bill.calls["search"] += len(first)
+        ballots = _group(gen, schemes.readout[form], task)
+        first = np.unique(ballots, return_index=True)[1]
+        self._share(ballots, "search", n_test[task[first]] * VOTE_SECONDS)
+
+    def _add_passes(self, passes: Codes, holder: Codes, gen: Codes, views: Codes, proxies: NDArray[np.float64]) -> None:
+        first, n = np.unique(passes, return_index=True)[1], int(passes.max()) + 1
+        readers: list[set[int]] = [set() for _ in range(n)]
+        for number, one in np.unique(np.stack([passes, self.task], 1), axis=0).tolist():
+            readers[number].add(one)
+        infs: list[set[str]] = [set() for _ in range(n)]
+        for number, code in np.unique(np.stack([passes, self.form], 1), axis=0).tolist():
+            infs[number].add(self.schemes.forms[code].norm_inf)
+        seconds: defaultdict[str, Seconds] = defaultdict(lambda: np.zeros(n))
+        for number, cell in enumerate(first.tolist()):
+            p = float(proxies[gen[cell], holder[cell]])
+            metric = METRICS[self.schemes.forms[self.form[cell]].metric]
+            stage = metric.name if isinstance(metric, DenseMetric | FittedMetric) else "inner_products"
+            queries = self._queries(readers[number], int(holder[cell]))
+            operations = queries * p * self.embeddings.d * (1 if isinstance(metric, DenseMetric) else 2)
+            reading = (queries + p) * self.embeddings.d / COPY_RATE
+            if isinstance(metric, FittedMetric):
+                n_views = len(infs[number])
+                operations = queries * p * min(p, self.embeddings.d) * 2 * n_views
+                seconds[stage][number] = _fitted_seconds(queries * n_views, p, self.embeddings.d)
+            elif isinstance(metric, DenseMetric):
+                seconds[stage][number] = operations / metric.rate + reading
+            else:
+                seconds[stage][number] = operations / FLOPS + reading
+            self.bill.calls[stage] += 1
+            self.bill.operations[stage] += int(operations)
+        for stage, taken in seconds.items():
+            self._share(passes, stage, taken)
+
+    def _queries(self, tasks: set[int], holder: int) -> float:
+        """Test samples of all labels of some tasks, one of which may have the labels of all."""
+        if holder in tasks:
+            return float(self.embeddings.n_test[holder])
+        return float(self.embeddings.test @ self.embeddings.members[:, sorted(tasks)].any(axis=1))
+
+    def _share(self, group: Codes, stage: str, seconds: Seconds) -> None:
+        """Bill the seconds of each group to its cells, equally."""
+        self.bill.stages[stage][self.cells] += (seconds / np.bincount(group))[group]
+
+
+def _fitted_seconds(queries: float, p: float, d: int) -> float:
+    """Fitting a whitening to p proxies, mapping them and the queries, and their inner products."""
+    # Few proxies have a span of their own, which takes a decomposition, and two products more per row.
+    r = min(p, d)
+    fit = (p * d**2 * 2 + d**3) / FLOPS_64 if p > d else p * d * r * 14 / FLOPS_64
+    rows = (p + queries) * d * r * (2 if p > d else 6)
+    return fit + rows / WHITENING_FLOPS + queries * p * r * 2 / FLOPS
+
+
+def _merged(pieces: Iterable[tuple[Piece, int]]) -> list[tuple[Piece, list[int]]]:
+    """Each distinct piece, as large as its largest, with who needs it."""
+    found: dict[tuple[str, Hashable], tuple[Piece, list[int]]] = {}
+    for piece, user in pieces:
+        key = piece.stage, piece.key
+        if key not in found:
+            found[key] = piece, [user]
+            continue
+        same, users = found[key]
+        if user not in users[-1:]:
+            users.append(user)
+        found[key] = replace(same, seconds=np.maximum(same.seconds, piece.seconds)), users
+    return list(found.values())
+
+
+def _components(source: Codes, tasks: Sequence[Task]) -> Codes:
+    """The component of each task: tasks of a source that share a label, directly or through others, are of one."""
+    leader = list(range(len(tasks)))
+
+    def find(task: int) -> int:
+        while leader[task] != task:
+            leader[task] = leader[leader[task]]
+            task = leader[task]
+        return task
+
+    first: dict[tuple[int, Label], int] = {}
+    for number, task in enumerate(tasks):
+        for label in task.labels:
+            leader[find(number)] = find(first.setdefault((int(source[number]), label), number))
+    return np.array([find(number) for number in range(len(tasks))], np.int64)
 
 
 def _codes(keys: Iterable[Hashable]) -> Codes:
@@ -222,14 +532,3 @@ def _group(*columns: Columns) -> Codes:
         combined = combined * (int(column.max(initial=0)) + 1) + column
     codes: Codes = np.unique(combined, return_inverse=True)[1]
     return codes
-
-
-def _shares(group: Codes, *arguments: Columns, cost: Callable[..., float]) -> NDArray[np.float64]:
-    """Each cell's equal share of its group's cost, which is that of the group's costliest member."""
-    combination = _group(*arguments)
-    first = np.unique(combination, return_index=True)[1]
-    each = np.array([cost(*(int(column[i]) for column in arguments)) for i in first.tolist()])[combination]
-    largest = np.zeros(int(group.max(initial=-1)) + 1)
-    np.maximum.at(largest, group, each)
-    shares: NDArray[np.float64] = (largest / np.bincount(group))[group]
-    return shares

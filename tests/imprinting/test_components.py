@@ -29,8 +29,6 @@ class Whole(Gen):
     parameters = (Parameter("shift", float, 0.0, "Added to each proxy.", least=-10.0, below=10.0),)
     def proxies(self, given, variant):
         return np.median(given.samples, axis=0, keepdims=True) + np.float32(variant["shift"])
-    def seconds(self, n, d, k, n_labels):
-        return 0.0
 
 class Flat(Whole):
     name = "flat"

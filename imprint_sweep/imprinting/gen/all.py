@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from imprint_sweep.imprinting.components import ClassSamples, Gen, Rows, Variant
+from collections.abc import Sequence
+
+from imprint_sweep.imprinting.components import ClassSamples, Gen, Piece, Rows, Sizes, Variant
 
 
 class All(Gen):
@@ -20,9 +22,9 @@ class All(Gen):
         """Bounded by the number of samples alone."""
         return None
 
-    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
-        """A copy."""
-        return n * d / 1e9
+    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+        """None: the samples are there."""
+        return []
 
 
 ALL = All()

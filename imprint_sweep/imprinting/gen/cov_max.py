@@ -21,10 +21,6 @@ class CovMax(Gen):
         x = given.samples
         return given.run(self.name, lambda: x[cov_max(x, variant.k)])
 
-    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
-        """Passes over the samples."""
-        return n * d / 1e9
-
 
 def cov_max(x: Rows, k: int) -> NDArray[np.int64]:
     """The k samples with the largest column sums of the covariance matrix taken over samples as variables.

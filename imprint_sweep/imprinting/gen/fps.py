@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.compiled import compiled
-from imprint_sweep.imprinting.components import ClassSamples, Gen, Making, Rows, Variant
+from imprint_sweep.imprinting.components import ClassSamples, Gen, Making, Piece, Rows, Sizes, Variant
 
 LANES = 64
 """Samples whose distances are computed side by side."""
@@ -59,9 +59,13 @@ class FarthestPoints(Gen):
         """What a seed adds to a batch: a distance for each sample."""
         return 8 * n
 
-    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
-        """A pass over the samples for each proxy."""
-        return n * d * k / 4e9
+    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+        """A pass over the samples for each proxy but the last, of the longest order of a seed."""
+        passes = np.where(n > variant.k, n * d * (variant.k - 1) / 4e9, 0.0)
+        return [
+            Piece(self.name, ("order", variant.seed), passes, calls=0),
+            Piece(self.name, variant, np.zeros_like(passes)),
+        ]
 
 
 def farthest_first(x: Rows, k: int, firsts: Sequence[int]) -> NDArray[np.int64]:

@@ -7,9 +7,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.imprinting.components import ClassSamples, Making, Variant
+from imprint_sweep.imprinting.components import ClassSamples, Making, Piece, Sizes, Variant
 from imprint_sweep.imprinting.gen import kmeans
-from imprint_sweep.imprinting.gen.least_squares import LeastSquares, cluster_means
+from imprint_sweep.imprinting.gen.least_squares import LeastSquares, cluster_means, moments
 
 
 class KLeastSquares(LeastSquares):
@@ -47,9 +47,10 @@ class KLeastSquares(LeastSquares):
         """That of k-means, and the means of the clusters."""
         return kmeans.KMEANS.batch_bytes(n, d, variant) + 8 * variant.k * d
 
-    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
-        """That of k-means and of least squares."""
-        return kmeans.KMEANS.seconds(n, d, k, n_labels) + (n * d**2 * 2 + d**3) / 40e9
+    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+        """That of k-means, and of least squares with means of its own."""
+        means = Piece("class_means", (variant.k, variant.seed), n * d / 8e8)
+        return [*kmeans.KMEANS.work(n, d, variant), *moments(n, d), means]
 
 
 K_LEAST_SQUARES = KLeastSquares()

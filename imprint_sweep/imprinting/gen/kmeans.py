@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from imprint_sweep.imprinting.components import ClassSamples, Gen, Making, Rows, Variant
+import numpy as np
+
+from imprint_sweep.imprinting.components import ClassSamples, Gen, Making, Piece, Rows, Sizes, Variant
 from imprint_sweep.imprinting.kmeans.batch import KMeansFit, batch_kmeans
+from imprint_sweep.imprinting.kmeans.seeding import trials
 
 
 class KMeans(Gen):
@@ -42,9 +45,16 @@ class KMeans(Gen):
         """What a fit adds to a batch: bounds of distances and labels for each sample, sums for each centre."""
         return variant.k * (4 * n + 20 * d) + 8 * n
 
-    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
-        """As measured in batches; about a tenth of what single fits take."""
-        return n * d / 8e6 * (0.02 + 0.005 * k)
+    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+        """What a batch takes once, a k-means++ for all fits with its seed and number of trials, and the fit."""
+        k, seed = variant.k, variant.seed
+        size = np.where(n > k, n * d, 0.0)
+        n_trials = trials(k)
+        return [
+            Piece("kmeans", "batch", size * 2.5e-8, calls=0),
+            Piece("kmeans", ("k-means++", seed, n_trials), size * (6.5e-11 * k * n_trials), calls=0),
+            Piece("kmeans", (k, seed), size * (1.5e-9 + 6.2e-10 * k) + 5e-4 * (n > k)),
+        ]
 
 
 def clustering(given: ClassSamples, k: int, seed: int) -> KMeansFit:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import StageError
-from imprint_sweep.imprinting.components import ClassSamples, Gen, Keep, Making, Rows, Variant
+from imprint_sweep.imprinting.components import ClassSamples, Gen, Keep, Making, Piece, Rows, Sizes, Variant
 
 MAX_ITERATIONS = 300
 
@@ -43,9 +43,12 @@ class KMedoids(Gen):
         """One matrix of distances for every k."""
         return "distances"
 
-    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
-        """The matrix of distances of every class."""
-        return n * d * (n / n_labels) * 2 / 80e9
+    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+        """The matrix of distances, and alternation over it."""
+        return [
+            Piece("distances", None, n**2 * (2 * d + 200) / 60e9),
+            Piece(self.name, variant, np.where(n > variant.k, n**2 * 7.5e-9, 0.0)),
+        ]
 
 
 def pairwise_distances(x: Rows) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import StageError
-from imprint_sweep.imprinting.components import ClassSamples, JointGen, Keep, Rows, Shared, Variant
+from imprint_sweep.imprinting.components import ClassSamples, JointGen, Keep, Piece, Rows, Shared, Sizes, Variant
 
 
 class LeastSquares(JointGen):
@@ -55,9 +55,16 @@ class LeastSquares(JointGen):
         """The second moments of all classes, for every k and lambda."""
         return "moments"
 
-    def seconds(self, n: int, d: int, k: int, n_labels: int) -> float:
-        """Second moments and one factorisation."""
-        return n * d / 1e9 + (n * d**2 * 2 + d**3) / 40e9
+    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+        """The second moment, and the mean."""
+        return [*moments(n, d), Piece("class_means", None, n * d / 8e8)]
+
+    def task_work(self, d: int, proxies: int, variant: Variant) -> Sequence[Piece]:
+        """One factorisation for every k and seed, and the solution."""
+        return [
+            Piece("factorization", variant.weight_decay, np.array(d**3 / 80e9)),
+            Piece("solve", variant, np.array(d**2 * (2 * proxies + 100) / 40e9)),
+        ]
 
 
 CHUNK = 4096
@@ -138,6 +145,11 @@ def weights(solver: Solver, means: NDArray[np.float64]) -> NDArray[np.float32]:
 
     solution: NDArray[np.float64] = cho_solve((solver.cholesky, True), means.T, check_finite=False)
     return np.ascontiguousarray(solution.T / len(means), dtype=np.float32)
+
+
+def moments(n: Sizes, d: int) -> list[Piece]:
+    """What the second moment of a class takes."""
+    return [Piece("moment", None, n * d**2 * 2 / 86e9 + d**2 / 5e8)]
 
 
 def _moment(given: ClassSamples) -> NDArray[np.float64]:
