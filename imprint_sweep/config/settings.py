@@ -44,6 +44,11 @@ class Settings:
         return self.outputs / "results"
 
     @property
+    def calibration(self) -> Path:
+        """File of how fast the machines are that ran sweeps, for estimates."""
+        return self.outputs / "calibration.json"
+
+    @property
     def sweeps(self) -> Path:
         """Folder of the plans and logs of sweeps."""
         return self.outputs / "sweeps"

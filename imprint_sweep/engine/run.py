@@ -170,19 +170,44 @@ class _Group:
                 spec = GenSpec.of(normal_form(cell.scheme, len(task.labels)))
                 draws.setdefault(spec.draw, {}).setdefault(spec, {}).setdefault(task, []).append(cell)
         for draw in sorted(draws):
-            labels = dict.fromkeys(label for tasks in draws[draw].values() for task in tasks for label in task.labels)
-            generation = Generation(
-                self._features,
-                self._ledger,
-                self._disk,
-                memory_bytes=self._bytes,
-                threads=self._crew.threads,
-                keep_samples=self._features.nbytes("train", labels) < self._bytes / 4,
-                keep_moments=self._moment_bytes(draws[draw], len(labels)) < self._bytes / 4,
-            )
-            for specs in self._batches(draws[draw]):
-                yield from self._batch(generation, specs)
-                generation.forget()
+            for specs in self._parts(draws[draw]):
+                labels = dict.fromkeys(label for tasks in specs.values() for task in tasks for label in task.labels)
+                generation = Generation(
+                    self._features,
+                    self._ledger,
+                    self._disk,
+                    memory_bytes=self._bytes,
+                    threads=self._crew.threads,
+                    keep_samples=self._features.nbytes("train", labels) < self._bytes / 4,
+                    keep_moments=self._moment_bytes(specs) < self._bytes / 4,
+                )
+                for batch in self._batches(specs):
+                    yield from self._batch(generation, batch)
+                    generation.forget()
+
+    def _parts(self, specs: Mapping[GenSpec, Cells]) -> Iterator[Mapping[GenSpec, Cells]]:
+        """Parts of a draw, by task, whose second moments fit into memory, where those of all do not.
+
+        Remapped tasks share few labels, if any, so hardly anything is made twice. Tasks whose moments do not fit even
+        alone stay together: they make theirs again and again.
+        """
+        tasks = dict.fromkeys(task for by_task in specs.values() for task in by_task)
+        if self._moment_bytes(specs) < self._bytes / 4:
+            yield specs
+            return
+        part: list[Task] = []
+        large: list[Task] = []
+        for task in tasks:
+            if self._moment_bytes(_of_tasks(specs, [task])) >= self._bytes / 4:
+                large.append(task)
+                continue
+            if self._moment_bytes(_of_tasks(specs, [*part, task])) >= self._bytes / 4:
+                yield _of_tasks(specs, part)
+                part = []
+            part.append(task)
+        for some in (part, large):
+            if some:
+                yield _of_tasks(specs, some)
 
     def _batches(self, specs: Mapping[GenSpec, Cells]) -> Iterator[Mapping[GenSpec, Cells]]:
         """Specs of one draw that are made at once: enough to keep the threads busy, and few enough to hold."""
@@ -258,16 +283,17 @@ class _Group:
         rows = min(n, spec.draw.n_shot or n, n if most is None else most)
         return self._features.nbytes("train", [label]) / n * rows
 
-    def _moment_bytes(self, specs: Mapping[GenSpec, Cells], labels: int) -> float:
+    def _moment_bytes(self, specs: Mapping[GenSpec, Cells]) -> float:
         """What the second moments of all labels take, and their factorisations for every task and lambda."""
         solved = {
             (task, spec.variant.weight_decay) for spec, by_task in specs.items() if spec.joint for task in by_task
         }
         if not solved:
             return 0.0
-        label = next(iter(solved))[0].labels[0]
+        labels = {label for task, _ in solved for label in task.labels}
+        label = next(iter(labels))
         d = self._features.nbytes("train", [label]) / (4 * self._features.count("train", label))
-        return 8 * d**2 * (labels + len(solved))
+        return 8 * d**2 * (len(labels) + len(solved))
 
     def _batch(
         self, generation: Generation, specs: Mapping[GenSpec, Cells]
@@ -343,6 +369,12 @@ class _Group:
                     gen_seconds=sum(made[label].seconds for label in task.labels),
                 ),
             )
+
+
+def _of_tasks(specs: Mapping[GenSpec, Cells], tasks: Sequence[Task]) -> dict[GenSpec, Cells]:
+    """The cells of some tasks."""
+    chosen = {spec: {task: by_task[task] for task in tasks if task in by_task} for spec, by_task in specs.items()}
+    return {spec: by_task for spec, by_task in chosen.items() if by_task}
 
 
 def _fit(spec: GenSpec) -> tuple[int, int]:

@@ -4,7 +4,7 @@ Components say what their pieces of work are and how long each takes
 (:class:`~imprint_sweep.imprinting.components.Piece`); searches are counted here by pass and view, as
 :mod:`imprint_sweep.engine.evaluation` makes them. Constants are throughputs of one core of the machine that the
 benchmarks were measured on. How much faster or slower another machine is at each stage is learned
-(:mod:`imprint_sweep.calibration`).
+(:mod:`imprint_sweep.planning.calibration`).
 """
 
 from __future__ import annotations
@@ -101,6 +101,16 @@ class Estimate:
     def by_stage(self) -> dict[str, float]:
         """The core-seconds of each stage."""
         return {stage: self.ratios.get(stage, 1.0) * float(shares.sum()) for stage, shares in self.stages.items()}
+
+    def of_cells(self, chosen: NDArray[np.bool_]) -> Estimate:
+        """The share of some cells in what all of them take; calls and operations are shared by nobody.
+
+        Args:
+            chosen: (n,) bool.
+        """
+        codes = (self.source, self.unit, self.joined, self.part, self.task)
+        stages = {stage: shares[chosen] for stage, shares in self.stages.items()}
+        return Estimate(*(code[chosen] for code in codes), stages, ratios=self.ratios)
 
     def on(self, ratios: Mapping[str, float]) -> Estimate:
         """The same on a machine of which something is known."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from imprint_sweep.embeddings.cache import EntryHeader, EntryKey, label_sizes
 from imprint_sweep.grid.axes import AXES, SEED, Axis
 from imprint_sweep.grid.scheme import known_parameters
+from imprint_sweep.planning.cost import Estimate
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.planning.request import Request
 from imprint_sweep.running.work import Work
@@ -25,12 +26,15 @@ OUTCOME_FIELDS = ("accuracy", "n_correct", "n_test", "f1_macro", "gen_seconds", 
 LABELS_WIDTH = 30
 
 
-def planned_lines(request: Request, work: Work, *, n_shards: int, seconds: float | None) -> list[str]:
+def planned_lines(
+    request: Request, work: Work, estimate: Estimate, *, n_shards: int, seconds: float | None
+) -> list[str]:
     """``requested 1,440 -> 612 distinct -> 204 done, 408 to run in 4 shards, about 3 min``, and what was left out.
 
     Args:
         request: what was asked for.
         work: what of it is done and what is to do.
+        estimate: what the cells to run take here.
         n_shards: into how many shards that is split.
         seconds: how long it will take; None where nobody knows.
     """
@@ -53,9 +57,10 @@ def planned_lines(request: Request, work: Work, *, n_shards: int, seconds: float
         lines.append(f"  {counted(count, 'combination')} left out: {reason}")
     outdated = int((work.rows.outdated & work.todo).sum())
     if outdated:
+        anew = float(estimate.seconds[work.rows.outdated[work.todo]].sum())
         lines.append(
             f"  {counted(outdated, 'cell')} with results from other embeddings or older versions of method or "
-            f"components: kept, and computed anew, {duration(work.seconds(work.rows.outdated & work.todo))} of one core"
+            f"components: kept, and computed anew, {duration(anew)} of one core"
         )
     skipped = int((work.rows.failed & ~work.todo).sum())
     if skipped:

@@ -26,6 +26,8 @@ from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreE
 from imprint_sweep.grid.cell import Cell, component_versions
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.invocation import command, default_outputs
+from imprint_sweep.planning.calibration import MIN_SECONDS, Calibration, observed
+from imprint_sweep.planning.cost import Estimate
 from imprint_sweep.planning.plan import Plan, shards
 from imprint_sweep.planning.request import Request
 from imprint_sweep.running.bundled import is_bundled, make_bundled_embeddings
@@ -40,7 +42,7 @@ from imprint_sweep.running.summary import (
     planned_lines,
     shots_of_everything,
 )
-from imprint_sweep.running.work import Work, find_work, missing_message, run_cells
+from imprint_sweep.running.work import Work, find_work, missing_message, run_cells, threads_of
 from imprint_sweep.store import ResultStore, errors_of, newest_row, repair_command
 from imprint_sweep.wording import counted, duration
 
@@ -133,6 +135,7 @@ class Sweep:
 
     Args:
         work: of all cells asked for, those to run.
+        estimate: what these take on this machine.
         shard: (n,) int32 the shard of each of these.
         since: rows older than this do not count.
         resources: what the launcher gives.
@@ -140,6 +143,7 @@ class Sweep:
     """
 
     work: Work
+    estimate: Estimate
     shard: NDArray[np.int32]
     since: datetime | None
     resources: Resources
@@ -161,7 +165,7 @@ class Sweep:
         if self.work.blocked.any():
             return None
         resources = self.resources
-        return self.work.estimate.duration(self.shard, workers=resources.workers, threads=resources.threads)
+        return self.estimate.duration(self.shard, workers=resources.workers, threads=resources.threads)
 
 
 def run_sweep(request: Request, settings: Settings, hydra: Hydra) -> None:
@@ -208,12 +212,13 @@ def _plan(request: Request, settings: Settings, hydra: Hydra) -> Sweep:
     waiting = work.waiting_for(absent)
     if settings.sweep.allow_missing:
         work = replace(work, todo=work.todo & ~waiting)
-    seconds = work.estimate.seconds
-    wanted = resources.shards(float(seconds.sum()), settings.sweep.shards)
-    shard = shards(work.estimate.atoms(wanted), seconds, wanted)
+    estimate = work.estimate.on(_ratios(work.estimate, settings, resources))
+    wanted = resources.shards(float(estimate.seconds.sum()), settings.sweep.shards)
+    shard = shards(estimate.atoms(wanted), estimate.seconds, wanted)
     folder = settings.sweeps / f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    sweep = Sweep(work, shard, since, resources, folder)
-    telling.say("\n".join(planned_lines(request, work, n_shards=sweep.n_shards, seconds=sweep.seconds)))
+    sweep = Sweep(work, estimate, shard, since, resources, folder)
+    planned = planned_lines(request, work, estimate, n_shards=sweep.n_shards, seconds=sweep.seconds)
+    telling.say("\n".join(planned))
     if settings.sweep.shards is not None and wanted < settings.sweep.shards:
         telling.note(
             f"{resources.kind} starts all shards at once, and there are cores for {counted(wanted, 'shard')}, "
@@ -226,6 +231,26 @@ def _plan(request: Request, settings: Settings, hydra: Hydra) -> Sweep:
         what = ", ".join(dict.fromkeys(f"{key.dataset} by {key.model.name}" for key in bundled))
         telling.note(f"the sweep itself first makes the embeddings of {what}, which takes some minutes at most")
     return sweep
+
+
+def _ratios(estimate: Estimate, settings: Settings, resources: Resources) -> Mapping[str, float]:
+    """How much longer than estimated each stage takes where the shards will run, as far as it is known.
+
+    This machine is measured, once, where the estimate says that this is worth it. One that submits jobs is not the one
+    that runs them: there counts what finished shards said.
+    """
+    calibration = Calibration(settings.calibration, resources.threads)
+
+    def warn(message: str) -> None:
+        print(f"note: {message}", file=sys.stderr)
+
+    if resources.kind != SLURM and estimate.seconds.sum() >= MIN_SECONDS:
+        return calibration.measured(warn)
+    try:
+        return calibration.of_any() if resources.kind == SLURM else calibration.ratios() or {}
+    except ValueError as error:
+        warn(f"{calibration.path} is unreadable ({error}); the estimate is that of another machine")
+        return {}
 
 
 def _check_missing(request: Request, waiting: int, absent: Sequence[EntryKey], settings: Settings) -> None:
@@ -274,6 +299,7 @@ def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
         "launcher": resources.kind,
         "workers": resources.workers,
         "threads": resources.threads,
+        "estimated_seconds": sweep.seconds,
     }
     try:
         (folder / ABOUT).write_text(json.dumps(about, indent=1))
@@ -370,11 +396,14 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
         raise SweepError(f"{path} has no shard {index}; it has {int(columns['shard'].max(initial=-1)) + 1}")
     since = datetime.fromisoformat(about["since"]) if about["since"] else None
     ledger = engine.Ledger()
+    begun: list[Work] = []
+    clock = time.monotonic()
     # One handling of signals around it all: the end is reported, too, before the process ends.
     reporter = Reporter(path.parent / f"progress-{index:04d}.json", len(mine))
     with ending_with_launcher(), ending_once(), reporter:
 
         def begin(work: Work) -> None:
+            begun.append(work)
             reporter.begin(
                 done=int((~work.todo).sum()),
                 failed=int((work.rows.failed & ~work.todo).sum()),
@@ -383,9 +412,21 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
 
         try:
             run_cells(mine, settings, since=since, sweep=about["id"], begin=begin, report=reporter.add, ledger=ledger)
-        finally:
-            with suppress(OSError):  # a convenience, as progress is: a full disk must not hide what ended the shard
-                (path.parent / f"ledger-{index:04d}.json").write_text(json.dumps(ledger.content(), indent=1))
+        except BaseException:
+            _write_ledger(path.parent, index, ledger.content())
+            raise
+        threads, wall = threads_of(settings), time.monotonic() - clock
+        expected, took = observed(begun[0].estimate, ledger, wall, threads)
+        about_time = {"wall_seconds": wall, "threads": threads, "expected": expected, "observed": took}
+        _write_ledger(path.parent, index, {**ledger.content(), **about_time})
+        with suppress(OSError):  # an estimate may stay what it is
+            Calibration(settings.calibration, threads).learn(expected, took)
+
+
+def _write_ledger(folder: Path, index: int, content: Mapping[str, Any]) -> None:
+    """Say what a shard computed: a convenience, as progress is. A full disk must not hide what ended the shard."""
+    with suppress(OSError):
+        (folder / f"ledger-{index:04d}.json").write_text(json.dumps(content, indent=1))
 
 
 def status_command(settings: Settings) -> str:

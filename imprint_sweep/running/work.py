@@ -45,16 +45,8 @@ class Work:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """What the cells to run will cost."""
+        """What the cells to run take on the machine of the benchmarks."""
         return estimate(self.remaining, self.sources.headers)
-
-    def seconds(self, cells: NDArray[np.bool_]) -> float:
-        """Estimated core-seconds of some of the cells to run, as shares of what all of them cost together.
-
-        Args:
-            cells: (n,) bool, cells of the plan.
-        """
-        return float(self.estimate.seconds[cells[self.todo]].sum())
 
     @cached_property
     def blocked(self) -> NDArray[np.bool_]:
@@ -127,7 +119,7 @@ def run_cells(
     provenance = Provenance.here(sweep)
     before = store.snapshot(provenance=provenance) if since is not None else None
     how = engine.EngineSettings(
-        threads=min(settings.sweep.threads or available_cores(), available_cores()),
+        threads=threads_of(settings),
         memory_gb=settings.sweep.memory_gb,
         proxy_cache=settings.proxies,
     )
@@ -138,6 +130,11 @@ def run_cells(
             report(outcome)
             if before is not None:
                 _report_conflicts(before, outcome)
+
+
+def threads_of(settings: Settings) -> int:
+    """The threads that cells are computed with."""
+    return min(settings.sweep.threads or available_cores(), available_cores())
 
 
 def missing_message(missing: Sequence[EntryKey], settings: Settings) -> str:

@@ -551,6 +551,21 @@ def test_second_moments_are_kept_only_where_they_fit(cache: EmbeddingCache, memo
     assert ledger.calls["kmeans"] == LABELS * 2
 
 
+@pytest.mark.parametrize(("memory_gb", "times"), [(1.0, 1), (49e-6, 1), (1e-6, 4)])
+def test_second_moments_of_remapped_tasks_are_made_once_where_those_of_one_fit(
+    cache: EmbeddingCache, memory_gb: float, times: int
+) -> None:
+    """100 remaps of a network's embeddings have moments of 37 GB, and one of them 0.4."""
+    remaps = [data.task(BLOBS, classes=order, merge=2) for order in ((0, 1, 2, 3, 4, 5), (0, 2, 4, 1, 3, 5))]
+    ledger = Ledger()
+    settings = EngineSettings(threads=2, memory_gb=memory_gb)
+    cells = grid(remaps, gen=["k_least_squares"], k=[2, 3], seed=[0, 1]) + grid(remaps, gen=["kmeans"], k=[2])
+    outcomes = list(run(cells, cache, settings, ledger=ledger))
+    assert Counter(outcome.cell for outcome in outcomes) == Counter(cells)
+    assert ledger.calls["moment"] == 6 * times
+    assert ledger.calls["kmeans"] == 6 * 2 * 2
+
+
 def test_fits_of_several_specs_run_at_once_where_there_are_more_cores_than_labels(
     cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

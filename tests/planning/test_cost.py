@@ -200,8 +200,8 @@ READOUTS = [
     if metric != "inner_product"
 ]
 PLANS: dict[str, list[Cell]] = {
-    "subsets": [data.cell(task, gen=gen, k=k, seed=seed) for task in SUBSETS for gen in GENS for k in (2, 5) for seed in (0, 1)],
-    "remaps": [data.cell(task, gen=gen, k=k, seed=seed) for task in REMAPS for gen in GENS for k in (1, 3) for seed in (0, 1)],
+    "subsets": [data.cell(t, gen=gen, k=k, seed=s) for t in SUBSETS for gen in GENS for k in (2, 5) for s in (0, 1)],
+    "remaps": [data.cell(t, gen=gen, k=k, seed=s) for t in REMAPS for gen in GENS for k in (1, 3) for s in (0, 1)],
     "draws": [
         data.cell(task, gen=gen, k=k, n_shot=n, seed=seed, norm_pre=pre)
         for task in SUBSETS[:2]
@@ -239,12 +239,17 @@ def test_an_estimate_counts_what_the_engine_counts(name: str, tmp_path: Path) ->
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_a_union_costs_at_least_its_costliest_part_and_at_most_all_parts(draw: st.DataObject) -> None:
+    """At most all parts where no task is within another: such a task is searched among the proxies of the other."""
     everything = [cell for some in PLANS.values() for cell in some]
-    drawn = st.lists(st.sampled_from(everything), min_size=1, max_size=12)
+    beside = [cell for cell in everything if cell.task not in SUBSETS[1:]]
+    drawn = st.lists(st.sampled_from(draw.draw(st.sampled_from([everything, beside]))), min_size=1, max_size=12)
     parts = draw.draw(st.lists(drawn, min_size=2, max_size=4))
     costs = [total(*part) for part in parts]
-    union = total(*(cell for part in parts for cell in part))
-    assert max(costs) * (1 - 1e-9) <= union <= sum(costs) * (1 + 1e-9)
+    cells = [cell for part in parts for cell in part]
+    union = total(*cells)
+    assert max(costs) * (1 - 1e-9) <= union
+    if not any(cell.task in SUBSETS[1:] for cell in cells):
+        assert union <= sum(costs) * (1 + 1e-9)
 
 
 def test_merged_tasks_are_counted_one_by_one() -> None:
