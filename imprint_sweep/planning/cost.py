@@ -108,9 +108,15 @@ class Estimate:
         Args:
             chosen: (n,) bool.
         """
-        codes = (self.source, self.unit, self.joined, self.part, self.task)
-        stages = {stage: shares[chosen] for stage, shares in self.stages.items()}
-        return Estimate(*(code[chosen] for code in codes), stages, ratios=self.ratios)
+        return Estimate(
+            self.source[chosen],
+            self.unit[chosen],
+            self.joined[chosen],
+            self.part[chosen],
+            self.task[chosen],
+            {stage: shares[chosen] for stage, shares in self.stages.items()},
+            ratios=self.ratios,
+        )
 
     def on(self, ratios: Mapping[str, float]) -> Estimate:
         """The same on a machine of which something is known."""

@@ -12,7 +12,7 @@ from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, Ledger, run
 from imprint_sweep.planning import calibration
 from imprint_sweep.planning.calibration import MEMORY_SECONDS, MOST, ON_REFERENCE, STEP, Calibration, measure, observed
-from imprint_sweep.planning.cost import REST, estimate
+from imprint_sweep.planning.cost import REST, Estimate, estimate
 from imprint_sweep.planning.plan import Plan, look_up, shards
 from tests import data
 from tests.outputs import Outputs, ended
@@ -148,7 +148,7 @@ def test_ratios_change_an_estimate_and_nothing_else() -> None:
     plan = Plan.of_cells([data.cell(data.task(blobs), gen=gen) for gen in ("kmeans", "mean")])
     stages = {"kmeans": np.array([2.0, 0.0]), "mean": np.array([0.0, 1.0])}
     codes = np.arange(len(plan))
-    known = calibration.Estimate(codes, codes, codes, codes, codes, stages).on({"kmeans": 3.0})
+    known = Estimate(codes, codes, codes, codes, codes, stages).on({"kmeans": 3.0})
     assert known.seconds.tolist() == [6.0, 1.0]
     assert known.by_stage() == {"kmeans": 6.0, "mean": 1.0}
     assert known.on({}).seconds.tolist() == [2.0, 1.0]
