@@ -279,6 +279,20 @@ def test_tasks_that_share_no_label_may_go_to_different_shards() -> None:
     assert len(set(shard.tolist())) == 4
 
 
+def test_shards_of_remapped_tasks_are_balanced() -> None:
+    """By what each task is estimated to take: labels of one class take a tenth of those of ten."""
+    whole = data.blobs("large", train_sizes=dict.fromkeys(range(10), 20))
+    orders = [tuple(np.random.default_rng(remap).permutation(10).tolist()) for remap in range(6)]
+    tasks = [data.task(whole, classes=order, merge=merge) for merge in (2, 3, 5) for order in orders]
+    plan = Plan.of_cells([data.cell(task, gen="kmeans", k=k) for task in tasks for k in (2, 5, 20)])
+    estimated = estimate(plan, headers(plan))
+    for ratios in ({}, {"kmeans": 20.0, "search": 0.1}):
+        known = estimated.on(ratios)
+        load = np.bincount(shards(known.atoms(4), known.seconds, 4), weights=known.seconds)
+        assert len(load) == 4
+        assert load.max() < 1.2 * load.mean()
+
+
 # --- Atoms -----------------------------------------------------------------------------------------------------------
 
 
