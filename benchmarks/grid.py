@@ -84,6 +84,9 @@ HOURS = 6.0
 CLOSE = 0.2
 """Stand-ins are to behave like real embeddings within this share."""
 
+APART = np.float32(0.3)
+"""How far more classes than there are real ones lie apart, relative to these: as merged real ones need iterations."""
+
 Rows = NDArray[np.float32]
 
 
@@ -183,7 +186,7 @@ class StandIns:
         rows = _sampled(real, self.sizes(dataset, split)[label], _rng("rows", model, dataset, split, label))
         if number >= n_real:
             a, b = _rng("moved", dataset, label).choice(n_real, 2, replace=False)
-            rows = rows + (self.means[a] - self.means[b])
+            rows = rows + APART * (self.means[a] - self.means[b])
         return np.ascontiguousarray(rows[:, self.columns(model)])
 
     def columns(self, model: str) -> NDArray[np.int64]:

@@ -66,12 +66,12 @@ def test_stand_ins_have_the_paper_s_shapes(grid, real: Path, tmp_path: Path) -> 
 def test_the_benchmark_runs_slices_and_extrapolates(real: Path) -> None:
     words = ["benchmarks/grid.py", str(real), "--scale", "0.01", "--part", "slices", "--model", "resnet18"]
     finished = subprocess.run(
-        [sys.executable, *words, "--experiment", "collapse_imagenet_oracle"],
+        [sys.executable, *words, "--experiment", "collapse_combi_digits_oracle"],
         cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert "Traceback" not in finished.stderr, finished.stderr
     out = finished.stdout
-    assert "planned: 18,000 distinct cells of collapse_imagenet_oracle" in out
-    assert "+experiment=collapse_imagenet_oracle model=resnet18 task=imagenet task.remap=" in out
+    assert "planned: 180 distinct cells of collapse_combi_digits_oracle" in out
+    assert "+experiment=collapse_combi_digits_oracle model=resnet18 task=combi_digits" in out
     for word in ("factorization", "kmeans", "rest", "GFLOP/s", "hours of the chosen experiments"):
         assert word in out

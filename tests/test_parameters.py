@@ -60,12 +60,12 @@ class Changing(Base):
 
 class Endless(Base):
     name = "endless"
-    def work(self, n, d, variant):
-        return [Piece(self.name, variant, n * float("nan"))]
+    def work(self, of, d, variant):
+        return [Piece(self.name, variant, of.n * float("nan"))]
 
 class Costly(Base):
     name = "costly"
-    def work(self, n, d, variant):
+    def work(self, of, d, variant):
         raise KeyError("d")
 
 class Lazy(Gen):

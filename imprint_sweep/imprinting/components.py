@@ -151,8 +151,20 @@ class Variant:
         return dict(self.parameters)[name]
 
 
-Sizes = NDArray[np.float64]
-"""(classes,) float64, how many samples each of several classes has."""
+Seconds = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """How large several classes are.
+
+    Args:
+        n: (classes,) float64, samples of each.
+        parts: (classes,) float64, how many classes of datasets each unites; samples of several settle sooner.
+    """
+
+    n: NDArray[np.float64]
+    parts: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,13 +177,13 @@ class Piece:
     Args:
         stage: the name under which the engine counts and times it.
         key: what it depends on beyond the samples.
-        seconds: core-seconds, as measured with ``benchmarks/grid.py``; how fast another machine is, is learned.
+        seconds: core-seconds for each class, on the machine of the benchmarks; how fast another machine is, is learned.
         calls: how often it is counted; 0 for a part of what another piece of the stage counts.
     """
 
     stage: str
     key: Hashable
-    seconds: Sizes
+    seconds: Seconds
     calls: int = 1
 
 
@@ -310,18 +322,18 @@ class Gen(Component, ABC):
         """Variants, of any gen, for which this is equal share so much that one job should make them."""
         return type(self), variant
 
-    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+    def work(self, of: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
         """What making the proxies of a class takes, for estimates; by default two passes over its samples.
 
         Args:
-            n: samples of each of several classes.
+            of: several classes.
             d: features.
             variant: which.
 
         Returns:
             Pieces whose seconds are one number for each class.
         """
-        return [Piece(self.name, variant, n * d / 5e8)]
+        return [Piece(self.name, variant, of.n * d / 5e8)]
 
 
 class JointGen(Gen):

@@ -30,6 +30,7 @@ from imprint_sweep.imprinting.components import (
     JointGen,
     Piece,
     SequentialNorm,
+    Sizes,
     work_of,
 )
 from imprint_sweep.planning.plan import Plan
@@ -272,6 +273,7 @@ class _Embeddings:
         tasks: those that read them.
         members: (labels, tasks) float64, 1 where a task has a label.
         train, test: (labels,) float64, samples.
+        parts: (labels,) float64, classes of datasets that a label unites.
         d: features.
     """
 
@@ -279,6 +281,7 @@ class _Embeddings:
     members: NDArray[np.float64]
     train: Seconds
     test: Seconds
+    parts: Seconds
     d: int
 
     @classmethod
@@ -300,7 +303,8 @@ class _Embeddings:
         model, task = reads[0]
         d = headers[EntryKey(model, task.datasets[0], "train", task.limit)].d
         train, test = (np.array([sizes[split][label] for label in number], np.float64) for split in SPLITS)
-        return cls([task for _, task in reads], members, train, test, d)
+        parts = np.array([len(label) for label in number], np.float64)
+        return cls([task for _, task in reads], members, train, test, parts, d)
 
     @cached_property
     def n_test(self) -> Seconds:
@@ -379,13 +383,14 @@ class _Source:
             labels, columns = np.flatnonzero(pattern.ravel() == number), np.flatnonzero(wanted)
             if not len(columns):
                 continue
+            sizes = Sizes(drawn[labels], self.embeddings.parts[labels])
             work = [(Piece("samples", None, train[labels] * d / COPY_RATE), columns.tolist())]
             made = {i: self.schemes.specs[specs[i]] for i in columns.tolist()}
             work += _merged(
                 (piece, i)
                 for i, one in made.items()
                 for piece in work_of(
-                    one.gen, partial(GENS[one.gen].work, drawn[labels], d, one.variant), classes=len(labels)
+                    one.gen, partial(GENS[one.gen].work, sizes, d, one.variant), classes=len(labels)
                 )
             )
             for piece, wanting in work:

@@ -22,7 +22,7 @@ class All(Gen):
         """Bounded by the number of samples alone."""
         return None
 
-    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+    def work(self, of: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
         """None: the samples are there."""
         return []
 

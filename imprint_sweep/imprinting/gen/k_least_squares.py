@@ -47,10 +47,10 @@ class KLeastSquares(LeastSquares):
         """That of k-means, and the means of the clusters."""
         return kmeans.KMEANS.batch_bytes(n, d, variant) + 8 * variant.k * d
 
-    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+    def work(self, of: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
         """That of k-means, and of least squares with means of its own."""
-        means = Piece("class_means", (variant.k, variant.seed), n * d / 8e8)
-        return [*kmeans.KMEANS.work(n, d, variant), *moments(n, d), means]
+        means = Piece("class_means", (variant.k, variant.seed), of.n * d / 8e8)
+        return [*kmeans.KMEANS.work(of, d, variant), *moments(of, d), means]
 
 
 K_LEAST_SQUARES = KLeastSquares()

@@ -43,11 +43,11 @@ class KMedoids(Gen):
         """One matrix of distances for every k."""
         return "distances"
 
-    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+    def work(self, of: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
         """The matrix of distances, and alternation over it."""
         return [
-            Piece("distances", None, n**2 * (2 * d + 200) / 60e9),
-            Piece(self.name, variant, np.where(n > variant.k, n**2 * 7.5e-9, 0.0)),
+            Piece("distances", None, of.n**2 * (2 * d + 200) / 60e9),
+            Piece(self.name, variant, np.where(of.n > variant.k, of.n**2 * 7.5e-9, 0.0)),
         ]
 
 

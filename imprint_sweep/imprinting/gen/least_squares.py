@@ -55,9 +55,9 @@ class LeastSquares(JointGen):
         """The second moments of all classes, for every k and lambda."""
         return "moments"
 
-    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+    def work(self, of: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
         """The second moment, and the mean."""
-        return [*moments(n, d), Piece("class_means", None, n * d / 8e8)]
+        return [*moments(of, d), Piece("class_means", None, of.n * d / 8e8)]
 
     def task_work(self, d: int, proxies: int, variant: Variant) -> Sequence[Piece]:
         """One factorisation for every k and seed, and the solution."""
@@ -147,9 +147,9 @@ def weights(solver: Solver, means: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.ascontiguousarray(solution.T / len(means), dtype=np.float32)
 
 
-def moments(n: Sizes, d: int) -> list[Piece]:
+def moments(of: Sizes, d: int) -> list[Piece]:
     """What the second moment of a class takes."""
-    return [Piece("moment", None, n * d**2 * 2 / 86e9 + d**2 / 5e8)]
+    return [Piece("moment", None, of.n * d**2 * 2 / 86e9 + d**2 / 5e8)]
 
 
 def _moment(given: ClassSamples) -> NDArray[np.float64]:

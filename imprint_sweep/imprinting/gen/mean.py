@@ -23,9 +23,9 @@ class Mean(Gen):
         """One sample is its own mean."""
         return 1
 
-    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+    def work(self, of: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
         """One pass over the samples."""
-        return [Piece(self.name, variant, n * d / 1.6e9)]
+        return [Piece(self.name, variant, of.n * d / 1.6e9)]
 
 
 def mean(x: Rows) -> Rows:

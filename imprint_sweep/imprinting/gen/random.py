@@ -26,9 +26,9 @@ class Random(Gen):
         rng = given.rng(self.name, variant.seed)
         return given.run(self.name, lambda: x[draw(len(x), variant.k, rng)])
 
-    def work(self, n: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
+    def work(self, of: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
         """A permutation, and a copy of the chosen."""
-        return [Piece(self.name, variant, n * 2e-8 + variant.k * d / 5e8)]
+        return [Piece(self.name, variant, of.n * 2e-8 + variant.k * d / 5e8)]
 
 
 def draw(n_samples: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
