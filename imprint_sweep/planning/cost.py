@@ -166,9 +166,7 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
     of_pair = _codes((model, task.datasets, task.limit) for model, task in reads)
     source = of_pair[pair]
     bill = _Bill(len(plan))
-    order = np.argsort(source, kind="stable")
-    starts = np.flatnonzero(np.diff(source[order], prepend=-1))
-    for cells in np.split(order, starts[1:]) if len(order) else []:
+    for cells in _split(source):
         mine, task = np.unique(pair[cells], return_inverse=True)
         embeddings = _Embeddings.of([reads[i] for i in mine.tolist()], headers)
         if embeddings is not None:
@@ -215,6 +213,7 @@ class _Schemes:
     Args:
         forms: the normal forms.
         specs: the distinct specs of GEN.
+        draw: code of the draw of each spec.
         gen: code of the spec.
         unit: code of what a shard keeps together.
         readout, view, scores: codes of everything after GEN, of the search, and of the scores that it reads.
@@ -223,6 +222,7 @@ class _Schemes:
 
     forms: Sequence[Scheme]
     specs: Sequence[GenSpec]
+    draw: Codes
     gen: Codes
     unit: Codes
     readout: Codes
@@ -234,9 +234,11 @@ class _Schemes:
     def of(cls, forms: Sequence[Scheme]) -> _Schemes:
         specs = [GenSpec.of(s) for s in forms]
         readouts = [Readout.of(s) for s in forms]
+        distinct = list(dict.fromkeys(specs))
         return cls(
             forms,
-            list(dict.fromkeys(specs)),
+            distinct,
+            _codes(spec.draw for spec in distinct),
             _codes(specs),
             _codes(spec.unit for spec in specs),
             _codes(readouts),
@@ -348,14 +350,12 @@ class _Source:
     def add(self) -> None:
         """Count everything."""
         gen = self.schemes.gen[self.form]
-        by_draw: dict[object, list[int]] = defaultdict(list)
-        for spec in np.unique(gen).tolist():
-            by_draw[self.schemes.specs[spec].draw].append(spec)
         proxies = np.zeros((len(self.schemes.specs), len(self.embeddings.tasks)))
-        for specs in by_draw.values():
-            self._add_gen(gen, specs)
-            for spec in specs:
-                proxies[spec] = self._proxies(self.schemes.specs[spec])
+        for spec in np.unique(gen).tolist():
+            proxies[spec] = self._proxies(self.schemes.specs[spec])
+        draw = self.schemes.draw[gen]
+        for chosen in _split(draw):
+            self._add_gen(gen, chosen, proxies)
         self._add_searches(gen, proxies)
 
     def _proxies(self, spec: GenSpec) -> Seconds:
@@ -364,13 +364,11 @@ class _Source:
         most = GENS[spec.gen].per_class(spec.variant.k)
         return (sizes if most is None else np.minimum(sizes, most)) @ self.embeddings.members
 
-    def _add_gen(self, gen: Codes, specs: Sequence[int]) -> None:
-        """The proxies of the specs of one draw."""
+    def _add_gen(self, gen: Codes, chosen: Codes, proxies: NDArray[np.float64]) -> None:
+        """The proxies of one draw, for some of the cells."""
         members, train, d = self.embeddings.members, self.embeddings.train, self.embeddings.d
-        column = np.full(len(self.schemes.specs), -1)
-        column[specs] = np.arange(len(specs))
-        chosen = np.flatnonzero(column[gen] >= 0)
-        task, spec = self.task[chosen], column[gen[chosen]]
+        specs, column = np.unique(gen[chosen], return_inverse=True)
+        task, spec = self.task[chosen], column
         count = np.zeros((members.shape[1], len(specs)))
         np.add.at(count, (task, spec), 1.0)
         asks = (count > 0).astype(np.float64)  # which task asks for which spec
@@ -398,16 +396,19 @@ class _Source:
                 shares[piece.stage][who] += (piece.seconds / users[who].sum(axis=1))[:, None]
                 self.bill.calls[piece.stage] += piece.calls * len(labels)
         of_task = {stage: members.T @ share for stage, share in shares.items()}
-        self._add_joint(specs, asks, of_task)
+        self._add_joint(specs.tolist(), asks, of_task, proxies)
         for stage, seconds in of_task.items():
             self.bill.stages[stage][self.cells[chosen]] += (seconds / np.maximum(count, 1.0))[task, spec]
 
     def _add_joint(
-        self, specs: Sequence[int], asks: NDArray[np.float64], of_task: dict[str, NDArray[np.float64]]
+        self,
+        specs: Sequence[int],
+        asks: NDArray[np.float64],
+        of_task: dict[str, NDArray[np.float64]],
+        proxies: NDArray[np.float64],
     ) -> None:
         """What gens that see all classes do for each task."""
         joint = [i for i, spec in enumerate(specs) if self.schemes.specs[spec].joint]
-        proxies = {i: self._proxies(self.schemes.specs[specs[i]]) for i in joint}
         for task in np.flatnonzero(asks[:, joint].any(axis=1)).tolist():
             pieces = []
             for i in joint:
@@ -415,7 +416,7 @@ class _Source:
                     one = self.schemes.specs[specs[i]]
                     component = GENS[one.gen]
                     assert isinstance(component, JointGen)
-                    asked = partial(component.task_work, self.embeddings.d, int(proxies[i][task]), one.variant)
+                    asked = partial(component.task_work, self.embeddings.d, int(proxies[specs[i], task]), one.variant)
                     for piece in work_of(one.gen, asked, classes=1):
                         pieces.append((piece, i))
             for piece, wanting in _merged(pieces):
@@ -428,9 +429,7 @@ class _Source:
         n_test, d = self.embeddings.n_test, self.embeddings.d
         family = np.empty(len(task), np.int64)
         of_set: dict[bytes, dict[int, int]] = {}
-        order = np.argsort(gen, kind="stable")
-        starts = np.flatnonzero(np.diff(gen[order], prepend=-1))
-        for cells in np.split(order, starts[1:]):
+        for cells in _split(gen):
             tasks = np.unique(task[cells])
             families = of_set.get(tasks.tobytes())
             if families is None:
@@ -538,6 +537,13 @@ def _components(source: Codes, tasks: Sequence[Task]) -> Codes:
         for label in task.labels:
             leader[find(number)] = find(first.setdefault((int(source[number]), label), number))
     return np.array([find(number) for number in range(len(tasks))], np.int64)
+
+
+def _split(codes: Codes) -> list[Codes]:
+    """The positions of each code."""
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    return np.split(order, starts[1:]) if len(order) else []
 
 
 def _codes(keys: Iterable[Hashable]) -> Codes:
