@@ -161,7 +161,8 @@ def observed(
         if calls and 0.5 <= done / calls <= 2.0:
             expected[stage], took[stage] = seconds * done / calls, ledger.seconds[stage]
     expected[REST] = float(estimate.stages[REST].sum())
-    took[REST] = max(wall * threads - sum(ledger.seconds.values()), 0.0)
+    # Other programs make threads wait, too, and will not do so for ever.
+    took[REST] = min(max(wall * threads - sum(ledger.seconds.values()), 0.0), STEP * expected[REST])
     return expected, took
 
 
