@@ -81,7 +81,7 @@ IMAGENET_SAMPLE = sorted(classes_of("imagenet", range(1000), 100))
 FACTOR = 1.5
 """An estimate is to be right within this factor."""
 HOURS = 6.0
-DRAWS = 5
+DRAWS = 10
 """Of the classes whose figures are compared."""
 CLOSE = 0.2
 """Stand-ins are to behave like real embeddings within this share."""
