@@ -4,7 +4,7 @@ Components say what their pieces of work are and how long each takes
 (:class:`~imprint_sweep.imprinting.components.Piece`); searches are counted here by pass and view, as
 :mod:`imprint_sweep.engine.evaluation` makes them. Constants are throughputs of one core of the machine that the
 benchmarks were measured on. How much faster or slower another machine is at each stage is learned
-(:mod:`imprint_sweep.planning.calibration`).
+(:mod:`imprint_sweep.running.calibration`).
 """
 
 from __future__ import annotations
@@ -387,9 +387,7 @@ class _Source:
             work += _merged(
                 (piece, i)
                 for i, one in made.items()
-                for piece in work_of(
-                    one.gen, partial(GENS[one.gen].work, sizes, d, one.variant), classes=len(labels)
-                )
+                for piece in work_of(one.gen, partial(GENS[one.gen].work, sizes, d, one.variant), classes=len(labels))
             )
             for piece, wanting in work:
                 who = np.ix_(labels, np.array(wanting))

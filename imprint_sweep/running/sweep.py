@@ -26,11 +26,11 @@ from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreE
 from imprint_sweep.grid.cell import Cell, component_versions
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.invocation import command, default_outputs
-from imprint_sweep.planning.calibration import MIN_SECONDS, Calibration, observed
 from imprint_sweep.planning.cost import Estimate
 from imprint_sweep.planning.plan import Plan, shards
 from imprint_sweep.planning.request import Request
 from imprint_sweep.running.bundled import is_bundled, make_bundled_embeddings
+from imprint_sweep.running.calibration import MIN_SECONDS, Calibration, observed
 from imprint_sweep.running.interruption import ending_once, ending_with_launcher, jobs_first, launching, workers_first
 from imprint_sweep.running.launch import JOBLIB, LOCAL, SLURM, SUBMITIT_FOLDER, Resources, failures
 from imprint_sweep.running.progress import Progress, Reporter, finished_shards, watching

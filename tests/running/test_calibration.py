@@ -10,10 +10,10 @@ import pytest
 
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, Ledger, run
-from imprint_sweep.planning import calibration
-from imprint_sweep.planning.calibration import MEMORY_SECONDS, MOST, ON_REFERENCE, STEP, Calibration, measure, observed
 from imprint_sweep.planning.cost import REST, Estimate, estimate
 from imprint_sweep.planning.plan import Plan, look_up, shards
+from imprint_sweep.running import calibration
+from imprint_sweep.running.calibration import MEMORY_SECONDS, MOST, ON_REFERENCE, STEP, Calibration, measure, observed
 from tests import data
 from tests.outputs import Outputs, ended
 

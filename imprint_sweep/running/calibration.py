@@ -1,8 +1,8 @@
 """How fast this machine is at each stage: measured when first needed, then learned from the shards that it finished.
 
 One file under the outputs holds, for each type of CPU and number of threads, how many times longer a stage takes than
-:mod:`imprint_sweep.planning.cost` says. Nothing depends on it but estimates, hence how a sweep is divided; the division is made
-once, by the process that plans, and travels with the plan.
+:mod:`imprint_sweep.planning.cost` says. Nothing depends on it but estimates, hence how a sweep is divided; the division
+is made once, by the process that plans, and travels with the plan.
 """
 
 from __future__ import annotations
