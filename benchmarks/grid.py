@@ -40,7 +40,6 @@ from numpy.typing import NDArray
 from planning import make_embeddings
 from threadpoolctl import threadpool_limits
 
-from imprint_sweep.calibration import Calibration, measure
 from imprint_sweep.embeddings.cache import CLASSES, EmbeddingCache, EntryHeader, EntryKey, open_entry
 from imprint_sweep.grid.cell import Model
 from imprint_sweep.grid.tasks import classes_of
@@ -53,8 +52,9 @@ from imprint_sweep.imprinting.kmeans.squared_distances import squared_lengths
 from imprint_sweep.imprinting.vectors import Filter, Vectors, inner_products
 from imprint_sweep.planning.cost import REST, Estimate, estimate
 from imprint_sweep.planning.plan import Plan
-from imprint_sweep.running.progress import duration
+from imprint_sweep.running.calibration import Calibration, measure
 from imprint_sweep.running.resources import available_cores
+from imprint_sweep.wording import duration
 from measuring import Took, missed, run
 
 WEIGHTS = "IMAGENET1K_V1"
