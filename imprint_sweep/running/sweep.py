@@ -242,7 +242,7 @@ def _ratios(estimate: Estimate, settings: Settings, resources: Resources) -> Map
     calibration = Calibration(settings.calibration, resources.threads)
 
     def warn(message: str) -> None:
-        print(f"note: {message}", file=sys.stderr)
+        telling.note(message)
 
     if resources.kind != SLURM and estimate.seconds.sum() >= MIN_SECONDS:
         return calibration.measured(warn)

@@ -308,7 +308,7 @@ def test_a_launcher_that_starts_all_shards_at_once_gets_no_more_than_there_are_c
     cores: int, with_one: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imprint_sweep.running.launch.available_cores", lambda: cores)
-    cells = [data.cell(data.task(HERE), gen="fps", k=k) for k in range(1, 9)]
+    cells = [data.cell(data.task(HERE), gen="random", k=k) for k in range(1, 9)]
     loop = Loop(with_one, "somewhere.LocalLauncher")
     run_sweep(request(*cells), with_sweep(with_one, shards=4), loop)
     assert loop.shards == list(range(cores))
