@@ -240,12 +240,8 @@ def _ratios(estimate: Estimate, settings: Settings, resources: Resources) -> Map
     that runs them: there counts what finished shards said.
     """
     calibration = Calibration(settings.calibration, resources.threads)
-
-    def warn(message: str) -> None:
-        telling.note(message)
-
     if resources.kind != SLURM and estimate.seconds.sum() >= MIN_SECONDS:
-        return calibration.measured(warn)
+        return calibration.measured(telling.note)
     try:
         return calibration.of_any() if resources.kind == SLURM else calibration.ratios() or {}
     except ValueError as error:
