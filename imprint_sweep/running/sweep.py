@@ -245,7 +245,7 @@ def _ratios(estimate: Estimate, settings: Settings, resources: Resources) -> Map
     try:
         return calibration.of_any() if resources.kind == SLURM else calibration.ratios() or {}
     except ValueError as error:
-        warn(f"{calibration.path} is unreadable ({error}); the estimate is that of another machine")
+        telling.note(f"{calibration.path} is unreadable ({error}); the estimate is that of another machine")
         return {}
 
 
