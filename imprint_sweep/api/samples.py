@@ -11,7 +11,6 @@ from hydra.errors import HydraException
 from numpy.typing import NDArray
 
 from imprint_sweep.cli.commands.overrides_of import compose
-from imprint_sweep.cli.commands.overrides_of import spelled as quoted
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import SPLITS, EntryKey
 from imprint_sweep.embeddings.features import Features
@@ -19,7 +18,7 @@ from imprint_sweep.errors import ConfigError, UnknownOptionError, one_line
 from imprint_sweep.extraction.extracting import Extraction, ensure
 from imprint_sweep.grid.cell import Cell, Label, Model, Task, spelled
 from imprint_sweep.imprinting.keyed_labels import KeyedLabels
-from imprint_sweep.invocation import outputs_folder
+from imprint_sweep.invocation import outputs_folder, override
 from imprint_sweep.running.bundled import is_bundled
 
 Samples = tuple[NDArray[np.float32], KeyedLabels]
@@ -73,7 +72,7 @@ def settings_of(outputs: str | PathLike[str] | None) -> Settings:
 def composed(overrides: Sequence[str], settings: Settings) -> Cell:
     """The cell that overrides describe; where one is no override of the configuration, an error says so."""
     try:
-        return compose([*overrides, f"paths.outputs={quoted(str(settings.outputs))}"])
+        return compose([*overrides, override("paths.outputs", str(settings.outputs))])
     except HydraException as error:
         raise ConfigError(f"{' '.join(overrides)}: {one_line(error)}") from error
 

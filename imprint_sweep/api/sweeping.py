@@ -21,7 +21,6 @@ from tqdm.auto import tqdm
 
 from imprint_sweep.api.samples import settings_of
 from imprint_sweep.cli.app import run
-from imprint_sweep.cli.commands.overrides_of import spelled
 from imprint_sweep.cli.multirun import Application, requested
 from imprint_sweep.config.component_options import offer
 from imprint_sweep.config.overrides import for_hydra
@@ -30,7 +29,7 @@ from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError, one_line
 from imprint_sweep.extraction.extracting import Extraction, ensure
 from imprint_sweep.grid.outcome import OK, Outcome
-from imprint_sweep.invocation import conf_folder
+from imprint_sweep.invocation import choices, conf_folder, override
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.running.bundled import is_bundled
 from imprint_sweep.running.work import Work, find_work, missing_message, run_cells
@@ -107,11 +106,11 @@ def sweep(
 
 def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -> tuple[Plan, Settings]:
     """The cells of the grid and how to run them, by the same way as on the command line."""
-    given = {name: f"{_KEYS.get(name, name)}={_values(value)}" for name, value in axes.items()}
+    given = {name: _axis(_KEYS.get(name, name), value) for name, value in axes.items()}
     how = [word for name, word in given.items() if name.partition(".")[0] in _HOW]
     words = [for_hydra(word) for word in given.values() if word not in how]
     words += [f"+experiment={experiment}"] * (experiment is not None)
-    how.append(f"paths.outputs={spelled(str(place.outputs))}")
+    how.append(override("paths.outputs", str(place.outputs)))
     offer()
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -136,27 +135,22 @@ def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -
     return Plan.of(request), settings
 
 
-def _values(values: Any) -> str:
-    """The values of an axis in Hydra's grammar.
+def _axis(key: str, values: Any) -> str:
+    """The override that gives an axis its values.
 
-    >>> _values(["all", [3, 1], None]), _values(range(3)), _values("o'clock")
-    ('all,[3,1],null', '0,1,2', "'o\\\\'clock'")
+    >>> _axis("task.classes", ["all", [3, 1]]), _axis("k", np.arange(2)), _axis("task.name", "1e3")
+    ('task.classes=all,[3,1]', 'k=0,1', 'task.name="1e3"')
     """
     if isinstance(values, str) or not isinstance(values, Iterable):
-        return _value(values)
-    listed = [_value(value) for value in values]
+        return override(key, _plain(values))
+    listed = [_plain(value) for value in values]
     if not listed:
-        raise ConfigError("an axis has no value: give it one, or leave it out")
-    return ",".join(listed)
+        raise ConfigError(f"{key} has no value: give it one, or leave it out")
+    return choices(key, listed)
 
 
-def _value(value: Any) -> str:
+def _plain(value: Any) -> Any:
+    """A value without NumPy's types and with lists for everything that holds several."""
     if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, str):
-        return spelled(value)
-    if isinstance(value, Iterable):
-        return f"[{','.join(map(_value, value))}]"
-    return repr(value)
+        return value.item()
+    return list(map(_plain, value)) if isinstance(value, Iterable) and not isinstance(value, str) else value

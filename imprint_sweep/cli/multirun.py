@@ -22,8 +22,9 @@ from imprint_sweep.config.experiments import blocks
 from imprint_sweep.config.overrides import read_command_line
 from imprint_sweep.config.reading import settings_from
 from imprint_sweep.errors import ConfigError
+from imprint_sweep.invocation import override
 from imprint_sweep.planning.request import Request, build
-from imprint_sweep.running.sweep import quoted, run_sweep
+from imprint_sweep.running.sweep import run_sweep
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Launching:
             if workers is not None and "n_jobs" in config.hydra.launcher:
                 # A worker without a shard would not notice that this process is gone.
                 config.hydra.launcher.n_jobs = min(workers, len(jobs))
-        place = [f"hydra.sweep.dir={quoted(folder)}"]
+        place = [override("hydra.sweep.dir", str(folder))]
         if self._own:
             # A folder for each job, as Hydra makes them, and named after nothing but what the user wrote.
             hidden = [*config.hydra.job.config.override_dirname.exclude_keys, *_OWN_KEYS]

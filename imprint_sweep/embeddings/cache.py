@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import secrets
-import shlex
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,15 +29,13 @@ from imprint_sweep.files.locking import exclusive
 from imprint_sweep.files.replacing import replacing
 from imprint_sweep.files.unreadable import pointer
 from imprint_sweep.grid.cell import Model, Task
+from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, chosen_network, overrides
 from imprint_sweep.grid.hashing import canonical_json, digest
-from imprint_sweep.invocation import command, conf_folder, default_outputs
+from imprint_sweep.invocation import named, override, place, place_option, shell_line
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "test")
 SUFFIX = ".safetensors"
-IMPORTED = "imported"
-"""The ``weights`` of embeddings that this project did not compute."""
-
 RESERVED = (
     *("format_version", "model", "weights", "image_size", "dataset", "split", "limit"),
     *("fingerprint", "class_counts", "created"),
@@ -285,6 +282,17 @@ class EmbeddingCache:
         """The command that makes an entry of this cache, with ``force`` also where a damaged one is in its place."""
         return remedy(key, force=force, outputs=self.root.parent, data=self._data)
 
+    def classes(self, model: Model, datasets: Iterable[str], limit: int | None = None) -> tuple[int, ...] | None:
+        """The classes of the training embeddings of all of some datasets; None where some lack, or they differ."""
+        found = set()
+        for dataset in datasets:
+            try:
+                header = self.header(EntryKey(model, dataset, "train", limit))
+            except EmbeddingsError:
+                return None
+            found.add(None if header is None else tuple(sorted(header.class_counts)))
+        return found.pop() if len(found) == 1 else None
+
     def verify(self, path: Path) -> EntryHeader:
         """Hash the content of an entry, also if that was done before.
 
@@ -418,26 +426,18 @@ def remedy(
         data: the folder of the data sets; None means the default.
     """
     model = key.model
-    elsewhere = None if outputs is None or outputs.absolute() == default_outputs() else outputs.absolute()
     if model.weights == IMPORTED:
-        words = ["--model", model.name, "--dataset", key.dataset, "--train", "FILE", "--test", "FILE"]
-        words += [] if elsewhere is None else ["--outputs", str(elsewhere)]
-        words += ["--force"] if force else []
-        return " ".join([command("import_embeddings"), *map(shlex.quote, words)])
-    # Every model of the timm library is an option of its own name, within the group's option timm.
-    library, _, rest = model.name.partition("/")
-    words = [f"model={library}", *([f"model.name={model.name}"] if rest else []), f"model.weights={model.weights}"]
-    words += [f"model.image_size={'null' if model.image_size is None else model.image_size}"]
-    known = (conf_folder() / "task" / f"{key.dataset}.yaml").is_file()
-    words += [f"task={key.dataset}"] if known else ["task=image_folder", f"task.name={key.dataset}"]
+        given = [*named("--model", model.name), *named("--dataset", key.dataset), "--train", "FILE", "--test", "FILE"]
+        given += [] if outputs is None else place_option(outputs)
+        return shell_line("import_embeddings", [*given, *(["--force"] if force else [])])
+    chosen = {**chosen_network(model), **chosen_dataset(key.dataset)}
     if classes is not None:
-        listed = f"[{','.join(map(str, classes))}]" if len(classes) <= MOST_LISTED else "null"
-        words += [f"task.labels={listed}", "task.sample=null"]
-    words += [] if key.limit is None else [f"limit={key.limit}"]
-    words += [] if elsewhere is None else [f"paths.outputs={elsewhere}"]
-    words += [] if data is None else [f"paths.data={data}"]
-    words += ["force=true"] if force else []
-    return " ".join([command("embed"), *map(shlex.quote, words)])
+        chosen |= {"task.labels": list(classes) if len(classes) <= MOST_LISTED else None, "task.sample": None}
+    if key.limit is not None:
+        chosen["limit"] = key.limit
+    data_folder = [] if data is None else [override("paths.data", str(data.absolute()))]
+    anew = [override("force", True)] if force else []
+    return shell_line("embed", [*overrides(chosen), *place(outputs), *data_folder, *anew])
 
 
 def read_header(path: Path, mend: str = "delete it and make it again") -> EntryHeader:

@@ -21,13 +21,14 @@ import torch
 from numpy.typing import NDArray
 
 from imprint_sweep import telling
-from imprint_sweep.embeddings.cache import CLASSES, IMPORTED, EmbeddingCache, EntryHeader, EntryKey, limited_indices
+from imprint_sweep.embeddings.cache import CLASSES, EmbeddingCache, EntryHeader, EntryKey, limited_indices
 from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, enumerated
 from imprint_sweep.extraction.allocation import kept_memory
 from imprint_sweep.extraction.datasets import Split, check_splits, place_of, read_split
 from imprint_sweep.extraction.models import load_model
 from imprint_sweep.extraction.models.foundation_model import FoundationModel
 from imprint_sweep.grid.cell import Model
+from imprint_sweep.grid.choosing import IMPORTED
 from imprint_sweep.telling import note
 
 CPU_BATCH, CPU_VALUES = 64, 16 * 3 * 224 * 224

@@ -71,7 +71,7 @@ def check_name(kind: str, name: str) -> None:
         name: which.
 
     Raises:
-        InvalidCellError: the name is empty, or holds control characters or others that have no shape.
+        InvalidCellError: the name is empty, or holds control characters or others that have no shape, or ``${``.
     """
     if not name.strip():
         raise InvalidCellError(f"{kind}: expected a name, got {name!r}")
@@ -80,6 +80,10 @@ def check_name(kind: str, name: str) -> None:
         listed = ", ".join(repr(character)[1:-1] for character in unshown)
         them = "it" if len(unshown) == 1 else "them"
         raise InvalidCellError(f"{kind}: {name!r} holds {listed}, which cannot be shown; choose a name without {them}")
+    if "${" in name:
+        raise InvalidCellError(
+            f"{kind}: {name!r} holds ${{, which stands for another value on a command line; choose a name without it"
+        )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from imprint_sweep.embeddings.cache import EntryKey
 from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError, SweepError, SweepFailedError
 from imprint_sweep.grid.cell import Cell, component_versions
 from imprint_sweep.grid.outcome import OK, Outcome
-from imprint_sweep.invocation import command, default_outputs
+from imprint_sweep.invocation import override, place_option, shell_line
 from imprint_sweep.planning.cost import Estimate
 from imprint_sweep.planning.plan import Plan, shards
 from imprint_sweep.planning.request import Request
@@ -303,8 +303,8 @@ def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
         raise SweepError(f"{folder / ABOUT} cannot be written: {error.strerror or error}") from error
     return [
         *hydra.overrides,
-        f"shard.plan={quoted(folder / PLAN)}",
-        f"paths.outputs={quoted(settings.outputs)}",
+        override("shard.plan", str(folder / PLAN)),
+        override("paths.outputs", str(settings.outputs)),
         f"sweep.threads={resources.threads}",
     ]
 
@@ -427,14 +427,7 @@ def _write_ledger(folder: Path, index: int, content: Mapping[str, Any]) -> None:
 
 def status_command(settings: Settings) -> str:
     """The line that shows how far the sweeps are."""
-    elsewhere = "" if settings.outputs == default_outputs() else f" --outputs {shlex.quote(str(settings.outputs))}"
-    return command("status") + elsewhere
-
-
-def quoted(path: Path) -> str:
-    """A path as the value of an override, whatever characters it has."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return shell_line("status", place_option(settings.outputs))
 
 
 def _reasons(failed: Plan, errors: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,6 @@ import errno
 import os
 import re
 import secrets
-import shlex
 import socket
 import sys
 import warnings
@@ -28,7 +27,7 @@ import pyarrow.parquet as pq
 
 from imprint_sweep.errors import StoreError, one_line
 from imprint_sweep.files.replacing import replacing
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import shell_line
 from imprint_sweep.store.schema import is_parameter, table_schema
 
 SUFFIX = ".parquet"
@@ -260,7 +259,7 @@ def is_own(path: Path) -> bool:
 
 def repair_command(root: Path) -> str:
     """The command that moves the damaged parts of a table aside."""
-    return f"{command('compact')} --results {shlex.quote(str(root))} --repair"
+    return shell_line("compact", ["--results", str(root.absolute()), "--repair"])
 
 
 def warn_of_damage(damaged: Mapping[Path, str]) -> None:

@@ -125,7 +125,7 @@ def test_published_centring_of_an_older_version_is_not_shown(give: Give, tmp_pat
     assert artefact.missing[0].startswith(
         "NC1 with published centring is not known for 5 of 5, of which an older version"
     )
-    assert str(artefact.command).endswith("python scripts/collapse.py")
+    assert str(artefact.command).endswith(f"python scripts/collapse.py --outputs {tmp_path}")
     # Fig. 12 does not need it, unless it is asked for.
     assert not any("published" in sentence for sentence in make("fig12", results).missing)
     asked_for = make("fig12", results, Options(nc_centering="published"))
@@ -156,7 +156,7 @@ def test_fig11a_without_merged_classes_says_how_to_get_them(give: Give, tmp_path
     assert artefact.command.startswith(
         "python -m imprint_sweep -m +experiment=collapse_imagenet 'task.merge=range(1,6)'"
     )
-    assert artefact.command.endswith(" && python scripts/collapse.py")
+    assert artefact.command.endswith(f" && python scripts/collapse.py --outputs {tmp_path}")
 
 
 @pytest.mark.parametrize("name", ["fig11a", "fig12"])
@@ -167,14 +167,14 @@ def test_without_nc1_there_is_the_command_that_computes_it(name: str, tmp_path: 
     artefact = make(name, write(tmp_path, found))
     assert artefact.figures == ()
     assert "NC1 is not known for 3 of 3: " in artefact.missing[-1]
-    assert artefact.command == "python scripts/collapse.py"
+    assert artefact.command == f"python scripts/collapse.py --outputs {tmp_path}"
 
 
 @pytest.mark.parametrize("name", ["fig11a", "fig12"])
 def test_the_commands_compute_what_is_missing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make(name, write(tmp_path, scores(LITE0, task("digits"), {0: 1}, gen="cov_max", n_shot=5)))
     assert first.figures == ()
-    assert str(first.command).endswith(" && python scripts/collapse.py")
+    assert str(first.command).endswith(f" && python scripts/collapse.py --outputs {tmp_path}")
     results = filled(tmp_path, first.command)
     monkeypatch.setattr(collapse_table, "_measured", lambda instance, features: Collapse(1.5, 2.0, 9, 500))
     assert collapse_table.update(results) == ()
@@ -260,7 +260,7 @@ def test_fig12_names_what_it_lacks(give: Give, tmp_path: Path) -> None:
     assert artefact.missing == ("2 of 4 points stand on fewer remaps than others.",
                                 "NC1 is not known for 1 of 6: resnet18 on cifar10, all.")  # fmt: skip
     assert len(table_of(artefact).frame) == 4
-    assert str(artefact.command).endswith("python scripts/collapse.py")
+    assert str(artefact.command).endswith(f"python scripts/collapse.py --outputs {tmp_path}")
 
 
 def test_an_nc1_of_zero_has_no_place_on_a_log_axis(give: Give, tmp_path: Path) -> None:

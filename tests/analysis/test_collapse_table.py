@@ -197,7 +197,7 @@ def test_a_healthy_table_is_not_called_damaged(
 WRITER = """
 import sys
 from pathlib import Path
-from imprint_sweep.analysis import collapse_table as table
+from imprint_sweep.analysis.stats import collapse_table as table
 from imprint_sweep.grid.cell import METHOD_VERSION
 for number in range(int(sys.argv[2]), int(sys.argv[2]) + 25):
     row = dict.fromkeys(table._SCHEMA.names) | {

@@ -154,7 +154,10 @@ def test_a_gen_that_the_results_lack_is_a_row_with_the_papers_number_alone() -> 
     assert table["accuracy"].notna().tolist() == [True, False, False, False, False, False]
     assert table["paper_accuracy"]["k-fps"] == pytest.approx(0.6556)
     assert artefact.missing == ("Not in the results: k-medoids, mean, k-cov-max, k-random, k-fps.",)
-    assert artefact.command == "python -m imprint_sweep -m +experiment=agg_fixed model=net task=digits"
+    assert (
+        artefact.command
+        == "python -m imprint_sweep -m +experiment=agg_fixed model=imported model.name=net model.weights=w task=digits"
+    )
     assert artefact.tables[0].note == "Nothing to compare k-means with."
 
 
@@ -276,7 +279,8 @@ def test_where_no_settings_agree_all_count() -> None:
 def test_a_metric_that_was_not_run_is_missed() -> None:
     artefact = make("metricsAll", votes(lambda **row: 500, METRICS[:2]), Options())
     assert artefact.missing == ("Not in the results: cosine, Manhattan, Mahalanobis.",)
-    assert artefact.command == "python -m imprint_sweep -m +experiment=agg_focus gen=all model=net task=digits"
+    net = "model=imported model.name=net model.weights=w task=digits"
+    assert str(artefact.command).startswith(f"python -m imprint_sweep -m +experiment=agg_focus gen=all {net} ")
     alone = make("metricsAll", votes(lambda **row: 500, METRICS[1:2]), Options())
     assert alone.finding == "Nothing to compare Euclidean with."
 
@@ -405,7 +409,8 @@ def test_networks_have_every_weight_decay_of_their_least_squares_rows_beside_the
     ]
     assert artefact.basis == "5 networks, 4 with least-squares rows."
     assert artefact.missing == ("No least-squares row of vit_b_16.",)
-    assert artefact.command == "python -m imprint_sweep -m +experiment=oracle model=vit_b_16 task=digits"
+    line = "python -m imprint_sweep -m +experiment=oracle model=vit_b_16 task=digits"
+    assert artefact.command == f"{line} paths.outputs={tmp_path}"
 
 
 def test_the_command_for_networks_feeds_them(tmp_path: Path) -> None:

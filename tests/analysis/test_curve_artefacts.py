@@ -73,7 +73,7 @@ def test_fig6_says_what_it_lacks_and_how_to_get_it(tmp_path: Path) -> None:
         "Missing are 36 of 41 points: efficientnet_lite0 on digits, k-means (k = 2, 3, 10, 20, 50)"
     )
     assert artefact.command == (
-        "python -m imprint_sweep -m +experiment=fig6 model=efficientnet_lite0 model.image_size=112 task=digits"
+        f"python -m imprint_sweep -m +experiment=fig6 model=efficientnet_lite0 task=digits paths.outputs={tmp_path}"
     )
 
 

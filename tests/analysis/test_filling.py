@@ -9,7 +9,7 @@ import pytest
 
 from imprint_sweep.analysis.data.filling import command
 from imprint_sweep.config.composition import Tree
-from tests.analysis.frames import frame, product
+from tests.analysis.frames import product, results
 from tests.sweeping import requested, tree_of
 
 
@@ -24,15 +24,20 @@ def _without_the_comparison_with_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imprint_sweep.config.composition.CHECK_SECONDS", 0.0)
 
 
-def asked_for(line: str, tree: Tree) -> tuple[set[tuple[Any, ...]], set[str]]:
-    """The models and the tasks of a command line."""
-    words = shlex.split(line)
-    assert words[:4] == ["python", "-m", "imprint_sweep", "-m"]
-    # Imported tasks name no labels: those of the embeddings, which nobody here has.
-    labels = ["task.labels=[1,2]"] if "task=imported" in words else []
-    request = requested(tree, *words[4:], *labels)
-    assert request.invalid == {}
-    return {(model.name, model.image_size) for model in request.models}, {task.name for task in request.tasks}
+def asked_for(rows: list[dict[str, Any]], tree: Tree) -> tuple[set[tuple[Any, ...]], set[tuple[str, str]]]:
+    """The models, and the tasks with their classes, that the command for some results asks for."""
+    found = results(rows)
+    models, tasks = set(), set()
+    for line in command("gen=mean", found.frame, found, exactly=True).split(" && "):
+        words = shlex.split(line)
+        assert words[:4] == ["python", "-m", "imprint_sweep", "-m"]
+        # Imported tasks name no labels: those of the embeddings, which nobody here has.
+        labels = ["task.labels=[1,2]"] if "task=imported" in words else []
+        request = requested(tree, *words[4:], *labels)
+        assert request.invalid == {}
+        models |= {(model.name, model.image_size) for model in request.models}
+        tasks |= {(task.name, task.classes) for task in request.tasks}
+    return models, tasks
 
 
 @pytest.mark.parametrize(
@@ -48,24 +53,28 @@ def asked_for(line: str, tree: Tree) -> tuple[set[tuple[Any, ...]], set[str]]:
 def test_it_asks_for_the_models_and_tasks_of_the_results(
     rows: dict[str, Any], models: set[tuple[Any, ...]], tree: Tree
 ) -> None:
-    table = frame(product(**rows, task=["mnist", "digits"], classes=["all", "even"], seed=[0, 1]))
-    assert asked_for(command("gen=mean", table), tree) == (models, {"mnist", "digits"})
+    table = product(**rows, task=["mnist", "digits"], classes=["all", "even"], seed=[0, 1])
+    tasks = {(name, classes) for name in ("mnist", "digits") for classes in ("all", "even")}
+    assert asked_for(table, tree) == (models, tasks)
 
 
-def test_models_of_different_sizes_keep_those_of_their_options(tree: Tree) -> None:
-    rows: list[dict[str, Any]] = [{"model": "efficientnet_lite0", "image_size": 112}, {"model": "resnet18"}]
-    models, _ = asked_for(command("gen=mean", frame(rows)), tree)
-    assert models == {("efficientnet_lite0", 112), ("resnet18", None)}
+def test_models_of_different_sizes_keep_theirs(tree: Tree) -> None:
+    rows: list[dict[str, Any]] = [{"model": "efficientnet_lite0", "image_size": 96}, {"model": "resnet18"}]
+    models, _ = asked_for(rows, tree)
+    assert models == {("efficientnet_lite0", 96), ("resnet18", None)}
 
 
-def test_of_networks_and_imported_embeddings_it_asks_for_what_there_is_more_of(tree: Tree) -> None:
+def test_it_asks_for_networks_and_for_imported_embeddings(tree: Tree) -> None:
     rows = [
-        {"model": "resnet18", "task": "mnist"},
+        {"model": "resnet18", "task": "mnist", "classes": "all"},
         *product(model=["mine"], weights=["imported"], task=["a", "b"]),
     ]
-    assert asked_for(command("gen=mean", frame(rows)), tree) == ({("mine", None)}, {"a", "b"})
-    assert asked_for(command("gen=mean", frame(rows[:2])), tree) == ({("resnet18", None)}, {"mnist"})
+    models, tasks = asked_for(rows, tree)
+    assert models == {("mine", None), ("resnet18", None)}
+    assert tasks == {("mnist", "all"), ("a", "all"), ("b", "all")}
 
 
 def test_without_results_the_experiment_says_which() -> None:
-    assert command("+experiment=fig2", frame([{}])[:0]) == "python -m imprint_sweep -m +experiment=fig2"
+    found = results([{}])
+    line = "python -m imprint_sweep -m +experiment=fig2"
+    assert command("+experiment=fig2", found.frame[:0], found) == line

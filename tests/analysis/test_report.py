@@ -250,8 +250,8 @@ def test_without_a_contact_sheet_the_page_says_how_to_draw_one(
     made([handmade.complete()])
     page = written(results)
     assert page.texts("code")[-3:-1] == [
-        "python scripts/contact_sheet.py task=combi_digits task.classes=[6]",
-        "python scripts/contact_sheet.py task=fashion_mnist",
+        f"python scripts/contact_sheet.py task=combi_digits 'task.classes=[6]' paths.outputs={results.outputs}",
+        f"python scripts/contact_sheet.py task=fashion_mnist paths.outputs={results.outputs}",
     ]
     (said,) = (text for text in page.texts("p") if "contact sheet" in text)
     assert said.endswith("there is none yet. Each of these commands draws one, for the next report.")
@@ -275,38 +275,45 @@ def test_contact_sheets_are_within_the_page(results: Results, made: Callable[[li
         f"Contact sheet of {caption}" for caption in captions
     ]
     assert "Left out, as they are no PNG pictures: contact_sheet-broken.png." in page.texts("p")
-    assert not [text for text in page.texts("code") if "contact_sheet" in text]
+    assert not [text for text in page.texts("code") if "contact_sheet.py" in text]
 
 
 def test_projections_are_within_the_page_and_turn_dark_with_it(
     results: Results, made: Callable[[list[Artefact]], None]
 ) -> None:
     made([handmade.complete()])
-    assert "python scripts/projection.py model=resnet18 task=fashion_mnist" in written(results).texts("code")
+    drawn = "python scripts/projection.py model=resnet18 task=fashion_mnist task.classes=all"
+    assert f"{drawn} paths.outputs={results.outputs}" in written(results).texts("code")
     content = sheet(results, "projection-resnet18-mnist-all.png", f"resnet18 on mnist {handmade.HOSTILE}")
     sheet(results, "contact_sheet-mnist-6.png")
     page = written(results)
     assert page.texts("figcaption") == [f"resnet18 on mnist {handmade.HOSTILE}", "mnist-6"]
     assert page.values("img", "src")[0] == f"data:image/png;base64,{base64.b64encode(content).decode()}"
     assert page.values("img", "class") == ["drawing"]
-    assert not [text for text in page.texts("code") if "projection" in text]
+    assert not [text for text in page.texts("code") if "projection.py" in text]
+
+
+def of(results: Results, **columns: Any) -> Results:
+    """The same results with other values in some columns."""
+    return replace(results, frame=results.frame.assign(**columns))
 
 
 def test_only_whole_embeddings_are_proposed_for_a_projection(results: Results) -> None:
-    frame, root = results.frame, results.outputs / "report"
-    assert projections(frame.assign(limit=100), root).commands == []
-    imported = frame.assign(weights="imported", task="mydata")
+    root = results.outputs / "report"
+    assert projections(of(results, limit=100), root).commands == []
+    imported = replace(of(results, weights="imported", task="mydata", classes="all"), outputs=root)  # without a table
     assert projections(imported, root).commands == [
-        "python scripts/projection.py model=imported model.name=resnet18 task=imported task.name=mydata"
+        "python scripts/projection.py model=imported model.name=resnet18 task=imported task.name=mydata "
+        f"task.classes=all paths.outputs={root}"
     ]
 
 
 def test_only_tasks_that_have_images_are_proposed_for_a_contact_sheet(results: Results) -> None:
-    only_papers = ["python scripts/contact_sheet.py task=combi_digits task.classes=[6]"]
-    frame, root = results.frame, results.outputs / "report"
-    assert samples(frame.assign(weights="imported"), root).commands == only_papers
-    assert samples(frame.assign(task="of my own"), root).commands == only_papers
-    assert samples(frame.assign(task="combi_digits"), root).commands == only_papers
+    place, root = f"paths.outputs={results.outputs}", results.outputs / "report"
+    only_papers = [f"python scripts/contact_sheet.py task=combi_digits 'task.classes=[6]' {place}"]
+    assert samples(of(results, weights="imported"), root).commands == only_papers
+    assert samples(of(results, task="of my own"), root).commands == only_papers
+    assert samples(of(results, task="combi_digits"), root).commands == only_papers
 
 
 def test_files_of_an_earlier_report_do_not_stay_behind(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_combinations_without_a_meaning_are_left_out_with_a_warning(outputs: Pat
     [
         ({"gen": ["kmeanz"]}, "kmeanz"),
         ({"kk": 3}, "kk"),
-        ({"k": []}, "an axis has no value"),
+        ({"k": []}, "k has no value"),
         ({"k": 2.5}, "2.5"),
         ({"experiment": "minni"}, "minni"),
     ],

@@ -23,9 +23,10 @@ from imprint_sweep.engine import run as compute
 from imprint_sweep.grid.cell import Cell, Model, Task
 from imprint_sweep.grid.outcome import FAILED, OK
 from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.invocation import override
 from imprint_sweep.running.processes import Process
 from imprint_sweep.running.progress import Progress
-from imprint_sweep.running.sweep import PLAN, quoted
+from imprint_sweep.running.sweep import PLAN
 from imprint_sweep.store import Provenance, ResultStore, compact, load_results
 from tests import data
 from tests.outputs import LARGE, ROOT, SLOW, SMALL, TOY, Outputs, await_, ended, under_way
@@ -187,7 +188,7 @@ def test_a_shard_that_runs_again_goes_on_counting(outputs: Outputs) -> None:
     ended(process, code=INTERRUPTED)
     first = Progress.read(outputs.sweep())
     # As SLURM does with a task that it requeues.
-    ended(outputs.command(f"shard.plan={quoted(outputs.sweep() / PLAN)}", "shard.index=0"))
+    ended(outputs.command(override("shard.plan", str(outputs.sweep() / PLAN)), "shard.index=0"))
     last = Progress.read(outputs.sweep())
     assert (last.done, last.failed, last.before, last.finished, last.interrupted) == (last.total, 0, 0, 1, 0)
     rows = outputs.history()
@@ -444,7 +445,7 @@ def test_force_computes_again_and_tells_of_another_result_loudly(finished: Outpu
 def test_a_sweep_from_another_folder_into_one_with_an_awkward_name(small_sweep: Outputs, tmp_path: Path) -> None:
     outputs = Outputs(tmp_path / """it's "my", {odd} $folder=[1]""")
     shutil.copytree(small_sweep.root / "embeddings", outputs.root / "embeddings")
-    words = [sys.executable, "-m", "imprint_sweep", "-m", *TOY, *SMALL, f"paths.outputs={quoted(outputs.root)}"]
+    words = [sys.executable, "-m", "imprint_sweep", "-m", *TOY, *SMALL, override("paths.outputs", str(outputs.root))]
     process = subprocess.Popen(
         [*words, "hydra/launcher=joblib"],
         cwd=tmp_path,

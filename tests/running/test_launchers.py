@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from imprint_sweep.invocation import override
 from imprint_sweep.running.progress import Progress
 from imprint_sweep.running.resources import available_cores
-from imprint_sweep.running.sweep import quoted
 from tests.outputs import LARGE, SMALL, Outputs, await_, ended, under_way
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def test_launchers_of_one_machine_find_what_the_basic_one_finds(
 def test_a_shard_that_is_told_to_end_keeps_what_it_knows(outputs: Outputs) -> None:
     # Writes a plan, and needs no SLURM for that.
     outputs.run(*LARGE, "hydra/launcher=submitit_slurm", "sweep.submit=false")
-    shard = outputs.command(f"shard.plan={quoted(outputs.sweep() / 'plan.npz')}", "shard.index=0")
+    shard = outputs.command(override("shard.plan", str(outputs.sweep() / "plan.npz")), "shard.index=0")
     await_(lambda: under_way(outputs.sweep(), 0), "the shard under way")
     assert outputs.history().empty, "rows are written every few seconds: too late to see what a signal does"
     shard.send_signal(signal.SIGTERM)

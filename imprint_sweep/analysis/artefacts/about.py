@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from imprint_sweep.analysis.artefact import Artefact, Figure, Table
 from imprint_sweep.analysis.data import filling, names
+from imprint_sweep.analysis.data.results import Results
 from imprint_sweep.analysis.data.selection import MAIN_SEEDS, Axes, select
 from imprint_sweep.analysis.stats.curves import FM, Points, gaps, lacking, mostly_run
+from imprint_sweep.invocation import choices
 from imprint_sweep.wording import counted
 
 WHOLE: Axes = {"classes": ["all"], "limit": [None]}
@@ -80,33 +81,35 @@ class About:
         )
 
 
-def sweep(request: str, frame: pd.DataFrame) -> str:
+def sweep(request: str, frame: pd.DataFrame, results: Results) -> str:
     """The sweep that computes an experiment on whole datasets of the results.
 
     Args:
         request: the experiment, as on the command line.
-        frame: a results frame.
+        frame: rows of the results.
+        results: all of them.
     """
     whole = select(frame, UNMERGED)
-    return filling.command(request, whole if len(whole) else frame)
+    return filling.command(request, whole if len(whole) else frame, results, whole=whole.empty)
 
 
-def merged_sweep(request: str, frame: pd.DataFrame) -> str:
+def merged_sweep(request: str, frame: pd.DataFrame, results: Results) -> str:
     """The same on "d in 1" tasks: on those of the results, else on the datasets with most classes.
 
     Args:
         request: the experiment, as on the command line.
-        frame: a results frame.
+        frame: rows of the results.
+        results: all of them.
     """
     merged, whole = select(frame[frame["merge"].notna()], WHOLE), select(frame, UNMERGED)
     if len(merged):
-        merges, remaps = (_values(merged[name]) for name in ("merge", "remap"))
-        return filling.command(f"{request} task.merge={merges} task.remap={remaps}", merged)
+        return filling.command(request, merged, results)
     if whole.empty:
-        return filling.command(request, frame)
+        return filling.command(request, frame, results, whole=True)
     classes = int(whole["n_labels"].max())
     most = min(MOST_MERGED, classes // 2)  # a task needs two labels
-    return filling.command(f"{request} task.merge=range(1,{most + 1})", whole[whole["n_labels"] == classes])
+    merges = choices("task.merge", range(1, most + 1))
+    return filling.command(f"{request} {merges}", whole[whole["n_labels"] == classes], results)
 
 
 def basis(parts: Sequence[str], frame: pd.DataFrame, table: pd.DataFrame) -> str:
@@ -149,7 +152,13 @@ def lines_run(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def modes_missing(
-    frame: pd.DataFrame, table: pd.DataFrame, ks: Sequence[int], requests: tuple[str, str], *, complete: bool
+    frame: pd.DataFrame,
+    table: pd.DataFrame,
+    ks: Sequence[int],
+    requests: tuple[str, str],
+    results: Results,
+    *,
+    complete: bool,
 ) -> tuple[list[str], list[str]]:
     """What accuracy over k lacks, on whole datasets and on "d in 1" tasks.
 
@@ -158,6 +167,7 @@ def modes_missing(
         table: points that are means over remaps, with ``merge`` (null for whole datasets) and ``k``.
         ks: the k that every line should have.
         requests: the experiments that compute it: on whole datasets, on "d in 1" tasks.
+        results: all results.
         complete: whether all points stand on all seeds.
 
     Returns:
@@ -167,8 +177,8 @@ def modes_missing(
     whole, merged = table[table["merge"].isna()], table[table["merge"].notna()]
     of_whole = gaps(whole, TASK, expected, "k")
     of_merged = [*gaps(merged, TASK, expected, "k"), *merge_missing(frame, merged)]
-    commands = [sweep(requests[0], frame)] if of_whole or table.empty or not complete else []
-    commands += [merged_sweep(requests[1], frame)] if of_merged or not complete else []
+    commands = [sweep(requests[0], frame, results)] if of_whole or table.empty or not complete else []
+    commands += [merged_sweep(requests[1], frame, results)] if of_merged or not complete else []
     return [*of_whole, *of_merged], commands
 
 
@@ -191,10 +201,3 @@ def merges_in_words(table: pd.DataFrame) -> str:
     if merged.empty:
         return 'no "d in 1" tasks'
     return f"{counted(merged['merge'].nunique(), 'value')} of d with {counted(int(merged['remaps'].max()), 'remap')}"
-
-
-def _values(column: pd.Series[Any]) -> str:
-    """The values of a column of integers as an axis of a sweep: 2,3,5 or range(0,10)."""
-    values = sorted(int(value) for value in column.dropna().unique())
-    whole = list(range(values[0], values[-1] + 1))
-    return f"range({values[0]},{values[-1] + 1})" if values == whole else ",".join(map(str, values))

@@ -40,7 +40,7 @@ from imprint_sweep.analysis.stats.curves import (
     spread,
     with_models,
 )
-from imprint_sweep.invocation import command
+from imprint_sweep.invocation import place_option, shell_line
 from imprint_sweep.wording import counted
 
 _SPLIT = 1.0
@@ -66,8 +66,8 @@ def fig11a(results: Results, options: Options) -> Artefact:
     whole, merged = known[known["merge"].isna()], known[known["merge"].notna()]
     unknown = _unknown(nc1, published=True)
     absent = merge_missing(frame, over_remaps(nc1[nc1["merge"].notna()], TASK, "value"))
-    commands = [merged_sweep("+experiment=collapse_imagenet", frame)] if absent else []
-    commands += [command("collapse")] if unknown or absent else []
+    commands = [merged_sweep("+experiment=collapse_imagenet", frame, results)] if absent else []
+    commands += [shell_line("collapse", place_option(results.outputs))] if unknown or absent else []
     if known.empty:
         return FIG_11A.nothing([*unknown, *absent], commands)
     tables, figures = [], []
@@ -217,8 +217,8 @@ def fig12(results: Results, options: Options) -> Artefact:
     unknown = _unknown(joined, published=options.nc_centering == "published")
     table = _gains(joined[joined["value"].notna()])
     accuracies = lines_run(over_remaps(found.table, [*TASK, "k"], "accuracy_mean"))
-    absent, commands = modes_missing(frame, accuracies, _K, _REQUESTS, complete=found.complete)
-    commands += [command("collapse")] if unknown or commands else []
+    absent, commands = modes_missing(frame, accuracies, _K, _REQUESTS, results, complete=found.complete)
+    commands += [shell_line("collapse", place_option(results.outputs))] if unknown or commands else []
     missing = [*found.missing, *absent, *unknown]
     positive = table["nc1"] > 0
     if not positive.all():

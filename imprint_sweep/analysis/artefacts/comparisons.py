@@ -342,7 +342,7 @@ def artefact(focus: Focus, results: Results, options: Options) -> Artefact:
     seeds = seeds_of(select(frame, blocks), MAIN_SEEDS, options.seeds)
     slice_ = matrix(frame, blocks, seeds)
     about = universe(frame, blocks)
-    command = filling.command(focus.request, about if len(about) else frame)
+    command = filling.command(focus.request, about if len(about) else frame, results, whole=about.empty)
     head = (focus.name, focus.title, focus.section, focus.caption)
     if not slice_.n_correct.size:
         nothing = "No configuration of this comparison is in the results on whole tasks with all training samples"

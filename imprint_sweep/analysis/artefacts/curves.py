@@ -96,7 +96,7 @@ def fig6(results: Results, options: Options) -> Artefact:
     # A dataset with nothing but a level has no curve.
     with_k = found.table[found.table["k"].notna()]
     table = mostly_run(found.table.merge(with_k[list(PANEL)].drop_duplicates()), PANEL)
-    commands = [sweep("+experiment=fig6", frame)]
+    commands = [sweep("+experiment=fig6", frame, results)]
     if table.empty:
         return FIG6.nothing(found.missing, commands)
     wanted = pd.DataFrame([*((gen, k) for gen in GENS for k in KS), ("all", None)], columns=["gen", "k"])
@@ -170,7 +170,7 @@ def _over_shots(about: About, ns: Sequence[int], results: Results, options: Opti
     axes: Axes = {**UNMERGED, **L2, **MAX, "gen": ["kmeans", "all"]}
     found = points(frame, {**axes, "n_shot": ns}, [*PANEL, "gen", "k", "n_shot"], about.seeds, options.seeds)
     ends = _every_sample_from(results, select(frame, {**UNMERGED, **L2, **MAX}))
-    commands = [sweep("+experiment=n_shot", frame)]
+    commands = [sweep("+experiment=n_shot", frame, results)]
     table = shots(found.table, SHOT_KS)
     heads = table[list(PANEL)].itertuples(index=False, name=None)
     table = table[table["n_shot"].to_numpy() < np.array([ends.get(head, math.inf) for head in heads])]
@@ -350,7 +350,7 @@ def _over_k(modes: Modes, results: Results, options: Options) -> Artefact:
     axes: Axes = {**WHOLE, **ALL_SHOTS, **modes.norm, **MAX, "gen": [modes.gen], "k": FEW_KS}
     found = points(frame, axes, [*TASK, "remap", "k"], about.seeds, options.seeds)
     table = lines_run(over_remaps(found.table, [*TASK, "k"], "accuracy_median"))
-    absent, commands = modes_missing(frame, table, FEW_KS, modes.requests, complete=found.complete)
+    absent, commands = modes_missing(frame, table, FEW_KS, modes.requests, results, complete=found.complete)
     if table.empty:
         return about.nothing(found.missing, commands)
     return about.artefact(
@@ -415,7 +415,7 @@ def fig_a7(results: Results, options: Options) -> Artefact:
     of_gen = {gen: table[table["gen"] == gen] for gen in _A7_GENS}
     tasks = len(table[list(TASK)].drop_duplicates())
     commands = [
-        merged_sweep(request, frame)
+        merged_sweep(request, frame, results)
         for request, rows in zip((_KMEANS[1], _ORACLE[1]), of_gen.values(), strict=True)
         if len(rows) < tasks * len(FEW_KS) or table.empty or merge_missing(frame, rows) or not found.complete
     ]

@@ -37,7 +37,7 @@ def table_a1(results: Results, options: Options) -> Artefact:
     of_model = frame[FM].map(decays).astype(object)
     without = frame[of_model.isna()]
     absent = sorted(without[FM].astype(str).unique())
-    commands = [sweep(REQUEST, without)] if absent else []
+    commands = [sweep(REQUEST, without, results)] if absent else []
     if len(absent) == len(decays):
         return TABLE_A1.nothing([], commands)
 

@@ -37,7 +37,7 @@ def table_a2(results: Results, options: Options) -> Artefact:
     per_class = [gen for gen in frame["gen"].unique() if gen != "all" and gen not in JOINT]
     rows = select(frame, [{**AXES, **_NORM, "gen": per_class}, {**AXES, **_NORM_OF_JOINT}])
     rows = select(rows, {"seed": seeds_of(rows, MAIN_SEEDS, options.seeds)})
-    command = filling.command(REQUEST, rows if len(rows) else frame)
+    command = filling.command(REQUEST, rows if len(rows) else frame, results, whole=rows.empty)
     stated = {row["name"]: row for row in published.numbers(name)["methods"]}
     if rows.empty:
         nothing = (

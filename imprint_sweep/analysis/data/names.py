@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from imprint_sweep.analysis.data.results import MODEL, TASK, parameter_columns
+from imprint_sweep.analysis.data.results import MODEL, TASK, parameter_columns, records
 from imprint_sweep.imprinting.components import GENS, METRICS
 
 
@@ -31,7 +30,7 @@ def gens(frame: pd.DataFrame) -> list[str]:
         One name a row, for example ``"trimmed mean, trim = 0.1"``.
     """
     own, shown = parameter_columns(frame), []
-    for row in _records(frame[["gen", "k", *own]]):
+    for row in records(frame[["gen", "k", *own]]):
         known = GENS[row["gen"]].parameters if row["gen"] in GENS else ()
         neutral = {f"gen_{parameter.name}": parameter.neutral for parameter in known}
         said = {name: row[name] for name in own if row[name] is not None and row[name] != neutral.get(name)}
@@ -81,7 +80,7 @@ def configurations(frame: pd.DataFrame) -> list[str]:
         One name a row, for example ``"k-means, k = 20 · l2/l2/l2 · max"``.
     """
     shown = []
-    for row, generator in zip(_records(frame), gens(frame), strict=True):
+    for row, generator in zip(records(frame), gens(frame), strict=True):
         parts = [
             generator,
             norm(row["norm_pre"], row["norm_post"], row["norm_inf"]),
@@ -106,7 +105,7 @@ def instances(frame: pd.DataFrame) -> list[str]:
         if frame[name].nunique(dropna=False) > 1 or (name in TASK and frame[name].notna().any())
     ]
     shown = []
-    for row in _records(frame):
+    for row in records(frame):
         details = [f"{name.replace('_', ' ')} {row[name]}" for name in telling if row[name] is not None]
         shown.append(", ".join([f"{row['model']} on {row['task']}", row["classes"], *details]))
     return shown
@@ -122,7 +121,7 @@ def models(frame: pd.DataFrame) -> list[str]:
     >>> models(pd.DataFrame(rows, columns=["model", "weights", "image_size"]))
     ['lite0 at 112 px', 'lite0 at 224 px', 'vit']
     """
-    rows = _records(frame[list(MODEL)])
+    rows = records(frame[list(MODEL)])
     shown = []
     for row in rows:
         namesakes = [other for other in rows if other["model"] == row["model"]]
@@ -146,9 +145,3 @@ def some(names: Sequence[str], most: int = 5) -> str:
 def _number(value: object) -> str:
     """A value as a legend shows it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """The rows, with None for every missing value."""
-    plain = frame.astype(object)
-    return plain.where(plain.notna(), None).to_dict("records")

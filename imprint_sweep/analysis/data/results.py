@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 
 from imprint_sweep.errors import StoreError, UnknownOptionError
 from imprint_sweep.grid.axes import AXES, SEED, of_part, parameter_column
-from imprint_sweep.grid.cell import METHOD_VERSION, component_versions
+from imprint_sweep.grid.cell import METHOD_VERSION, Task, component_versions
 from imprint_sweep.grid.outcome import OK
 from imprint_sweep.grid.scheme import FIELDS, Scheme, known_parameters
 from imprint_sweep.imprinting.components import GENS
-from imprint_sweep.invocation import command
-from imprint_sweep.store import load_results, schema_found
+from imprint_sweep.invocation import place_option, shell_line
+from imprint_sweep.store import labels_of, load_results, schema_found
 from imprint_sweep.store.schema import is_parameter
 
 MODEL = tuple(axis.column for axis in of_part("model"))
@@ -95,6 +96,39 @@ class Results:
     outputs: Path
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def tasks(self) -> dict[tuple[Any, ...], Task]:
+        """(:data:`MODEL`, :data:`TASK`) -> the task, labels included.
+
+        Of a task whose labels were defined anew the newest row counts, as in all comparisons.
+
+        Raises:
+            StoreError: the table, which alone holds the labels, cannot be read.
+        """
+        columns = [*MODEL, *TASK]
+        newest = self.frame[[*columns, "cell_id"]].drop_duplicates(columns, keep="last")
+        labels = labels_of(self.outputs / "results", newest["cell_id"].tolist())
+        return {
+            tuple(row.values()): Task(row["task"], row["classes"], of_task, row["merge"], row["remap"], row["limit"])
+            for row, of_task in zip(records(newest[columns]), labels, strict=True)
+        }
+
+    @cached_property
+    def weight_decays(self) -> dict[tuple[Any, ...], float]:
+        """(:data:`MODEL`, :data:`TASK`), and :data:`MODEL` alone -> the newest lambda of a least-squares row."""
+        rows = self.frame[self.frame["weight_decay"].notna()]
+        found: dict[tuple[Any, ...], float] = {}
+        for columns in ([*MODEL], [*MODEL, *TASK]):
+            newest = rows[[*columns, "weight_decay"]].drop_duplicates(columns, keep="last")
+            found |= {tuple(row.values())[:-1]: row["weight_decay"] for row in records(newest)}
+        return found
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows, with None for every missing value."""
+    plain = frame.astype(object)
+    return [{str(name): of for name, of in row.items()} for row in plain.where(plain.notna(), None).to_dict("records")]
+
 
 def load(outputs: str | PathLike[str]) -> Results:
     """Read the results under a folder and set aside what cannot be compared with the rest.
@@ -130,7 +164,10 @@ def load(outputs: str | PathLike[str]) -> Results:
         frame = frame[~outdated]
     good = frame.pop("status") == OK
     if not good.all():
-        notes.append(f"Left out are cells that only ever failed: {int((~good).sum()):,}; see {command('status')}.")
+        notes.append(
+            f"Left out are cells that only ever failed: {int((~good).sum()):,}; see "
+            f"{shell_line('status', place_option(outputs))}."
+        )
         frame = frame[good]
     untested = (frame["n_test"] == 0).fillna(False)
     if untested.any():

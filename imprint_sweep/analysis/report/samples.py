@@ -5,19 +5,17 @@ Where there are none, the commands that draw them.
 
 from __future__ import annotations
 
-import shlex
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from PIL import Image
 
 from imprint_sweep.analysis.data import filling
-from imprint_sweep.analysis.data.results import MODEL
-from imprint_sweep.embeddings.cache import IMPORTED
-from imprint_sweep.invocation import command, conf_folder
+from imprint_sweep.analysis.data.results import MODEL, TASK, Results
+from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, is_option, overrides
+from imprint_sweep.invocation import override, place, shell_line
 
 SHEETS = "figures/contact_sheet-*.png"
 """The sheets that the command ``contact_sheet`` has drawn, under the folder of the report."""
@@ -25,7 +23,7 @@ SHEETS = "figures/contact_sheet-*.png"
 PROJECTIONS = "figures/projection-*.png"
 """The same of the command ``projection``."""
 
-_PAPERS_TASK, _PAPERS_CLASSES = "combi_digits", "[6]"
+_PAPERS_TASK, _PAPERS_CLASSES = "combi_digits", [6]
 
 
 @dataclass(frozen=True)
@@ -61,27 +59,30 @@ class Drawn:
     commands: Sequence[str]
 
 
-def samples(frame: pd.DataFrame, root: Path) -> Drawn:
+def samples(results: Results, root: Path) -> Drawn:
     """Collect the contact sheets under the folder of a report.
 
     Args:
-        frame: a results frame, for a task to draw.
+        results: for a task to draw.
         root: the folder of the page.
     """
-    return Drawn(*_pictures(root, SHEETS), _commands(frame))
+    return Drawn(*_pictures(root, SHEETS), _commands(results))
 
 
-def projections(frame: pd.DataFrame, root: Path) -> Drawn:
+def projections(results: Results, root: Path) -> Drawn:
     """Collect the projections under the folder of a report.
 
     Args:
-        frame: a results frame, for a model and a task to draw.
+        results: for a model and a task to draw.
         root: the folder of the page.
     """
-    whole = frame[frame["limit"].isna()]
-    sizes = whole.groupby([*MODEL, "task"], observed=True, dropna=False).ngroup()
-    most = whole[sizes == sizes.mode().min()]  # the model and the dataset with the most rows
-    draw = [] if most.empty else [f"{command('projection')} {shlex.join(filling.options(most))}"]
+    frame = results.frame
+    rows = frame[frame["limit"].isna()]
+    sizes = rows.groupby([*MODEL, *TASK], observed=True, dropna=False).ngroup()
+    most = rows[sizes == sizes.mode().min()]  # the model and the task with the most rows
+    draw = []
+    if len(most):
+        draw.append(shell_line("projection", [*overrides(filling.chosen(most, results)), *place(results.outputs)]))
     return Drawn(*_pictures(root, PROJECTIONS), draw)
 
 
@@ -105,11 +106,11 @@ def _picture(path: Path) -> Drawing:
     return Drawing(path, str(caption), source, width, height)
 
 
-def _commands(frame: pd.DataFrame) -> list[str]:
+def _commands(results: Results) -> list[str]:
     """The paper's sheet, and that of the task with the fewest classes among those that are options."""
-    draw = command("contact_sheet")
-    papers = f"{draw} task={_PAPERS_TASK} task.classes={_PAPERS_CLASSES}"
+    frame = results.frame
     embedded = frame[(frame["weights"] != IMPORTED) & (frame["task"] != _PAPERS_TASK)]
     tasks = embedded.groupby("task", observed=True)["n_labels"].max().sort_values(kind="stable").index
-    options = conf_folder() / "task"
-    return [papers, *[f"{draw} task={task}" for task in tasks if (options / f"{task}.yaml").is_file()][:1]]
+    drawn = [[override("task", _PAPERS_TASK), override("task.classes", _PAPERS_CLASSES)]]
+    drawn += [overrides(chosen_dataset(task)) for task in tasks if is_option("task", task)][:1]
+    return [shell_line("contact_sheet", [*chosen, *place(results.outputs)]) for chosen in drawn]

@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from imprint_sweep.analysis.data import names
-from imprint_sweep.analysis.data.results import MODEL, TASK, Results
+from imprint_sweep.analysis.data.results import MODEL, TASK, Results, records
 from imprint_sweep.analysis.stats import collapse
 from imprint_sweep.analysis.stats.collapse import Collapse
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.embeddings.features import Features
 from imprint_sweep.errors import EmbeddingsError, StageError, StoreError
 from imprint_sweep.grid.cell import Model, Task, spelled
-from imprint_sweep.store import labels_of, table_schema
+from imprint_sweep.store import table_schema
 from imprint_sweep.store.parts import READ_ERRORS, is_damage, shortage, write_part
 
 VALUES = ("nc1", "nc1_published", "rank", "n_samples")
@@ -90,7 +90,7 @@ def read(results: Results) -> pd.DataFrame:
     """
     stored = {_key(row): row for row in _load(path(results.outputs))}
     wanted = results.frame[[*MODEL, *TASK, "fingerprint"]].drop_duplicates(ignore_index=True)
-    found = [stored.get(_key(row), {}) for row in _rows(wanted)]
+    found = [stored.get(_key(row), {}) for row in records(wanted)]
     values = {name: pd.Series([row.get(name) for row in found], dtype="float64") for name in VALUES}
     return wanted.drop(columns="fingerprint").assign(**values)
 
@@ -148,12 +148,10 @@ def _measured(instance: Instance, features: Features) -> Collapse:
 
 def _instances(results: Results) -> Iterator[Instance]:
     """The instances of some results, each once."""
-    columns = [*MODEL, *TASK, "fingerprint", "cell_id"]
-    # Of a task whose labels were defined anew the newest row counts, as in all comparisons.
-    frame = results.frame[columns].drop_duplicates([*MODEL, *TASK], keep="last", ignore_index=True)
-    of_tasks = labels_of(results.outputs / "results", frame["cell_id"].tolist())
-    for name, row, labels in zip(names.instances(frame), _rows(frame), of_tasks, strict=True):
-        task = Task(row["task"], row["classes"], labels, row["merge"], row["remap"], row["limit"])
+    columns = [*MODEL, *TASK]
+    frame = results.frame[[*columns, "fingerprint"]].drop_duplicates(columns, keep="last", ignore_index=True)
+    for name, row in zip(names.instances(frame), records(frame), strict=True):
+        task = results.tasks[tuple(row[column] for column in columns)]
         yield Instance(name, Model(*(row[column] for column in MODEL)), task, row["fingerprint"])
 
 
@@ -168,12 +166,6 @@ def _row(instance: Instance) -> Row:
         "method_version": NC1_VERSION,
         "published_version": _PUBLISHED_VERSION,
     }
-
-
-def _rows(frame: pd.DataFrame) -> list[Row]:
-    """The rows of a frame, nulls as None."""
-    objects = frame.astype(object).where(frame.notna(), None)
-    return [dict(zip(frame.columns, row, strict=True)) for row in objects.itertuples(index=False)]
 
 
 def _key(row: Row) -> tuple[Any, ...]:

@@ -12,8 +12,8 @@ from imprint_sweep.analysis.data.subset import subset
 from imprint_sweep.analysis.stats import ranking
 from imprint_sweep.analysis.stats.best import Best, best
 from imprint_sweep.cli.app import user_errors
-from imprint_sweep.cli.commands.overrides_of import scheme_overrides
 from imprint_sweep.cli.options import parse_options
+from imprint_sweep.grid.choosing import chosen_scheme, overrides
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.wording import counted, visible
@@ -46,15 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.where is not None:
             found = subset(found, given.where)
         answer = best(found, given.task, max_proxies=given.max_proxies, n_shot=given.n_shot, oracles=given.oracles)
-        print(visible("\n".join(lines(answer, given.n_shot))))
+        print(visible("\n".join(lines(answer, found, given.n_shot))))
 
 
-def lines(answer: Best, n_shot: int | None = None) -> list[str]:
-    """The answer for the terminal."""
+def lines(answer: Best, found: results.Results, n_shot: int | None = None) -> list[str]:
+    """The answer for the terminal.
+
+    Args:
+        answer: which.
+        found: the results that it is from.
+        n_shot: samples per label; None means all.
+    """
     said = [basis(answer.matrix, MAIN_SEEDS if n_shot is None else FEW_SEEDS), *answer.matrix.missing]
     if answer.over_budget:
         said.append(f"Over the budget: {answer.over_budget:,} configurations more.")
-    return [*said, "", *_table(answer), "", *_verdict(answer), "", f"Run it: {_command(answer)}"]
+    return [*said, "", *_table(answer), "", *_verdict(answer), "", f"Run it: {_command(answer, found)}"]
 
 
 def _table(answer: Best) -> list[str]:
@@ -108,7 +114,7 @@ def _verdict(answer: Best) -> list[str]:
     return said
 
 
-def _command(answer: Best) -> str:
+def _command(answer: Best, found: results.Results) -> str:
     configuration = answer.matrix.configurations.astype(object).iloc[answer.winner]
     known = configuration.where(configuration.notna(), None)
     own = [(name.replace("_", ".", 1), known[name]) for name in parameter_columns(answer.matrix.configurations)]
@@ -118,7 +124,7 @@ def _command(answer: Best) -> str:
         weight_decay=None,
         parameters=tuple((key, value) for key, value in own if value is not None),
     )
-    return filling.command(" ".join(scheme_overrides(scheme)), answer.matrix.instances)
+    return filling.command(overrides(chosen_scheme(scheme)), answer.matrix.instances, found, exactly=True)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 
 from imprint_sweep import engine
 from imprint_sweep.cli.app import user_errors
-from imprint_sweep.cli.commands.overrides_of import cell_of, command_line, overrides_of
+from imprint_sweep.cli.commands.overrides_of import cell_of, overrides_of
 from imprint_sweep.cli.options import parse_options
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
 from imprint_sweep.grid.cell import METHOD_VERSION, Cell, component_versions
 from imprint_sweep.grid.outcome import OK
 from imprint_sweep.imprinting.components import GENS
-from imprint_sweep.invocation import command, outputs_folder
+from imprint_sweep.invocation import MAIN, command, outputs_folder, shell_line
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.resources import available_cores
 from imprint_sweep.store import table_schema
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if present and rows[0]["status"] == OK and not _comparable(rows[0], cell, present):
             print("note: a row of other embeddings, or of another version of the method, than the present ones")
         try:
-            print(f"reproduce it with:\n{visible(command_line(overrides_of(cell, outputs)))}")
+            print(f"reproduce it with:\n{visible(shell_line(MAIN, overrides_of(cell, outputs)))}")
         except ImprintError as error:
             print(f"note: {visible(str(error))}")
         if given.check:

@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 
 from imprint_sweep.analysis.data import published
 from imprint_sweep.cli.app import user_errors
-from imprint_sweep.cli.commands.overrides_of import command_line, compose
+from imprint_sweep.cli.commands.overrides_of import compose
 from imprint_sweep.cli.options import parse_options
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import SweepError
 from imprint_sweep.grid.cell import Cell
-from imprint_sweep.invocation import outputs_folder
+from imprint_sweep.invocation import MAIN, outputs_folder, override, place, shell_line
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.bundled import make_bundled_embeddings
 from imprint_sweep.running.work import find_work, run_cells
@@ -86,7 +86,8 @@ def _demo(settings: Settings) -> None:
     medians = [float(np.median([accuracy[c.cell_id.encode()] for c in of_method])) for of_method in cells]
     print("\n".join(["", *table(figure, medians, task.name), ""]))
     print(f"{len(plan)} cells in {time.monotonic() - start:.0f} s; their rows are in {settings.results}")
-    print(f"One of them: {command_line([*figure.methods[1].overrides, f'seed={figure.seeds[0]}'])}")
+    one = [*figure.methods[1].overrides, override("seed", figure.seeds[0]), *place(settings.outputs)]
+    print(f"One of them: {shell_line(MAIN, one)}")
 
 
 def fig2() -> Comparison:

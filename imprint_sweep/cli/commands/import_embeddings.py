@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,11 +9,12 @@ from pathlib import Path
 
 from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.options import parse_options
-from imprint_sweep.embeddings.cache import IMPORTED, SPLITS, EmbeddingCache, EntryKey, validate
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, validate
 from imprint_sweep.embeddings.importing import read_embeddings
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError
 from imprint_sweep.grid.cell import Model, check_name
-from imprint_sweep.invocation import command, default_outputs, outputs_folder
+from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, chosen_model, overrides
+from imprint_sweep.invocation import MAIN, command, outputs_folder, place, shell_line
 
 FORMATS = """formats, by suffix:
   .h5 .hdf5 .npz .safetensors   arrays "embeddings" (n, d) and "labels" (n,)
@@ -89,10 +89,8 @@ def _import(given: Namespace) -> None:
             path = cache.write(keys[split], features, labels, metadata=metadata)
             print(f"{keys[split]}: {len(features):,} x {features.shape[1]:,}, {len(classes)} classes, {path}")
 
-    words = ["model=imported", f"model.name={given.model}", "task=imported", f"task.name={given.dataset}"]
-    words += [] if given.weights == IMPORTED else [f"model.weights={given.weights}"]
-    words += [] if cache.root.parent == default_outputs() else [f"paths.outputs={cache.root.parent}"]
-    print(f"imprint on them: {' '.join(['python -m imprint_sweep', *map(shlex.quote, words)])}")
+    chosen = {**chosen_model(model), **chosen_dataset(given.dataset, computed=False)}
+    print(f"imprint on them: {shell_line(MAIN, [*overrides(chosen), *place(cache.root.parent)])}")
 
 
 def _check_free(cache: EmbeddingCache, key: EntryKey, force: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from argparse import ArgumentParser
@@ -20,7 +19,7 @@ from imprint_sweep.analysis.report import artefact_folder, build, write
 from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.options import parse_options
 from imprint_sweep.errors import UnknownOptionError
-from imprint_sweep.invocation import command, outputs_folder
+from imprint_sweep.invocation import command, outputs_folder, shell_line
 from imprint_sweep.wording import duration, visible
 
 
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if given.where is not None:
                 results = subset(results, given.where)
             if not given.only:
-                report = build(results, options, command=f"{command('report')} {shlex.join(words)}".strip(), tell=tell)
+                report = build(results, options, command=shell_line("report", words), tell=tell)
         if given.only:
             _some(given.only, results, options)
         else:

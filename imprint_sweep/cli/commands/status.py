@@ -6,7 +6,6 @@ Safe while they run.
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.options import parse_options
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.errors import SweepError
-from imprint_sweep.invocation import command, outputs_folder
+from imprint_sweep.invocation import MAIN, command, outputs_folder, shell_line
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.launch import SLURM
 from imprint_sweep.running.progress import Progress, reports, shard_of
@@ -110,7 +109,7 @@ class Status:
             reasons.setdefault(reason, []).append(log)
         return [
             head,
-            f"  {shlex.join(['python', '-m', 'imprint_sweep', *self.about['command']])}",
+            f"  {shell_line(MAIN, self.about['command'])}",
             f"  requested {self.about['requested']:,}, distinct {self.about['distinct']:,}, to run {self.to_run:,}: "
             f"{self.done:,} done, {self.failed:,} failed, {self.left:,} left",
             *(

@@ -59,6 +59,7 @@ def test_the_command_at_the_end_asks_for_the_winner(outputs: Path, capsys: pytes
     (winner,) = (line for line in lines if line.startswith("k-means, k = "))
     assert "There is no other GEN to compare it with." in lines
     words = shlex.split(lines[-1].removeprefix("Run it: "))
+    instances = ["all", "even", "odd", "short"]
     assert words[:4] == ["python", "-m", "imprint_sweep", "-m"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("imprint_sweep.config.composition.CHECK_SECONDS", 0.0)
@@ -66,7 +67,9 @@ def test_the_command_at_the_end_asks_for_the_winner(outputs: Path, capsys: pytes
     (scheme,) = request.schemes
     assert scheme.gen == "kmeans"
     assert winner.startswith(f"k-means, k = {scheme.k} · {scheme.norm_pre}/{scheme.norm_post}/{scheme.norm_inf}")
-    assert [(model.name, task.name) for model in request.models for task in request.tasks] == [("resnet18", "mnist")]
+    assert [model.name for model in request.models] == ["resnet18"]
+    assert {task.name for task in request.tasks} == {"mnist"}
+    assert sorted(task.classes for task in request.tasks) == instances
 
 
 def test_oracles_compete_if_asked_to(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from imprint_sweep.analysis.report.samples import samples
 from imprint_sweep.cli.commands import contact_sheet
 from imprint_sweep.extraction.contact_sheet import GAP, TILE
-from tests.analysis.frames import frame
+from tests.analysis.frames import results
 from tests.published import write_digit_sets, write_idx
 
 
@@ -60,7 +60,7 @@ def test_fig_a5_has_a_row_for_each_digit_set(tmp_path: Path, draw: Draw) -> None
     path = tmp_path / "report" / "figures" / "contact_sheet-combi_digits-6.png"
     assert finished.stdout == f"4 rows of at most 10 images: {path}\n"
     assert size(path) == (4, 3)
-    (sheet,) = samples(frame([{}]), tmp_path / "report").pictures  # the report finds it, and what it says of itself
+    (sheet,) = samples(results([{}]), tmp_path / "report").pictures  # the report finds it, and what it says of itself
     assert (sheet.file, sheet.caption) == (path, "combi_digits, classes 6: test split, seed 0")
     first = path.read_bytes()
     draw(*words)

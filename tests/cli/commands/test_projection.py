@@ -18,7 +18,7 @@ from imprint_sweep.analysis.stats.projection import project
 from imprint_sweep.cli.commands import projection
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.grid.cell import Model
-from tests.analysis.frames import frame
+from tests.analysis.frames import results
 
 IMPORTED = ("model=imported", "model.name=net", "task=imported", "task.name=blobs")
 
@@ -93,7 +93,7 @@ def test_samples_means_and_proxies_are_drawn_and_written(tmp_path: Path, draw: D
         pd.DataFrame(proxies, columns=["x", "y"]).assign(label=np.repeat(range(3), 2)).sort_values(["label", "x"])
     )
     np.testing.assert_allclose(shown, expected[["x", "y"]], atol=1e-4)
-    (picture,) = projections(frame([{}]), tmp_path / "report").pictures  # the report finds it
+    (picture,) = projections(results([{}]), tmp_path / "report").pictures  # the report finds it
     assert picture.caption == "net on blobs, classes all: training split, norm.pre = none, k = 2, seed 0"
 
 
