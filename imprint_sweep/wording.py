@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection, Sequence
 
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's categories of what has no shape of its own: controls, formats, half pairs, separators of lines."""
@@ -41,6 +42,32 @@ def duration(seconds: float) -> str:
     if seconds < 6000:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def padded(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[list[str]]:
+    """The cells of a table, those of a column equally wide.
+
+    Args:
+        rows: at least one, all of the same length; heads are a row, too.
+        right: columns whose text stands at the right, as numbers do.
+
+    >>> padded([["k", "cells"], ["20", "7"]], right={1})
+    [['k ', 'cells'], ['20', '    7']]
+    """
+    columns = []
+    for i, column in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, column))
+        columns.append([cell.rjust(width) if i in right else cell.ljust(width) for cell in column])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
+    """The lines of a table for a terminal; for the arguments see :func:`padded`.
+
+    >>> aligned([["k", "cells"], ["20", "7"]], right={1})
+    ['k   cells', '20      7']
+    """
+    return ["  ".join(cells).rstrip() for cells in padded(rows, right)]
 
 
 def visible(text: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.analysis import tex
 from imprint_sweep.analysis.artefact import Column, Kind, Table
-from imprint_sweep.wording import visible
+from imprint_sweep.wording import padded, visible
 
 DASH = "–"
 """Stands for a missing value."""
@@ -122,18 +122,11 @@ def markdown(table: Table) -> str:
         for row, marks in zip(texts(table), best(table), strict=True)
     ]
     heads = [_markdown(column.title) for column in table.columns]
-    numbers = [is_number(column) for column in table.columns]
-    widths = [max(3, *map(len, column)) for column in zip(heads, *rows, strict=True)]
-    rule = [f"{'-' * (width - 1)}{':' if number else '-'}" for width, number in zip(widths, numbers, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(cells, widths, numbers, strict=True)
-        )
-        return f"| {' | '.join(padded)} |"
-
-    parts = [f"**{_markdown(table.title)}**", "\n".join(map(line, [heads, rule, *rows])), _markdown(table.note)]
+    numbers = {i for i, column in enumerate(table.columns) if is_number(column)}
+    head, rule, *cells = padded([heads, ["---"] * len(heads), *rows], right=numbers)
+    rule = [f"{'-' * (len(cell) - 1)}{':' if i in numbers else '-'}" for i, cell in enumerate(rule)]
+    lines = [f"| {' | '.join(row)} |" for row in (head, rule, *cells)]
+    parts = [f"**{_markdown(table.title)}**", "\n".join(lines), _markdown(table.note)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -150,10 +143,7 @@ def latex(table: Table) -> str:
     ]
     heads = [tex.escaped(column.title) for column in table.columns]
     body = [heads, *map(list, zip(*columns, strict=True))]
-    widths = [max(map(len, column)) for column in zip(*body, strict=True)]
-    lines = [
-        " & ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + r" \\" for row in body
-    ]
+    lines = [" & ".join(row).rstrip() + r" \\" for row in padded(body, right=())]
     alignment = "".join("r" if is_number(column) else "l" for column in table.columns)
     return "\n".join(
         [

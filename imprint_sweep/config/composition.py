@@ -2,8 +2,8 @@
 
 Hydra takes 65 to 100 ms to compose one configuration, which is hours for a grid. The options of different groups write
 to different places, so one composition of each option is enough: unless an option reaches out of its own group. What
-may reach out is found in the files (:func:`obstacle`), and what was put together is compared with Hydra's own
-composition of some cells (:func:`disagreement`).
+may reach out is found in the files (:func:`obstacle`). tests/config/test_composition.py compares what is put together
+with Hydra's own composition, over all pairs of options and over the grammar of overrides.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, cast
@@ -37,9 +36,6 @@ Assignment = Mapping[str, Value]
 
 Used = Mapping[str, Sequence[str]]
 """Group -> the options that a sweep uses, at least one for each of the groups of a cell."""
-
-CHECK_SECONDS = 2.0
-"""Time given to comparisons with Hydra's own composition."""
 
 _BLIND = ("oc.env", "now", "python_version", "imprint_outputs")
 """Resolvers that are known to read nothing of a configuration but their arguments."""
@@ -198,6 +194,27 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], values)
 
 
+def own_node(tree: Tree, composed: Mapping[str, Any], group: str, name: str) -> Any:
+    """What an option sets of its own group.
+
+    Args:
+        tree: where the option comes from.
+        composed: a configuration with the option.
+        group, name: of the option.
+
+    Raises:
+        ConfigError: it sets nothing, or no keys.
+    """
+    if isinstance(node := composed.get(group), dict | DictConfig):
+        return node
+    if node is not None:
+        raise ConfigError(f"{group}={name}: expected keys and values in its file, got {node!r}")
+    file = tree.file(f"{group}/{name}")
+    package = file.header.get("package") if file is not None else None
+    header = "" if package is None else f"; take away its header # @package {package}"
+    raise ConfigError(f"{group}={name} sets nothing of {group}: expected keys such as name in its file{header}")
+
+
 class Parts:
     """Configurations put together from options that were composed once each.
 
@@ -214,29 +231,17 @@ class Parts:
         self._tree = tree
         self._base = plain(tree.base)
         self._settings = settings_of(self._base)
-        self._nodes: dict[tuple[str, str], Any] = {
-            (group, tree.option(group, {})): self._own(group, tree.option(group, {}), self._base) for group in GROUPS
-        }
+        defaults = {group: tree.option(group, {}) for group in GROUPS}
+        self._nodes = {(group, name): own_node(tree, self._base, group, name) for group, name in defaults.items()}
         missing = [[name for name in used[group] if (group, name) not in self._nodes] for group in GROUPS]
         # One composition serves an option of every group.
         for names in itertools.zip_longest(*missing):
             chosen = {group: name for group, name in zip(GROUPS, names, strict=True) if name is not None}
-            cell = {group: Value.option(name) for group, name in chosen.items()}
+            cell = {group: Value.of(name) for group, name in chosen.items()}
             composed = plain(tree.compose(cell))
             for group, name in chosen.items():
-                self._nodes[group, name] = self._own(group, name, composed)
+                self._nodes[group, name] = own_node(tree, composed, group, name)
             self.conflict = self.conflict or _difference(cell, self.cell(cell), composed)
-
-    def _own(self, group: str, name: str, composed: Mapping[str, Any]) -> Any:
-        """What an option sets of its own group."""
-        if isinstance(node := composed.get(group), dict):
-            return node
-        if node is not None:
-            raise ConfigError(f"{group}={name}: expected keys and values in its file, got {node!r}")
-        file = self._tree.file(f"{group}/{name}")
-        package = file.header.get("package") if file is not None else None
-        header = "" if package is None else f"; take away its header # @package {package}"
-        raise ConfigError(f"{group}={name} sets nothing of {group}: expected keys such as name in its file{header}")
 
     def option(self, group: str, axes: Assignment) -> str:
         """The option of a group in one cell."""
@@ -296,7 +301,8 @@ class Parts:
 def obstacle(tree: Tree, used: Used) -> str | None:
     """Why options cannot be composed each alone, read from the files; None if they can.
 
-    An option that is the only one of its group may do as it likes: what it does is the same in every cell.
+    An option that all cells have, and the configuration without axes too, may do as it likes: each option is composed
+    together with it.
     """
     if "${" in str(tree.environment):
         return "hydra.job.env_set depends on other choices"
@@ -310,7 +316,7 @@ def obstacle(tree: Tree, used: Used) -> str | None:
     for group, names in used.items():
         for name in names:
             for path, reason in _reaching_out(tree, f"{group}/{name}"):
-                if reason == _INTERPOLATED or len(names) > 1:
+                if reason == _INTERPOLATED or names != [tree.option(group, {})]:
                     return f"{path} {reason}"
     return None
 
@@ -362,52 +368,11 @@ def _interpolated(entry: InputDefault) -> bool:
     return not entry.is_self() and "${" in _target(entry)
 
 
-def disagreement(parts: Parts, tree: Tree, cells: Iterable[Assignment]) -> tuple[str | None, int]:
-    """Compare some cells with Hydra's own composition of them, as many as :data:`CHECK_SECONDS` allow.
-
-    Returns:
-        What differs first, None if nothing does; how many cells there was no time for.
-    """
-    end = time.monotonic() + CHECK_SECONDS
-    remaining = iter(cells)
-    for axes in remaining:
-        if time.monotonic() > end:
-            return None, 1 + sum(1 for _ in remaining)
-        found = _difference(axes, parts.cell(axes), plain(tree.compose(axes)))
-        if found is not None:
-            return found, 0
-    return None, 0
-
-
 def _difference(axes: Assignment, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
     """Which key of a cell's configuration Hydra composes differently, in words; None if there is none."""
     differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     shown = " ".join(f"{axis}={value.text}" for axis, value in axes.items())
     return f"Hydra composes {differing[0]} differently for {shown}" if differing else None
-
-
-def pairwise(used: Used) -> Iterator[dict[str, Value]]:
-    """Cells in which any two options of different groups meet; greedy, hence few but not the fewest."""
-    choices = {group: names for group, names in used.items() if len(names) > 1}
-    waiting = {
-        frozenset(pair): None
-        for first, second in itertools.combinations(choices, 2)
-        for pair in itertools.product(
-            [(first, name) for name in choices[first]], [(second, name) for name in choices[second]]
-        )
-    }
-    while waiting:
-        row = dict(next(iter(waiting)))
-        for group in [group for group in choices if group not in row]:
-            row[group] = max(choices[group], key=lambda name: _met((group, name), row, waiting))
-        for pair in itertools.combinations(row.items(), 2):
-            waiting.pop(frozenset(pair), None)
-        yield {group: Value.option(row[group]) for group in choices}
-
-
-def _met(choice: tuple[str, str], row: Mapping[str, str], waiting: Mapping[frozenset[tuple[str, str]], None]) -> int:
-    """How many of the waiting pairs a choice would complete in a row."""
-    return sum(frozenset((choice, other)) in waiting for other in row.items())
 
 
 def _set(values: dict[str, Any], key: str, value: Value, where: str = "the configuration") -> None:

@@ -63,17 +63,8 @@ class Value:
 
     @classmethod
     def of(cls, value: Any) -> Value:
-        """A value that the grammar or YAML gave."""
-        return cls(_plain(value), Transformer.str(value))
-
-    @classmethod
-    def option(cls, name: str) -> Value:
-        """An option of a group, by the name of its file: one like ``1`` needs quotes on a command line."""
-        try:
-            plain = parse(f"option={name}").value() == name
-        except HydraException:
-            plain = False
-        return cls.of(name if plain else QuotedString(text=name, quote=Quote.single))
+        """A value that the grammar, YAML, or the name of a file gave."""
+        return cls(_plain(value), Transformer.str(_quoted(value)))
 
 
 Axes = dict[str, tuple[Value, ...]]
@@ -151,9 +142,7 @@ def read_axis(key: str, given: Any, options: Options) -> tuple[Value, ...]:
                 override = parse(f"{key}={item}")
             except HydraException as error:
                 if item.startswith("${") and item.endswith("}"):
-                    # A command line needs quotes around it. Escaped ones inside would be too much for Hydra.
-                    quote = Quote.double if "'" in item else Quote.single
-                    values.append(Value.of(QuotedString(text=item, quote=quote)))
+                    values.append(Value.of(item))
                     continue
                 raise ConfigError(
                     f"cannot read {key}={item}: expected values as on a command line; YAML parts some without quotes"
@@ -310,7 +299,7 @@ def _read(override: Override, options: Options) -> list[Value]:
         if key in GROUPS:
             check_name(key, given, options(key))
         check_flat(line, given)
-        values = [Value(given, override.get_value_element_as_str())]
+        values = [Value.of(override._value)]  # with its quotation marks, which value() takes away
     if not values:
         raise ConfigError(f"{line} stands for no value at all")
     if len(values) > MAX_VALUES:
@@ -327,7 +316,7 @@ def _swept(override: Override, options: Options) -> Iterator[Value]:
             yield Value.of(element)
         elif key in (*GROUPS, EXPERIMENT):
             # Hydra's own expansion overlooks options found through hydra.searchpath.
-            yield from (Value.option(name) for name in _matching(element, options(key)))
+            yield from map(Value.of, _matching(element, options(key)))
         else:
             raise ConfigError(f"{line}: glob chooses among the options of a group, and {key} has none")
 
@@ -395,6 +384,23 @@ def _checked(key: str, values: Iterable[Value], options: Options) -> tuple[Value
     for value in values if key in GROUPS else ():
         check_option(key, value.value, options)
     return values
+
+
+def _quoted(value: Any) -> Any:
+    """An element with quotation marks where its text would read as something else, as that of ``str(1)`` would."""
+    if isinstance(value, list):
+        return [_quoted(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _quoted(item) for key, item in value.items()}
+    if isinstance(value, str):
+        try:
+            reads_as = parse(f"value={Transformer.str(value)}").value()
+        except HydraException:
+            reads_as = None
+        # Quotation marks of the other kind: escaped ones inside an interpolation are too much for Hydra.
+        quote = Quote.double if "'" in value else Quote.single
+        return value if reads_as == value else QuotedString(text=value, quote=quote)
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -231,11 +231,6 @@ def _known_keys(schema: type[Any], parameters: tuple[str, ...]) -> tuple[str, ..
     return tuple(keys)
 
 
-def optional_keys() -> list[str]:
-    """The keys that an option of their group need not list."""
-    return ["gen.component", *known_parameters()]
-
-
 def is_setting(key: str, schema: type[Any] = Config) -> bool:
     """Whether a key says how to run, which is the same in all cells of a sweep."""
     return schema is Config and key.partition(".")[0] in {setting.name for setting in dataclasses.fields(RunConfig)}

@@ -725,7 +725,6 @@ WEIGHTINGS: Registry[Weighting] = Registry(
     Weighting,  # type: ignore[type-abstract]
     "imprint_sweep.weightings",
 )
-REGISTRIES = (GENS, NORMS, METRICS, WEIGHTINGS)
 
 
 def norms_at(position: Position) -> tuple[str, ...]:

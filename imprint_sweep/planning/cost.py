@@ -33,6 +33,7 @@ from imprint_sweep.imprinting.components import (
     Sizes,
     work_of,
 )
+from imprint_sweep.planning.factorize import combined, factorize
 from imprint_sweep.planning.plan import Plan
 
 Codes = NDArray[np.int64]
@@ -135,7 +136,7 @@ class Estimate:
         for finer in (self.unit, self.joined, self.part, self.task):
             load = np.bincount(atoms, weights=self.seconds)
             large = load > max(share * (1 + 1e-9), 1e-9)  # sums of equal work may round differently
-            atoms = _group(np.where(large[atoms], finer + 1, 0), np.where(large[atoms], 0, atoms))
+            atoms = combined(np.where(large[atoms], finer + 1, 0), np.where(large[atoms], 0, atoms))
         return atoms
 
     def duration(self, shard: NDArray[np.int32], *, workers: int | None, threads: int) -> float:
@@ -163,7 +164,7 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
     schemes = _Schemes.of(forms)
     pairs, pair = np.unique(plan.pair, return_inverse=True)
     reads = [(plan.models[p // len(plan.tasks)], plan.tasks[p % len(plan.tasks)]) for p in pairs.tolist()]
-    of_pair = _codes((model, task.datasets, task.limit) for model, task in reads)
+    of_pair = factorize((model, task.datasets, task.limit) for model, task in reads)[0].astype(np.int64)
     source = of_pair[pair]
     bill = _Bill(len(plan))
     for cells in _split(source):
@@ -173,20 +174,20 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
             _Source(embeddings, schemes, cells, task, form[cells], bill).add()
     rest = CELL_SECONDS + IDLE * sum(bill.stages.values(), start=np.zeros(len(plan)))
     # Tasks of the same labels are one computation.
-    labels = _codes(task.computation_fragment for _, task in reads)[pair]
-    unit = _group(source, schemes.unit[form])
-    joined = _group(unit, _components(of_pair, [task for _, task in reads])[pair])
+    labels = factorize(task.computation_fragment for _, task in reads)[0].astype(np.int64)[pair]
+    unit = combined(source, schemes.unit[form])
+    joined = combined(unit, _components(of_pair, [task for _, task in reads])[pair])
     free = np.array([GENS[s.gen].cheap for s in forms], bool)[form]
     alone = schemes.alone[form]
-    scores = _group(schemes.gen[form], schemes.scores[form], np.where(alone, labels + 1, 0))
-    part = _group(joined, np.where(free, scores + 1, 0))
+    scores = combined(schemes.gen[form], schemes.scores[form], np.where(alone, labels + 1, 0))
+    part = combined(joined, np.where(free, scores + 1, 0))
     return Estimate(
         source,
         unit,
         joined,
         part,
         # Not by view: cells equal by construction may come to differ in it once the proxies are known.
-        task=_group(part, np.where(free, labels + 1, 0)),
+        task=combined(part, np.where(free, labels + 1, 0)),
         stages={**bill.stages, REST: rest},
         calls=dict(bill.calls),
         operations=dict(bill.operations),
@@ -238,12 +239,12 @@ class _Schemes:
         return cls(
             forms,
             distinct,
-            _codes(spec.draw for spec in distinct),
-            _codes(specs),
-            _codes(spec.unit for spec in specs),
-            _codes(readouts),
-            _codes(readout.view for readout in readouts),
-            _codes(_scores(s) for s in forms),
+            factorize(spec.draw for spec in distinct)[0].astype(np.int64),
+            factorize(specs)[0].astype(np.int64),
+            factorize(spec.unit for spec in specs)[0].astype(np.int64),
+            factorize(readouts)[0].astype(np.int64),
+            factorize(readout.view for readout in readouts)[0].astype(np.int64),
+            factorize(_scores(s) for s in forms)[0].astype(np.int64),
             np.array([_of_one_task(s) for s in forms], bool),
         )
 
@@ -437,8 +438,8 @@ class _Source:
             family[cells] = table[task[cells]]
         # A pass has the proxies of a family, or of a task alone; all queries of the tasks that read it take part.
         holder = np.where(schemes.alone[form], task, family)
-        passes = _group(gen, schemes.scores[form], holder)
-        views = _group(gen, schemes.view[form], task)
+        passes = combined(gen, schemes.scores[form], holder)
+        views = combined(gen, schemes.view[form], task)
         self._add_passes(passes, holder, gen, views, proxies)
         m = np.array([s.m or 1 for s in schemes.forms])[form]
         most = np.zeros(int(views.max()) + 1)
@@ -452,7 +453,7 @@ class _Source:
         kept = q * np.where(most > 1, most, 0.02)
         self._share(views, "search", q * p / SCAN_RATE + kept * (PAIR_SECONDS + width * element))
         self.bill.calls["search"] += len(first)
-        ballots = _group(gen, schemes.readout[form], task)
+        ballots = combined(gen, schemes.readout[form], task)
         first = np.unique(ballots, return_index=True)[1]
         self._share(ballots, "search", n_test[task[first]] * VOTE_SECONDS)
 
@@ -542,18 +543,3 @@ def _split(codes: Codes) -> list[Codes]:
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     return np.split(order, starts[1:]) if len(order) else []
-
-
-def _codes(keys: Iterable[Hashable]) -> Codes:
-    """The code of each key, in order of first appearance."""
-    seen: dict[Hashable, int] = {}
-    return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
-
-
-def _group(*columns: Columns) -> Codes:
-    """The code of each combination of codes, 0 .. number of combinations - 1."""
-    combined = np.zeros(len(columns[0]), np.int64)
-    for column in columns:
-        combined = combined * (int(column.max(initial=0)) + 1) + column
-    codes: Codes = np.unique(combined, return_inverse=True)[1]
-    return codes

@@ -22,6 +22,7 @@ from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.hashing import code
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting.components import GENS
+from imprint_sweep.planning.factorize import combined, factorize
 from imprint_sweep.planning.request import Request
 
 Indices = NDArray[np.int64]
@@ -52,9 +53,12 @@ class Plan:
     @classmethod
     def of(cls, request: Request) -> Plan:
         """Merge the repeated rows of a request; the first of each stays."""
-        task_code, tasks = _distinct([task.fragment for task in request.tasks], request.tasks)
-        model_code, models = _distinct([model.fragment for model in request.models], request.models)
-        scheme_code, schemes = _distinct(request.schemes, request.schemes)
+        task_code, of_task = factorize(task.fragment for task in request.tasks)
+        model_code, of_model = factorize(model.fragment for model in request.models)
+        scheme_code, of_scheme = factorize(request.schemes)
+        models = tuple(request.models[i] for i in of_model)
+        tasks = tuple(request.tasks[i] for i in of_task)
+        schemes = tuple(request.schemes[i] for i in of_scheme)
         model, task, scheme = model_code[request.model], task_code[request.task], scheme_code[request.scheme]
         code = (model.astype(np.int64) * len(tasks) + task) * len(schemes) + scheme
         first = np.sort(np.unique(code, return_index=True)[1])
@@ -109,24 +113,26 @@ class Plan:
         return self.model.astype(np.int64) * len(self.tasks) + self.task
 
     @cached_property
+    def _sized(self) -> tuple[list[tuple[Scheme, int]], Indices]:
+        """The distinct (scheme, number of labels), and (n,) which of them a cell has."""
+        sizes, size = np.unique([len(task.labels) for task in self.tasks], return_inverse=True)
+        both = self.scheme.astype(np.int64) * len(sizes) + size[self.task]
+        distinct, position = np.unique(both, return_inverse=True)
+        return [(self.schemes[c // len(sizes)], int(sizes[c % len(sizes)])) for c in distinct.tolist()], position
+
+    @cached_property
     def normal_forms(self) -> tuple[Column, tuple[Scheme, ...]]:
         """(n,) int32 index of each cell's normal form, and the distinct normal forms."""
-        sizes, size = np.unique([len(task.labels) for task in self.tasks], return_inverse=True)
-        code = self.scheme.astype(np.int64) * len(sizes) + size[self.task]
-        distinct, position = np.unique(code, return_inverse=True)
-        forms = [normal_form(self.schemes[c // len(sizes)], int(sizes[c % len(sizes)])) for c in distinct.tolist()]
-        form_code, unique = _distinct(forms, forms)
-        return form_code[position], unique
+        sized, position = self._sized
+        forms = [normal_form(scheme, n_labels) for scheme, n_labels in sized]
+        codes, first = factorize(forms)
+        return codes[position], tuple(forms[i] for i in first)
 
     @cached_property
     def versions(self) -> NDArray[np.uint64]:
         """(n,) code of the versions of the components that compute each cell; 0 where all are 1."""
-        sizes, size = np.unique([len(task.labels) for task in self.tasks], return_inverse=True)
-        pair = self.scheme.astype(np.int64) * len(sizes) + size[self.task]
-        distinct, position = np.unique(pair, return_inverse=True)
-        of_pair = [component_versions(self.schemes[p // len(sizes)], int(sizes[p % len(sizes)])) for p in distinct]
-        codes = np.array([code(versions) for versions in of_pair], np.uint64)
-        return codes[position]
+        sized, position = self._sized
+        return np.array([code(component_versions(*pair)) for pair in sized], np.uint64)[position]
 
     @cached_property
     def computation(self) -> Indices:
@@ -135,11 +141,8 @@ class Plan:
         One equality more is decided once the proxies are known (see :meth:`Scheme.normal_form`), so this is at most
         too coarse by the Euclidean 1-nn cells of embeddings that hold zero vectors.
         """
-        task_code, tasks = _distinct([task.computation_fragment for task in self.tasks], self.tasks)
-        form, forms = self.normal_forms
-        code = (self.model.astype(np.int64) * len(tasks) + task_code[self.task]) * len(forms) + form
-        codes: Indices = np.unique(code, return_inverse=True)[1]
-        return codes
+        task, _ = factorize(task.computation_fragment for task in self.tasks)
+        return combined(self.model, task[self.task], self.normal_forms[0])
 
     def sources(self) -> dict[int, list[EntryKey]]:
         """The cache entries that each occurring :attr:`pair` reads."""
@@ -270,14 +273,6 @@ def shards(atoms: Indices, cost: NDArray[np.float64], count: int) -> NDArray[np.
         chosen[atom] = shard
         loads[shard] += costs[atom] + 1e-9  # so that free atoms spread, too
     return chosen[position]
-
-
-def _distinct(keys: Sequence[Any], values: Sequence[Any]) -> tuple[Column, tuple[Any, ...]]:
-    """(len(keys),) code of each key in order of first appearance, and the first value of each code."""
-    codes: dict[Any, int] = {}
-    column = np.fromiter((codes.setdefault(key, len(codes)) for key in keys), np.int32, len(keys))
-    first = np.unique(column, return_index=True)[1]
-    return column, tuple(values[i] for i in first)
 
 
 def _cell_ids(

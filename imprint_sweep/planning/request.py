@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -27,9 +26,8 @@ from imprint_sweep.config.composition import (
     Tree,
     as_job,
     chosen,
-    disagreement,
     obstacle,
-    pairwise,
+    own_node,
 )
 from imprint_sweep.config.experiments import Block
 from imprint_sweep.config.overrides import NUMBERS, Value, part_of
@@ -63,9 +61,6 @@ Indices = NDArray[np.int64]
 MAX_COMBINATIONS = 20_000_000
 """More than this in one block is a slip, and would take gigabytes to count."""
 
-RANDOM_CHECKS = 2
-"""Random cells of a sweep that are compared with Hydra's own composition of them."""
-
 _SCHEMAS: dict[str, type[Any]] = {
     "model": ModelConfig, "task": TaskConfig, "gen": GenConfig, "norm": NormConfig, "agg": AggConfig
 }  # fmt: skip
@@ -83,7 +78,6 @@ class Request:
         missing: combinations of which only embeddings that do not exist could tell the classes, and how many, by what
             makes them.
         axes: names of the swept axes, in order.
-        unchecked: combinations of options that there was no time to compare with Hydra's own composition.
     """
 
     models: Sequence[Model]
@@ -96,7 +90,6 @@ class Request:
     invalid: Mapping[str, int] = field(default_factory=dict)
     missing: Mapping[str, int] = field(default_factory=dict)
     axes: tuple[str, ...] = ()
-    unchecked: int = 0
 
 
 def build(
@@ -120,7 +113,7 @@ def build(
                 "are planned at once"
             )
     rows = _Rows(cache)
-    reason, parts, unchecked = _factored(blocks, tree)
+    reason, parts = _factored(blocks, tree)
     if parts is not None:
         try:
             with env_override(tree.environment):
@@ -128,24 +121,20 @@ def build(
                 for block in blocks:
                     rows.add_product(block, states)
         except CoupledError as error:
-            reason, rows, unchecked = str(error), _Rows(cache), 0
+            reason, rows = str(error), _Rows(cache)
     if reason is not None:
         _one_by_one(blocks, tree, rows, reason, warn)
-    return rows.request(tuple(_swept(blocks)), unchecked)
+    return rows.request(tuple(_swept(blocks)))
 
 
-def _factored(blocks: Sequence[Block], tree: Tree) -> tuple[str | None, Parts | None, int]:
-    """The reason why the options of a sweep cannot be composed once each, or the options; how many pairs to trust."""
+def _factored(blocks: Sequence[Block], tree: Tree) -> tuple[str | None, Parts | None]:
+    """The reason why the options of a sweep cannot be composed once each, or the options."""
     used = {group: _used(group, blocks, tree) for group in GROUPS}
-    reason, unchecked = obstacle(tree, used), 0
+    reason = obstacle(tree, used)
     if reason is not None:
-        return reason, None, 0
+        return reason, None
     parts = Parts(tree, used)
-    reason = parts.conflict
-    if reason is None:
-        cells = itertools.chain(_random_cells(blocks), pairwise(used))
-        reason, unchecked = disagreement(parts, tree, cells)
-    return reason, parts if reason is None else None, unchecked
+    return parts.conflict, parts if parts.conflict is None else None
 
 
 def _used(group: str, blocks: Sequence[Block], tree: Tree) -> list[str]:
@@ -167,12 +156,6 @@ def _swept(blocks: Sequence[Block]) -> Iterator[str]:
 
 def _size(block: Block) -> int:
     return math.prod(len(values) for values in block.axes.values())
-
-
-def _random_cells(blocks: Sequence[Block]) -> Iterator[dict[str, Value]]:
-    rng = random.Random(0)
-    for block in rng.choices(blocks, [_size(block) for block in blocks], k=RANDOM_CHECKS):
-        yield {axis: rng.choice(values) for axis, values in block.axes.items()}
 
 
 T = TypeVar("T", bound=Hashable)
@@ -343,7 +326,7 @@ class _Rows:
         model, task, scheme = self.models.code(cell.model), self.tasks.code(cell.task), self.schemes.code(cell.scheme)
         self._columns.append((np.array([model], np.int32), np.array([task], np.int32), np.array([scheme], np.int32)))
 
-    def request(self, axes: tuple[str, ...], unchecked: int) -> Request:
+    def request(self, axes: tuple[str, ...]) -> Request:
         """The rows as columns.
 
         Raises:
@@ -365,7 +348,6 @@ class _Rows:
             invalid=dict(self.invalid),
             missing=dict(self.missing),
             axes=axes,
-            unchecked=unchecked,
         )
 
     def _models(self, product: _Product, rows: Indices) -> Column:
@@ -424,6 +406,8 @@ def _one_by_one(blocks: Sequence[Block], tree: Tree, rows: _Rows, reason: str, w
         composed = tree.compose(axes)
         # An option may have overridden another group.
         options = chosen(composed)
+        for group, name in options.items():
+            own_node(tree, composed, group, name)
         with as_job(composed, number) as cfg:
             if block.exclude and any(condition.holds(_seen(cfg, options)) for condition in block.exclude):
                 rows.excluded += 1

@@ -14,12 +14,11 @@ from imprint_sweep.embeddings.cache import EntryHeader, EntryKey, label_sizes
 from imprint_sweep.grid.axes import AXES, SEED, Axis
 from imprint_sweep.grid.scheme import known_parameters
 from imprint_sweep.planning.cost import Estimate
+from imprint_sweep.planning.factorize import Codes, combined, factorize
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.planning.request import Request
 from imprint_sweep.running.work import Work
 from imprint_sweep.wording import counted, duration
-
-Codes = NDArray[np.int64]
 
 SHOWN = 20
 OUTCOME_FIELDS = ("accuracy", "n_correct", "n_test", "f1_macro", "gen_seconds", "n_proxies", "eval_seconds")
@@ -65,11 +64,6 @@ def planned_lines(
     skipped = int((work.rows.failed & ~work.todo).sum())
     if skipped:
         lines.append(f"  {skipped:,} failed before and are not tried again (sweep.retry_failed=false)")
-    if request.unchecked:
-        lines.append(
-            f"  {counted(request.unchecked, 'combination')} of options not compared with Hydra's own composition, "
-            "which takes too long"
-        )
     return lines
 
 
@@ -170,19 +164,15 @@ def _parameters() -> dict[str, tuple[str, str]]:
 
 def _coded(plan: Plan, part: str, field: str) -> tuple[Codes, list[Any]]:
     """(n,) code of each cell's value of one field, and the values."""
-    seen: dict[Any, int] = {}
     found = getattr(plan, f"{part}s")
     values = [value.parameter(field) if field in known_parameters() else getattr(value, field) for value in found]
-    codes = np.array([seen.setdefault(value, len(seen)) for value in values], np.int64)
-    return codes[getattr(plan, part)], list(seen)
+    codes, first = factorize(values)
+    return codes[getattr(plan, part)], [values[i] for i in first]
 
 
 def _combinations(columns: Sequence[Codes]) -> int:
     """How many combinations of codes occur; 1 of no columns."""
-    combined = np.zeros(1, np.int64)
-    for codes in columns:
-        combined = np.unique(combined * (int(codes.max()) + 1) + codes, return_inverse=True)[1]
-    return int(combined.max()) + 1
+    return int(combined(*columns).max()) + 1 if columns else 1
 
 
 def _text(value: object) -> str:

@@ -18,12 +18,6 @@ def tree() -> Tree:
     return tree_of()
 
 
-@pytest.fixture(autouse=True)
-def _without_the_comparison_with_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes seconds per experiment, and tests/config/test_composition.py makes it for every option."""
-    monkeypatch.setattr("imprint_sweep.config.composition.CHECK_SECONDS", 0.0)
-
-
 def asked_for(rows: list[dict[str, Any]], tree: Tree) -> tuple[set[tuple[Any, ...]], set[tuple[str, str]]]:
     """The models, and the tasks with their classes, that the command for some results asks for."""
     found = results(rows)

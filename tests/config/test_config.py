@@ -32,13 +32,12 @@ from imprint_sweep.config.schemas import (
     GenConfig,
     NormConfig,
     known_keys,
-    optional_keys,
 )
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, ImprintError, MissingEmbeddingsError
 from imprint_sweep.extraction.models import efficientnet_lite, torchvision_models
 from imprint_sweep.grid.cell import Model
-from imprint_sweep.grid.scheme import AGGREGATIONS, Scheme
+from imprint_sweep.grid.scheme import AGGREGATIONS, Scheme, known_parameters
 from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, WEIGHTINGS, Position, norms_at
 from imprint_sweep.invocation import conf_folder, outputs_folder
 
@@ -109,6 +108,11 @@ def test_every_option_gives_a_cell(group: str, option: str, tmp_path: Path) -> N
     shown = {"gen": cell.scheme.gen, "agg": cell.scheme.agg, "model": cell.model.name, "task": cell.task.name}
     if option not in ("imported", "image_folder", "timm") and group != "norm":
         assert shown[group] == option
+
+
+def optional_keys() -> list[str]:
+    """The keys that an option of their group need not list."""
+    return ["gen.component", *known_parameters()]
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

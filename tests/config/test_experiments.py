@@ -39,12 +39,6 @@ def tree() -> Tree:
     return tree_of()
 
 
-@pytest.fixture(autouse=True)
-def _without_the_comparison_with_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes seconds per experiment, and tests/config/test_composition.py makes it for every option."""
-    monkeypatch.setattr("imprint_sweep.config.composition.CHECK_SECONDS", 0.0)
-
-
 def rows(*arguments: str) -> int:
     return len(requested(tree(), *arguments).model)
 

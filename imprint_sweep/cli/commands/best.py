@@ -16,7 +16,7 @@ from imprint_sweep.cli.options import parse_options
 from imprint_sweep.grid.choosing import chosen_scheme, overrides
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.invocation import command, outputs_folder
-from imprint_sweep.wording import counted, visible
+from imprint_sweep.wording import aligned, counted, visible
 
 ALPHA = 0.05
 
@@ -89,11 +89,7 @@ def _table(answer: Best) -> list[str]:
                 f"{rival['adjusted']:.2g}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]).rstrip()
-        for cells in (head, *rows)
-    ]
+    return aligned([head, *rows], right=range(1, len(head)))
 
 
 def _verdict(answer: Best) -> list[str]:

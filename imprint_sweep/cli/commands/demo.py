@@ -22,6 +22,7 @@ from imprint_sweep.invocation import MAIN, outputs_folder, override, place, shel
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.bundled import make_bundled_embeddings
 from imprint_sweep.running.work import find_work, run_cells
+from imprint_sweep.wording import aligned
 
 FIG2 = published.FOLDER / "fig2.yaml"
 
@@ -112,16 +113,9 @@ def table(figure: Comparison, accuracies: Sequence[float], dataset: str) -> list
         for m in [figure.methods[i]]
     ]
     heads = ("method", "configuration", "accuracy", "accuracy", "rank")
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    widths[2] = max(widths[2], len(dataset))
-
-    def line(cells: Sequence[str]) -> str:
-        left = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
-        return "  ".join(left + [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)])
-
-    above = "  ".join([" " * widths[0], " " * widths[1], dataset.rjust(widths[2]), f" {figure.about}"])
+    above, *lines = aligned([("", "", dataset, "", ""), heads, *rows], right={2, 3, 4})
     seeds = f"{dataset}: median over {len(figure.seeds)} seeds; {figure.about}, other networks and data than here."
-    return [above, line(heads), *map(line, rows), "", seeds]
+    return [f"{above}   {figure.about}", *lines, "", seeds]
 
 
 def _seeded(cell: Cell, seeds: Sequence[int]) -> list[Cell]:

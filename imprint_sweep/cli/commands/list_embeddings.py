@@ -11,7 +11,7 @@ from imprint_sweep.cli.options import parse_options
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryHeader, read_header
 from imprint_sweep.errors import InvalidEmbeddingsError
 from imprint_sweep.invocation import command, outputs_folder
-from imprint_sweep.wording import visible
+from imprint_sweep.wording import aligned, visible
 
 COLUMNS = (
     "model",
@@ -27,7 +27,7 @@ COLUMNS = (
     "fingerprint",
     "created",
 )
-_NUMBERS = {"image size", "limit", "n", "classes", "d", "MB"}
+_NUMBERS = {COLUMNS.index(name) for name in ("image size", "limit", "n", "classes", "d", "MB")}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,7 +52,7 @@ def _list(cache: EmbeddingCache, *, verify: bool) -> None:
         except InvalidEmbeddingsError as error:
             damaged.append(str(error))
     print(
-        visible("\n".join(_table(rows)))
+        visible("\n".join(aligned([COLUMNS, *rows], right=_NUMBERS)))
         if rows
         else f"there are no embeddings under {cache.root}; {command('embed')} makes them"
     )
@@ -80,19 +80,6 @@ def _row(header: EntryHeader) -> tuple[str, ...]:
         header.fingerprint[:12],
         header.metadata["created"],
     )
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of aligned columns, numbers to the right."""
-    table = [COLUMNS, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
-            for cell, width, name in zip(row, widths, COLUMNS, strict=True)
-        ).rstrip()
-        for row in table
-    ]
 
 
 if __name__ == "__main__":

@@ -21,10 +21,8 @@ ROOT = Path(__file__).resolve().parents[3]
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of five GENs on three tasks with four subsets each, with numbers made up."""
     folder = tmp_path_factory.mktemp("outputs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("imprint_sweep.config.composition.CHECK_SECONDS", 0.0)
-        arguments = ("model=resnet18", "gen=kmeans,kmedoids,mean,all,k_least_squares", "k=5,20")
-        plausible.write(folder, Plan.of(requested(tree_of(), "+experiment=agg_fixed", *arguments)))
+    arguments = ("model=resnet18", "gen=kmeans,kmedoids,mean,all,k_least_squares", "k=5,20")
+    plausible.write(folder, Plan.of(requested(tree_of(), "+experiment=agg_fixed", *arguments)))
     return folder
 
 
@@ -61,9 +59,7 @@ def test_the_command_at_the_end_asks_for_the_winner(outputs: Path, capsys: pytes
     words = shlex.split(lines[-1].removeprefix("Run it: "))
     instances = ["all", "even", "odd", "short"]
     assert words[:4] == ["python", "-m", "imprint_sweep", "-m"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("imprint_sweep.config.composition.CHECK_SECONDS", 0.0)
-        request = requested(tree_of(), *words[4:])
+    request = requested(tree_of(), *words[4:])
     (scheme,) = request.schemes
     assert scheme.gen == "kmeans"
     assert winner.startswith(f"k-means, k = {scheme.k} · {scheme.norm_pre}/{scheme.norm_post}/{scheme.norm_inf}")
