@@ -530,7 +530,7 @@ def test_hidden_files_are_no_images(tmp_path: Path) -> None:
 def test_a_class_that_training_lacks_is_refused(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "pets")
     (tmp_path / "pets" / "test" / "dog").mkdir()
-    with pytest.raises(DatasetError, match="classes dog, which"):
+    with pytest.raises(DatasetError, match="has the class dog, which"):
         read_split("pets", "test", tmp_path)
 
 
@@ -673,6 +673,22 @@ def test_a_class_without_images_is_refused(tmp_path: Path, split: str, content: 
         read_split("pets", split, tmp_path)
     with pytest.raises(DatasetError, match=message):
         check_splits("pets", tmp_path)
+
+
+def test_folders_of_classes_may_have_any_name(tmp_path: Path) -> None:
+    """A class is its number; its name is in messages alone, and these have one line."""
+    names = ["\x1b[31mred", " ", "=1+1", "a,b'\"<b>", "a:b+c", "caf\udce9", "x\ny", "日本"]
+    for split in ("train", "test"):
+        for name in names:
+            save(tmp_path / "odd" / split / name / "a.png")
+    for split in ("train", "test"):
+        assert read_split("odd", split, tmp_path).labels.tolist() == list(range(len(names)))
+    (tmp_path / "odd" / "test" / "x\ny" / "a.png").unlink()
+    with pytest.raises(DatasetError, match=r"^[^\n]* for the class x\\ny; fill [^\n]*$"):
+        check_splits("odd", tmp_path)
+    shutil.rmtree(tmp_path / "odd" / "train" / "x\ny")
+    with pytest.raises(DatasetError, match=r"^[^\n]*odd/test has the class x\\ny, which .*odd/train lacks$"):
+        check_splits("odd", tmp_path)
 
 
 def test_a_class_that_the_test_split_lacks_is_refused(tmp_path: Path) -> None:

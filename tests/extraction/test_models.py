@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
 from pathlib import Path
@@ -176,6 +177,66 @@ def test_a_file_that_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
     with pytest.raises(ConfigError, match="holds a list, expected a state dict"):
         load_weights(nn.Linear(3, 2), tmp_path / "list.pth")
+
+
+def checkpoint(state: dict[str, torch.Tensor], form: str) -> dict[str, Any]:
+    """What training scripts save."""
+    prefix, _, entry = form.rpartition(" ")
+    state = {f"{prefix}{name}": value for name, value in state.items()}
+    optimizer = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 0.1}]}
+    beside = {"epoch": 90, "optimizer": optimizer, "best_acc1": torch.tensor(71.0), "args": argparse.Namespace(lr=0.1)}
+    return state if entry == "alone" else {**beside, entry: state}
+
+
+FORMS = [
+    "state_dict", "model", "model_state_dict", "module. state_dict", "module. alone", "_orig_mod. alone",
+    "model. state_dict", "module._orig_mod. model", "_orig_mod.module. model", "backbone. state_dict",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_checkpoints_of_training_scripts_are_read(form: str, tmp_path: Path) -> None:
+    network = published_network("resnet18")
+    torch.save(checkpoint(with_head(network.state_dict(), "fc", "smaller"), form), tmp_path / "checkpoint.pth")
+    loaded = load_model(Model("resnet18", "own"), tmp_path / "checkpoint.pth").module.state_dict()
+    assert len(loaded) == 120
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in loaded.items())
+
+
+def test_timm_reads_checkpoints_of_training_scripts(tmp_path: Path) -> None:
+    network = pytest.importorskip("timm").create_model("resnet10t")
+    torch.save(checkpoint(network.state_dict(), "module. state_dict"), tmp_path / "checkpoint.pth")
+    loaded = load_model(Model("timm/resnet10t", "own"), tmp_path / "checkpoint.pth").module.state_dict()
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in loaded.items())
+
+
+def test_safetensors_of_a_wrapped_network_are_read(tmp_path: Path) -> None:
+    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
+    save_file({f"module.{name}": value for name, value in source.state_dict().items()}, tmp_path / "own.safetensors")
+    load_weights(target, tmp_path / "own.safetensors")
+    torch.testing.assert_close(target.weight, source.weight, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        (
+            {name: nn.Linear(3, 2).state_dict() for name in ("model", "model_ema")},
+            r"several sets .*: model, model_ema;",
+        ),
+        ({"epoch": 3, "config": {"lr": 0.1}}, r"holds no tensors by name; expected a state dict.*has epoch, config$"),
+        ({}, r"holds no tensors by name.*it has nothing$"),
+        ({0: torch.zeros(2), 1: torch.zeros(2)}, r"holds no tensors by name.*it has 0, 1$"),
+        ({0: torch.zeros(2), "weight": torch.zeros(2, 3)}, r"in 2 places: it has 0, .*it lacks bias"),
+        ({"state_dict": {"a.weight": torch.zeros(2, 3)}}, "it has a.weight, which the model lacks; it lacks"),
+    ],
+)
+def test_checkpoints_that_do_not_say_which_weights_are_meant_are_refused(
+    saved: dict[Any, Any], message: str, tmp_path: Path
+) -> None:
+    torch.save(saved, tmp_path / "checkpoint.pth")
+    with pytest.raises(ConfigError, match=message):
+        load_weights(nn.Linear(3, 2), tmp_path / "checkpoint.pth")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def _classes(root: Path, split: str) -> list[str]:
     """The class folders of the training split, which those of the split must be too."""
     classes, present = (_class_folders(root, part) for part in ("train", split))
     if unknown := sorted(set(present) - set(classes)):
-        raise DatasetError(f"{root / split} has the classes {', '.join(unknown)}, which {root / 'train'} lacks")
+        raise DatasetError(f"{root / split} has {_listed(unknown)}, which {root / 'train'} lacks")
     if absent := sorted(set(classes) - set(present)):
         raise DatasetError(f"{root / split} has no folder for {_listed(absent)}, which {root / 'train'} has")
     return classes
@@ -170,11 +170,16 @@ def _summary(folder: Path, skipped: Sequence[Skipped]) -> str:
 
 
 def _listed(classes: Sequence[str]) -> str:
-    shown = ", ".join(classes[:5]) + (f", ... ({len(classes)} in all)" if len(classes) > 5 else "")
+    shown = ", ".join(map(_on_one_line, classes[:5])) + (f", ... ({len(classes)} in all)" if len(classes) > 5 else "")
     return f"the class{'es' if len(classes) > 1 else ''} {shown}"
 
 
 def shown(folder: Path) -> str:
     """What lies in a folder, for a message."""
     names = sorted(path.name for path in folder.iterdir() if _belongs(path.name)) if folder.is_dir() else []
+    names = list(map(_on_one_line, names))
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") or "nothing"
+
+
+def _on_one_line(name: str) -> str:
+    return name.replace("\n", r"\n")

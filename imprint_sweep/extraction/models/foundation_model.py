@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from imprint_sweep.errors import ConfigError, did_you_mean
 from imprint_sweep.extraction.transforms import BatchTransform
 from imprint_sweep.files.unreadable import unreadable
 from imprint_sweep.grid.cell import Model
+
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+"""What the name of every tensor begins with where a wrapper was saved: DataParallel, torch.compile, or the attribute
+under which a Lightning module keeps its network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +57,21 @@ def check_weights(model: Model, available: Iterable[str]) -> None:
 
 def load_weights(module: torch.nn.Module, path: Path, heads: Sequence[str] = ()) -> None:
     """Load a file of weights into a module that it fits exactly. Arguments and errors: see :func:`fit_weights`."""
-    fit_weights(module, with_head_of(module, read_weights(path), heads), path)
+    fit_weights(module, with_head_of(module, read_weights(module, path), heads), path)
 
 
-def read_weights(path: Path) -> dict[str, Any]:
-    """The state dict in a file.
+def read_weights(module: torch.nn.Module, path: Path) -> dict[str, Any]:
+    """Read the state dict in a file.
+
+    A checkpoint may hold it beside an optimizer, an epoch and the like, and a wrapper's name may stand before those of
+    the tensors.
 
     Args:
+        module: the network that the tensors are for; only the names of its own are looked at.
         path: a file of torch's, or a ``.safetensors`` file.
 
     Raises:
-        ConfigError: the file is missing or damaged, or holds something else.
+        ConfigError: the file is missing or damaged, holds something else, or several sets of weights.
     """
     try:
         state: Any
@@ -71,13 +80,50 @@ def read_weights(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
-            with warnings.catch_warnings(action="ignore"):  # of a scripted network, which is then refused
+            # The warning is of a scripted network, which is then refused; many scripts save their arguments, too.
+            with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):
                 state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
         reason = unreadable(path, error, objects="tensors (a whole network? save its state_dict())")
         raise ConfigError(f"cannot read the weights in {path}: {reason}") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} holds a {type(state).__name__}, expected a state dict")
+    return _without_wrappers(module, _only_weights(state, path))
+
+
+def _only_weights(saved: dict[Any, Any], path: Path) -> dict[str, Any]:
+    """The state dict in what was saved, which is one or has one among its values."""
+    held = [name for name, value in saved.items() if _is_state_dict(value) and not str(name).endswith("_extra_state")]
+    if len(held) > 1:
+        names = ", ".join(map(str, held))
+        raise ConfigError(
+            f"{path} holds several sets of weights: {names}; save the one that is meant in a file of its own, such as "
+            f"torch.save(checkpoint[{held[0]!r}], 'weights.pth')"
+        )
+    state = saved[held[0]] if held else saved
+    if not any(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()):
+        names = ", ".join(map(str, list(state)[:5])) or "nothing"
+        raise ConfigError(
+            f"{path} holds no tensors by name; expected a state dict, or one beside other things; it has {names}"
+        )
+    return {str(name): value for name, value in state.items()}
+
+
+def _is_state_dict(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(name, str) for name in value)
+        and any(isinstance(tensor, torch.Tensor) for tensor in value.values())
+    )
+
+
+def _without_wrappers(module: torch.nn.Module, state: dict[str, Any]) -> dict[str, Any]:
+    """A state dict whose names do not begin with those of wrappers, of which one may hold another."""
+    own = module.state_dict()
+    for wrapper in _WRAPPERS * 2:
+        if all(name.startswith(wrapper) for name in state) and not any(name.startswith(wrapper) for name in own):
+            state = {name.removeprefix(wrapper): value for name, value in state.items()}
     return state
 
 

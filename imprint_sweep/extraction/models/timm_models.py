@@ -81,7 +81,7 @@ def _with_weights(timm: Any, name: str, sized: dict[str, Any], module: Any, path
     """
     from imprint_sweep.extraction.models.foundation_model import fit_weights, read_weights, with_head_of
 
-    state = read_weights(path)
+    state = read_weights(module, path)
     heads = (module.pretrained_cfg or {}).get("classifier") or ()
     headed = with_head_of(module, state, [heads] if isinstance(heads, str) else heads)
     try:
