@@ -14,6 +14,7 @@ Nothing here touches arrays or files.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
@@ -35,6 +36,9 @@ Label = tuple[Part, ...]
 """One label of a task: the ordered parts whose samples it unites (one part, unless classes were merged or joined)."""
 
 
+_LABEL_PART = re.compile(r"(.+?):(-?\d+)(?:\+|$)", re.DOTALL)
+
+
 def spelled(label: Label) -> str:
     """A label as tables and messages show it.
 
@@ -45,13 +49,12 @@ def spelled(label: Label) -> str:
 
 
 def parsed(text: str) -> Label:
-    """The label that the table shows so; another one if a dataset has ``+`` in its name.
+    """The label that the table shows so; another one if a dataset's name looks like two parts, as ``a:1+b`` does.
 
     >>> parsed("mnist:6+svhn:6")
     (('mnist', 6), ('svhn', 6))
     """
-    parts = (part.rpartition(":") for part in text.split("+"))
-    return tuple((dataset, int(number)) for dataset, _, number in parts)
+    return tuple((dataset, int(number)) for dataset, number in _LABEL_PART.findall(text))
 
 
 MAX_LABELS = 2**15 - 1

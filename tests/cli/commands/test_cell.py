@@ -120,6 +120,8 @@ def test_the_command_gives_the_cell_of_the_row(
         ("mynet", "mydata", []),
         ("my net, v2", "my'data", ["task.classes=[3,0]"]),
         ("007", "null", ["task.classes=even"]),
+        ("mynet", "left+right: a=b,c", []),
+        ("mynet", "x+y", ["task.datasets=[left+1,right:2]", "task.classes=odd"]),
         ("mynet", "mydata", ["task.datasets=[left,right]", "task.classes=odd"]),
         ("mynet", "mydata", ["task.merge=2", "task.remap=1"]),
     ],
@@ -127,7 +129,7 @@ def test_the_command_gives_the_cell_of_the_row(
 def test_imported_embeddings_keep_their_names(
     model: str, dataset: str, more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    embeddings(tmp_path, Model(model, "imported"), dataset, "left", "right")
+    embeddings(tmp_path, Model(model, "imported"), dataset, "left", "right", "left+1", "right:2")
     names = [override("model.name", model), override("task.name", dataset)]
     outputs = f"paths.outputs={tmp_path}"
     cell = compose(["model=imported", "task=imported", *names, *more, outputs])
