@@ -11,10 +11,11 @@ from hydra.errors import HydraException
 from numpy.typing import NDArray
 
 from imprint_sweep.cli.commands.overrides_of import compose
+from imprint_sweep.cli.messages import explanation
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import SPLITS, EntryKey
 from imprint_sweep.embeddings.features import Features
-from imprint_sweep.errors import ConfigError, UnknownOptionError, one_line
+from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.extraction.extracting import Extraction, ensure
 from imprint_sweep.grid.cell import Cell, Label, Model, Task, spelled
 from imprint_sweep.imprinting.keyed_labels import KeyedLabels
@@ -74,7 +75,7 @@ def composed(overrides: Sequence[str], settings: Settings) -> Cell:
     try:
         return compose([*overrides, override("paths.outputs", str(settings.outputs))])
     except HydraException as error:
-        raise ConfigError(f"{' '.join(overrides)}: {one_line(error)}") from error
+        raise ConfigError(f"{' '.join(overrides)}: {explanation(error)}") from error
 
 
 def features_of(model: Model, task: Task, settings: Settings) -> Features:

@@ -21,12 +21,13 @@ from tqdm.auto import tqdm
 
 from imprint_sweep.api.samples import settings_of
 from imprint_sweep.cli.app import run
+from imprint_sweep.cli.messages import explanation
 from imprint_sweep.cli.multirun import Application, requested
 from imprint_sweep.config.component_options import offer
 from imprint_sweep.config.overrides import for_hydra
 from imprint_sweep.config.reading import settings_from
 from imprint_sweep.config.settings import Settings
-from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError, one_line
+from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError
 from imprint_sweep.extraction.extracting import Extraction, ensure
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.invocation import choices, conf_folder, override
@@ -124,7 +125,7 @@ def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -
             request, _ = requested([*map(str, arguments), *words], Application(context, run, config))
             settings = settings_from(config)
     except HydraException as error:
-        raise ConfigError(f"{' '.join(words)}: {one_line(error)}") from error
+        raise ConfigError(f"{' '.join(words)}: {explanation(error)}") from error
     if request.missing:
         raise MissingEmbeddingsError(
             f"the classes are those of embeddings that are missing: {next(iter(request.missing))}"

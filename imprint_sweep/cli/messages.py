@@ -18,6 +18,7 @@ from hydra.errors import (
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from imprint_sweep.config.overrides import EXPERIMENT
 from imprint_sweep.config.schemas import (
     GROUPS,
     LISTS,
@@ -48,7 +49,11 @@ def explanation(error: BaseException, schema: type[Any] = Config) -> str | None:
         case MemoryError():
             return f"there is not enough memory: {one_line(error)}"
         case MissingConfigException() if error.missing_cfg_file and error.options:
-            known = (group for group in (*GROUPS, *OF_HYDRA) if str(error.missing_cfg_file).startswith(f"{group}/"))
+            known = (
+                group
+                for group in (*GROUPS, *OF_HYDRA, EXPERIMENT)
+                if str(error.missing_cfg_file).startswith(f"{group}/")
+            )
             group = next(known, error.missing_cfg_file.rpartition("/")[0])
             return str(UnknownOptionError(group, error.missing_cfg_file.removeprefix(f"{group}/"), error.options))
         case OverrideParseException():
@@ -99,7 +104,7 @@ def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
         return explanation(error.__cause__, schema) or one_line(error.__cause__)
     if found := re.match(r"Could not override '(?P<name>[^']+)'", message):
         name, cause = found["name"], error.__cause__
-        if name == "experiment":
+        if name == EXPERIMENT:
             return "an experiment is added, not overridden: -m +experiment=NAME"
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             name = cause.full_key  # where a mapping was given, one of its keys
@@ -122,7 +127,7 @@ def _several(override: str, what: str, schema: type[Any]) -> str:
     written, _, values = override.partition("=")
     key = written.lstrip("+~").partition("@")[0]
     of_hydra = key.startswith(("hydra.", "hydra/"))
-    if not of_hydra and key not in (*known_keys(schema), "experiment"):
+    if not of_hydra and key not in (*known_keys(schema), EXPERIMENT):
         return str(unknown_key(key, schema))
     one_list = f"write {key}=[{values}] for one list" if key in LISTS or key.startswith("hydra.launcher.") else ""
     if of_hydra or is_setting(key, schema) or written.startswith("~"):

@@ -21,6 +21,7 @@ from imprint_sweep.config.overrides import (
     NUMBERS,
     check_flat,
     check_name,
+    check_no_file,
     check_place,
     elements,
     for_hydra,
@@ -118,6 +119,10 @@ def _check(override: Override) -> None:
         for name in elements(override):
             if not isinstance(name, Glob | dict):
                 check_name(key, _resolved(name))
+    if key == EXPERIMENT:
+        for name in elements(override):
+            if isinstance(name, str | QuotedString):
+                check_no_file(key, name if isinstance(name, str) else name.text)
     if key == EXPERIMENT and not isinstance(value, Sweep | Glob):
         names = value if isinstance(value, list) else [value]
         if not names or any(not isinstance(name, str | QuotedString) for name in names):

@@ -202,7 +202,7 @@ def check_name(group: str, name: Any, available: Sequence[str] = ()) -> None:
         available: the options of the group, where they are known.
 
     Raises:
-        ConfigError: it is a list, a number, ...
+        ConfigError: it is a list, a number, the name of a file, ...
     """
     expected = f"{group}: expected the name of an option" + (f" ({', '.join(available)})" if available else "")
     if isinstance(name, list):
@@ -215,6 +215,26 @@ def check_name(group: str, name: Any, available: Sequence[str] = ()) -> None:
     if not isinstance(name, str | QuotedString):
         keys = f"; its keys are set one by one, as in {group}.KEY=VALUE" if isinstance(name, dict) else ""
         raise ConfigError(f"{expected}, got {'null' if name is None else repr(name)}{keys}")
+    check_no_file(group, str(_plain(name)))
+
+
+def check_no_file(group: str, name: str) -> None:
+    """Raise an error that says what to write if an option is named by its file, which Hydra finds outside of sweeps.
+
+    Args:
+        group: the group.
+        name: the name of an option of it.
+
+    Raises:
+        ConfigError: it is the name of a file.
+    """
+    option, dot, suffix = name.rpartition(".")
+    if dot and suffix in ("yaml", "yml"):
+        plus = "+" if group == EXPERIMENT else ""
+        option = option.rpartition(f"{group}/")[2]
+        raise ConfigError(
+            f"{group}: {name} is the name of a file, and options have no ending; write {plus}{group}={option}"
+        )
 
 
 def check_flat(line: str, value: Any) -> None:

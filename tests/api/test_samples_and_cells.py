@@ -78,10 +78,10 @@ def test_labels_keep_their_keys_through_what_scikit_learn_does(settings: Setting
 @pytest.mark.parametrize(
     ("model", "task", "overrides", "message"),
     [
-        ("pixel", "digits", [], "pixel"),
-        ("pixels", "digit", [], "digit"),
+        ("pixel", "digits", [], "unknown model 'pixel'; did you mean pixels"),
+        ("pixels", "digit", [], "unknown task 'digit'; did you mean digits"),
         ("pixels", "digits", ["task.classes=[11]"], "no class 11"),
-        ("pixels", "digits", ["nothing=3"], "nothing"),
+        ("pixels", "digits", ["nothing=3"], "unknown key 'nothing'"),
     ],
 )
 def test_names_that_do_not_exist_are_refused(
@@ -90,6 +90,7 @@ def test_names_that_do_not_exist_are_refused(
     with pytest.raises(ConfigError, match=message) as caught:
         ims.load_embeddings(model, task, overrides=overrides, outputs=settings.outputs)
     assert "\n" not in str(caught.value)
+    assert "search path" not in str(caught.value)
 
 
 def test_a_split_that_does_not_exist_is_refused(settings: Settings) -> None:

@@ -98,7 +98,7 @@ def test_combinations_without_a_meaning_are_left_out_with_a_warning(outputs: Pat
         ({"kk": 3}, "kk"),
         ({"k": []}, "k has no value"),
         ({"k": 2.5}, "2.5"),
-        ({"experiment": "minni"}, "minni"),
+        ({"experiment": "minni"}, "unknown experiment 'minni'; did you mean mini"),
     ],
 )
 def test_what_does_not_exist_is_refused(axes: dict[str, Any], message: str, outputs: Path) -> None:

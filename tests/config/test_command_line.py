@@ -73,6 +73,36 @@ def test_a_list_for_a_group_is_refused_with_advice_that_works(words: list[str], 
     assert advice in said
 
 
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [
+        ("gen=mean.yaml", "write gen=mean"),
+        ("gen='mean.yaml'", "write gen=mean"),
+        ("agg=mnn.yml", "write agg=mnn"),
+        ("gen=conf/gen/mean.yaml", "write gen=mean"),
+        ("gen=/somewhere/conf/gen/sub/deep.yaml", "write gen=sub/deep"),
+        ("hydra/launcher=joblib.yaml", "write hydra/launcher=joblib"),
+    ],
+)
+def test_the_name_of_a_file_is_no_option_whether_alone_or_in_a_sweep(word: str, advice: str, run: Run) -> None:
+    for words in ([word], ["-m", word], ["-m", word, "k=1,2"], ["-m", "hydra/sweeper=basic", word, "k=1,2"]):
+        code, said = run(*words)
+        assert code == 2, words
+        assert said.strip().endswith(advice), words
+
+
+def test_the_name_of_a_file_is_no_option_among_several(run: Run) -> None:
+    for word, advice in {
+        "gen=all,mean.yaml": "gen: mean.yaml is the name of a file, and options have no ending; write gen=mean",
+        "+experiment=mini.yaml": "write +experiment=mini",
+        "+experiment=fig2,'conf/experiment/mini.yaml'": "write +experiment=mini",
+    }.items():
+        code, said = run("-m", word)
+        assert code == 2
+        assert said.strip().endswith(advice)
+    assert "unknown experiment 'sub/mini'; did you mean mini?" in run("-m", "+experiment=sub/mini")[1]
+
+
 @pytest.mark.parametrize("main", [embed.main, contact_sheet.main])
 def test_every_command_refuses_a_list_for_a_group(main: Callable[[], None], run: Run) -> None:
     for words in (["task=[digits,mnist]"], ["task=usps,[digits,mnist]"], ["task=choice([digits,mnist])"]):

@@ -305,10 +305,10 @@ def test_the_command_counts_before_and_after(tmp_path: Path, capsys: pytest.Capt
     assert lines == [
         str(tmp_path / "results"),
         "before: 9 rows in 5 files",
-        "after:  8 rows in 1 files, 1 exact duplicates dropped",
+        "after:  8 rows in 1 file, 1 exact duplicate dropped",
     ]
     main(["--results", str(tmp_path / "results")])
-    assert "after:  8 rows in 1 files, 0 exact" in capsys.readouterr().out
+    assert "after:  8 rows in 1 file, 0 exact duplicates" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["--results", str(tmp_path / "nowhere")])
     assert "no results table" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def lines(answer: Best, found: results.Results, n_shot: int | None = None) -> li
     """
     said = [basis(answer.matrix, MAIN_SEEDS if n_shot is None else FEW_SEEDS), *answer.matrix.missing]
     if answer.over_budget:
-        said.append(f"Over the budget: {answer.over_budget:,} configurations more.")
+        said.append(f"Over the budget: {counted(answer.over_budget, 'configuration')} more.")
     return [*said, "", *_table(answer), "", *_verdict(answer), "", f"Run it: {_command(answer, found)}"]
 
 

@@ -30,8 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         done = compact(root, repair=given.repair)
         dropped = done.rows_before - done.rows_after
         print(f"{root}")
-        print(f"before: {done.rows_before:,} rows in {done.parts_before:,} files")
-        print(f"after:  {done.rows_after:,} rows in {done.parts_after:,} files, {dropped:,} exact duplicates dropped")
+        print(f"before: {counted(done.rows_before, 'row')} in {counted(done.parts_before, 'file')}")
+        after = f"{counted(done.rows_after, 'row')} in {counted(done.parts_after, 'file')}"
+        print(f"after:  {after}, {counted(dropped, 'exact duplicate')} dropped")
         for path in done.restored:
             print(f"intact, taken back as {path.name}")
         for path in done.moved:
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if done.damaged:
             print(f"left alone: {counted(len(done.damaged), 'damaged file')}; --repair moves them aside")
         if done.newer:
-            print(f"left alone: {len(done.newer):,} files of a newer version of imprint-sweep")
+            print(f"left alone: {counted(len(done.newer), 'file')} of a newer version of imprint-sweep")
 
 
 if __name__ == "__main__":

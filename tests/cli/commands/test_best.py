@@ -52,6 +52,14 @@ def test_task_budget_and_condition_narrow_the_question(outputs: Path, capsys: py
     assert "2 instances cannot tell: " in text
 
 
+def test_one_configuration_over_the_budget_is_counted_in_the_singular(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = "gen == kmeans and norm.pre == l2 and norm.post == l2 and norm.inf == l2"
+    lines = said(outputs, "--task", "mnist", "--max-proxies", "50", "--where", where, capsys=capsys)
+    assert "Over the budget: 1 configuration more." in lines
+
+
 def test_the_command_at_the_end_asks_for_the_winner(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = said(outputs, "--task", "mnist", "--where", "gen == kmeans", capsys=capsys)
     (winner,) = (line for line in lines if line.startswith("k-means, k = "))
