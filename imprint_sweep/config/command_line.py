@@ -52,7 +52,7 @@ def check(words: Sequence[str], schema: type[Any] = Config) -> None:
     overrides = [parse(argument) for argument in given.overrides]
     for folder in _folders(given, overrides):
         for number in NUMBERS:
-            if any((folder / number).glob("*.yaml")):
+            if (folder / number).is_dir():
                 raise value_not_group(number, f"the folder {folder / number}")
     if len(several := [override for override in overrides if override.key_or_group == EXPERIMENT]) > 1:
         names = ",".join(str(override.input_line).partition("=")[2] for override in several)

@@ -96,6 +96,12 @@ def test_the_papers_own_tables_and_figures_fit(page: Browser, tmp_path: Path) ->
     for width in (400, 1400):
         assert_fits(page, report.page, width, dark=width == 400)
     assert page.run("document.querySelectorAll('.drawing svg').length") > 12
+    # The p-values of the pairs are the point of the table: no column of it may hide behind an edge of a usual screen.
+    boxes = page.run(
+        "[...document.querySelectorAll('#fig2 .scroll:has(table)')].map((box) => [box.scrollWidth, box.clientWidth])"
+    )
+    assert len(boxes) == 2
+    assert all(content <= shown for content, shown in boxes)
 
 
 def assert_fits(page: Browser, report: Path, width: int, dark: bool) -> None:

@@ -178,6 +178,8 @@ def test_a_folder_of_numbers_is_told_why_there_is_none(number: str, run: Run, tm
         assert code == 2
         assert f"{number} is a value: any whole number will do, and Hydra takes only names" in said
     assert f"{number} is a value" in run(f"hydra.searchpath=[file://{tmp_path}]", f"{number}=5")[1]
+    (tmp_path / number / "5.yaml").unlink()
+    assert f"{number} is a value" in run("--config-dir", str(tmp_path), f"{number}=5")[1]
 
 
 # --- words in the wrong place, and settings without effect ------------------------------------------------------------
