@@ -33,8 +33,8 @@ def read_embeddings(path: Path, labels_path: Path | None = None) -> tuple[NDArra
 
     * ``.h5``, ``.hdf5``, ``.npz``, ``.safetensors``: ``embeddings`` (n, d) and ``labels`` (n,).
     * ``.parquet``: a column ``embeddings`` of lists, or any number of numeric columns of one type, beside ``labels`` or
-      ``label``. A file, or a folder of parts, which may be partitioned by label. The index of a data frame and names
-      of folders are no features.
+      ``label``. A file, or a folder of parts, whatever its name, which may be partitioned by label. The index of a data
+      frame and names of folders are no features.
     * ``.npy``: embeddings alone; labels in a second file.
 
     Args:
@@ -57,14 +57,17 @@ def read_embeddings(path: Path, labels_path: Path | None = None) -> tuple[NDArra
 
 
 def _read(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
-    if path.suffix not in READERS:
+    suffix = ".parquet" if path.is_dir() and path.suffix not in READERS else path.suffix
+    if not path.exists():
+        raise InvalidEmbeddingsError(f"{path}: no such file")
+    if suffix not in READERS:
         raise InvalidEmbeddingsError(
-            f"{path}: cannot import {path.suffix or 'a file without suffix'}, only {', '.join(READERS)}"
+            f"{path}: cannot import {suffix or 'a file without suffix'}, only {', '.join(READERS)}"
         )
-    if not (path.is_file() or (path.is_dir() and path.suffix == ".parquet")):
-        raise InvalidEmbeddingsError(f"{path} is no file")
+    if not (path.is_file() or (path.is_dir() and suffix == ".parquet")):
+        raise InvalidEmbeddingsError(f"{path} is not a file")
     try:
-        return READERS[path.suffix](path, wanted)
+        return READERS[suffix](path, wanted)
     except InvalidEmbeddingsError:
         raise
     except Exception as error:  # every library has its own exceptions for a damaged file

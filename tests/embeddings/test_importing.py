@@ -160,8 +160,11 @@ def test_folders_above_a_file_are_no_features(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("columns", [["label"], ["fold", "label"], ["fold"]])
-def test_a_partitioned_folder_is_read_and_only_its_label_means_something(tmp_path: Path, columns: list[str]) -> None:
-    path = tmp_path / "fold=9" / "train.parquet"
+@pytest.mark.parametrize("name", ["train.parquet", "train", "data.v1"])
+def test_a_partitioned_folder_is_read_and_only_its_label_means_something(
+    tmp_path: Path, name: str, columns: list[str]
+) -> None:
+    path = tmp_path / "fold=9" / name
     frame = SHUFFLED.assign(fold=np.arange(6) % 2) if "fold" in columns else SHUFFLED
     frame.to_parquet(path, partition_cols=columns)
     (path / "_SUCCESS").touch()
@@ -172,9 +175,9 @@ def test_a_partitioned_folder_is_read_and_only_its_label_means_something(tmp_pat
 
 
 def test_a_folder_without_parts_is_refused(tmp_path: Path) -> None:
-    for name in ("file.parquet", "file.h5"):
+    for name in ("file.parquet", "file.h5", "file"):
         (tmp_path / name).mkdir()
-        with pytest.raises(InvalidEmbeddingsError, match=r"without Parquet files|is no file"):
+        with pytest.raises(InvalidEmbeddingsError, match=r"without Parquet files|is not a file"):
             read_embeddings(tmp_path / name)
 
 
@@ -297,7 +300,8 @@ def test_a_damaged_file_is_refused(tmp_path: Path, suffix: str, content: bytes) 
     [
         ("x.csv", None, r"cannot import \.csv, only \.h5, \.hdf5"),
         ("x", None, "a file without suffix"),
-        ("absent.h5", None, "is no file"),
+        ("absent.h5", None, "no such file"),
+        ("absent", None, "no such file"),
         ("x.npy", None, "second .npy file"),
         ("x.npy", "labels.txt", "expected labels in a .npy file"),
     ],
