@@ -55,7 +55,7 @@ def run(calls: Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
     def run(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["imprint-sweep", *arguments])
-        # A thread that an earlier test has left would be taken for a stage amid its work, and the process ended at once.
+        # A thread that an earlier test has left would be taken for a stage amid its work, and all tests ended at once.
         monkeypatch.setattr("threading.enumerate", lambda: [threading.main_thread()])
         try:
             app.main()
