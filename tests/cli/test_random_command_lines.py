@@ -25,19 +25,27 @@ from imprint_sweep.cli.commands import (
     compact,
     contact_sheet,
     embed,
+    export,
     import_embeddings,
     list_embeddings,
+    projection,
     report,
     status,
 )
 
 SEED, N_LINES, N_PARTS = 20, 500, 10
-HYDRA = {"imprint_sweep": app.main, "embed": embed.main, "contact_sheet": contact_sheet.main}
+HYDRA = {
+    "imprint_sweep": app.main,
+    "embed": embed.main,
+    "contact_sheet": contact_sheet.main,
+    "projection": projection.main,
+}
 ARGPARSE: dict[str, Callable[[list[str]], None]] = {
     "best": best.main,
     "cell": cell.main,
     "collapse": collapse.main,
     "compact": compact.main,
+    "export": export.main,
     "import_embeddings": import_embeddings.main,
     "embeddings": list_embeddings.main,
     "report": report.main,
@@ -108,7 +116,7 @@ def command_line(rng: random.Random, world: Path) -> tuple[str, list[str]]:
     """A random command and its words: most of them good, some of them not."""
     outputs = str(world / "outputs")
     if rng.random() < 0.6:
-        command = rng.choices(list(HYDRA), [8, 1, 1])[0]
+        command = rng.choices(list(HYDRA), [8, 1, 1, 1])[0]
         model = TINY if command == "imprint_sweep" or rng.random() < 0.5 else ["model=pixels"]
         words = [*(TINY[2:] if command == "contact_sheet" else model), f"paths.outputs={outputs}"]
         if rng.random() < 0.1:
@@ -129,6 +137,13 @@ def command_line(rng: random.Random, world: Path) -> tuple[str, list[str]]:
         "cell": [["0"], ["zz"], [""], ["f" * 40], ["a", "--all"], []],
         "collapse": [[], ["x"]],
         "compact": [["--results", rng.choice(["", "/dev/null", outputs])], []],
+        "export": [
+            [prefix, "--to", name, *model]
+            for prefix in ("", "0", "zz", "1", "2", "a", "f" * 40)
+            for name in ("head.safetensors", "head.onnx", "head.pt", "", "/dev/null/x.safetensors")
+            for model in ([], ["--with-model"])
+        ]
+        + [["0"], []],
         "import_embeddings": [
             ["--model", rng.choice(["t", ""]), "--dataset", "d", "--train", files[0], "--test", files[1]],
             ["--model", "t"],
@@ -139,6 +154,11 @@ def command_line(rng: random.Random, world: Path) -> tuple[str, list[str]]:
     }
     where = rng.choices([outputs, "", "/dev/null", "/nosuch", "~nosuchuser"], [8, 1, 1, 1, 1])[0]
     return command, [*rng.choice(own[command]), "--outputs", where]
+
+
+def test_every_command_is_tried() -> None:
+    scripts = {path.stem for path in (Path(__file__).resolve().parents[2] / "scripts").glob("*.py")}
+    assert scripts | {"imprint_sweep"} == {*HYDRA, *ARGPARSE}
 
 
 def files_below(*folders: Path) -> dict[Path, tuple[int, int]]:
