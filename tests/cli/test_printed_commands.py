@@ -117,12 +117,6 @@ def typed(line: str, folder: Path, code: int = 0) -> str:
     return finished.stdout + finished.stderr
 
 
-@pytest.fixture(autouse=True)
-def _without_the_comparison_with_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes seconds per experiment, and tests/config/test_composition.py makes it for every option."""
-    monkeypatch.setattr("imprint_sweep.config.composition.CHECK_SECONDS", 0.0)
-
-
 def asked_for(line: str) -> list[Cell]:
     """The cells of sweeps, in order: what typing them would compute."""
     found: list[Cell] = []
