@@ -374,7 +374,7 @@ def test_a_row_leads_back_to_its_command(computed: Path, trimmed: str) -> None:
     cells = {(row["gen"], row["gen_trim"]): cell_of(row) for row in rows}
     assert cells[trimmed, 0.2].scheme.parameter("gen.trim") == 0.2
     assert "gen=mean" in overrides_of(cells["mean", None])
-    assert {f"gen='{trimmed}'", "gen.trim=0.2"} <= set(overrides_of(cells[trimmed, 0.2]))
+    assert {f'gen="{trimmed}"', "gen.trim=0.2"} <= set(overrides_of(cells[trimmed, 0.2]))
 
 
 def test_a_row_is_shown_where_its_component_is_not_here(computed: Path, trimmed: str) -> None:
