@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from imprint_sweep.config.composition import Tree
+from imprint_sweep.config.composition import Parts, Tree
 from imprint_sweep.config.experiments import Block, blocks
 from imprint_sweep.config.overrides import read_command_line
+from imprint_sweep.config.schemas import GROUPS
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.grid.cell import Cell
 from imprint_sweep.invocation import conf_folder
@@ -37,6 +39,18 @@ def tree_of(*arguments: str, config_dir: Path | None = None, primary: str = "con
         master = loader.load_configuration(primary, [*own, *arguments], RunMode.MULTIRUN)
     settings = [argument for argument in arguments if argument.startswith(("paths.", "sweep."))]
     return Tree(loader, master, settings)
+
+
+@cache
+def tree() -> Tree:
+    """The tree of the project, without overrides."""
+    return tree_of()
+
+
+@cache
+def parts() -> Parts:
+    """The parts of all its options."""
+    return Parts(tree(), {group: tree().options(group) for group in GROUPS})
 
 
 def blocks_of(tree: Tree, *arguments: str) -> list[Block]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imprint_sweep.cli.commands.overrides_of import cell_of
+from imprint_sweep.config.overrides_of import cell_of
 from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, limited_indices
 from imprint_sweep.extraction.datasets import read_split
 from imprint_sweep.extraction.models.torchvision_models import DIMS, HEADS

@@ -21,8 +21,8 @@ from imprint_sweep.analysis.data.subset import subset
 from imprint_sweep.analysis.report.listing import listing
 from imprint_sweep.analysis.stats.best import best
 from imprint_sweep.cli.commands import best as best_of
-from imprint_sweep.cli.commands.overrides_of import cell_of, overrides_of
 from imprint_sweep.config.overrides import axis_names, for_hydra
+from imprint_sweep.config.overrides_of import cell_of, overrides_of
 from imprint_sweep.errors import ConfigError, InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.cell import Cell, Model
 from imprint_sweep.grid.scheme import Scheme, known_parameters

@@ -9,7 +9,7 @@ from typing import Any
 from imprint_sweep.api.imprinter import Imprinter
 from imprint_sweep.api.samples import class_names, features_of, samples, settings_of
 from imprint_sweep.cli.commands.cell import history
-from imprint_sweep.cli.commands.overrides_of import cell_of
+from imprint_sweep.config.overrides_of import cell_of
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.grid.cell import Cell
 

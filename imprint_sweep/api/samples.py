@@ -10,17 +10,16 @@ import numpy as np
 from hydra.errors import HydraException
 from numpy.typing import NDArray
 
-from imprint_sweep.cli.commands.overrides_of import compose
 from imprint_sweep.cli.messages import explanation
+from imprint_sweep.config.overrides_of import compose
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import SPLITS, EntryKey
 from imprint_sweep.embeddings.features import Features
 from imprint_sweep.errors import ConfigError, UnknownOptionError
-from imprint_sweep.extraction.extracting import Extraction, ensure
 from imprint_sweep.grid.cell import Cell, Label, Model, Task, spelled
 from imprint_sweep.imprinting.keyed_labels import KeyedLabels
 from imprint_sweep.invocation import outputs_folder, override
-from imprint_sweep.running.bundled import is_bundled
+from imprint_sweep.running.bundled import is_bundled, make_bundled_entries
 
 Samples = tuple[NDArray[np.float32], KeyedLabels]
 
@@ -82,8 +81,7 @@ def features_of(model: Model, task: Task, settings: Settings) -> Features:
     """The embeddings that a task reads, opened and verified; those that ship inside packages are made first."""
     keys = [EntryKey(model, dataset, split, task.limit) for dataset in task.datasets for split in SPLITS]
     missing = [key for key in keys if is_bundled(key) and settings.cache.header(key) is None]
-    if missing:
-        ensure(settings.cache, missing, Extraction(data_root=settings.data, device=settings.device))
+    make_bundled_entries(missing, settings, prepare=False)
     features = Features(settings.cache, model, task.limit)
     features.open(task)
     return features

@@ -28,11 +28,10 @@ from imprint_sweep.config.overrides import for_hydra
 from imprint_sweep.config.reading import settings_from
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError
-from imprint_sweep.extraction.extracting import Extraction, ensure
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.invocation import choices, conf_folder, override
 from imprint_sweep.planning.plan import Plan
-from imprint_sweep.running.bundled import is_bundled
+from imprint_sweep.running.bundled import is_bundled, make_bundled_entries
 from imprint_sweep.running.work import Work, find_work, missing_message, run_cells
 from imprint_sweep.store import load_results
 from imprint_sweep.wording import counted
@@ -83,12 +82,11 @@ def sweep(
     since = datetime.now(UTC) if settings.force else None
     work = find_work(plan, settings, since=since)
     missing = work.missing()
-    if bundled := [key for key in missing if is_bundled(key)]:
-        ensure(settings.cache, bundled, Extraction(data_root=settings.data, device=settings.device))
+    make_bundled_entries(missing, settings, prepare=False)
     if absent := [key for key in missing if not is_bundled(key)]:
         raise MissingEmbeddingsError(missing_message(absent, settings))
     failed: list[Outcome] = []
-    with tqdm(total=None, unit="cell", disable=not progress, leave=False) as bar:
+    with tqdm(total=None, unit="cell", disable=None if progress else True, leave=False) as bar:
 
         def begin(work: Work) -> None:
             bar.reset(int(work.todo.sum()))

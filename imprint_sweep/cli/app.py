@@ -27,7 +27,6 @@ from imprint_sweep.config.reading import cell_from_config, check_choices, notice
 from imprint_sweep.config.schemas import GROUPS, SCHEMAS, Config, ShardConfig, SweepConfig
 from imprint_sweep.errors import CellFailedError, ConfigError, SweepFailedError, one_line
 from imprint_sweep.invocation import conf_folder
-from imprint_sweep.telling import listening
 from imprint_sweep.wording import visible
 
 FAILED = 1
@@ -85,7 +84,7 @@ def user_errors(schema: type[Any] = Config) -> Iterator[None]:
             141 if the reader of the output has gone.
     """
     try:
-        with listening(Console()), _plain_warnings():
+        with telling.listening(Console()), _plain_warnings():
             yield
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -142,7 +141,7 @@ def run(cfg: DictConfig) -> float | None:
     """
     if not HydraConfig.initialized() or HydraConfig.get().mode is RunMode.MULTIRUN:
         # Who composed the configuration, or the sweeper whose job this is, decides what becomes of errors.
-        with listening(Console()):
+        with telling.listening(Console()):
             return _run_job(cfg)
     # Hydra would announce an error as that of a job; here there is only one.
     with user_errors():

@@ -23,15 +23,19 @@ def make_bundled_embeddings(plan: Plan, settings: Settings) -> None:
     make_bundled_entries(look_up(plan, settings.cache).missing, settings)
 
 
-def make_bundled_entries(missing: Iterable[EntryKey], settings: Settings) -> None:
+def make_bundled_entries(missing: Iterable[EntryKey], settings: Settings, *, prepare: bool = True) -> None:
     """Compute those of the missing entries that ship inside packages.
 
-    Sets the process up for networks if there is anything to compute: only commands may call this.
+    Args:
+        missing: entries that the cache lacks.
+        settings: where everything is.
+        prepare: set the process up for networks if there is anything to compute, as only commands may.
     """
     bundled = [key for key in missing if is_bundled(key)]
     if not bundled:
         return
-    prepare_process()
+    if prepare:
+        prepare_process()
     from imprint_sweep.extraction.extracting import Extraction, ensure
 
     ensure(settings.cache, bundled, Extraction(data_root=settings.data, device=settings.device))

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,10 +23,11 @@ from imprint_sweep import engine
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.engine.memory import cpu_type
 from imprint_sweep.files.locking import exclusive
+from imprint_sweep.files.replacing import replacing
 from imprint_sweep.grid.cell import Cell, Model, Task
 from imprint_sweep.grid.hashing import digest
 from imprint_sweep.grid.scheme import Scheme
-from imprint_sweep.imprinting.components import METRICS
+from imprint_sweep.imprinting.components import GENS, METRICS
 from imprint_sweep.planning.cost import REST, Estimate
 
 FORMAT = 1
@@ -114,7 +113,7 @@ class Calibration:
                 self.learn(ON_REFERENCE, took, least=0.0)
             except OSError as error:
                 warn(f"{self.path} cannot be written ({error.strerror}); this machine is measured again next time")
-            known = {stage: _bounded(took[stage] / seconds) for stage, seconds in ON_REFERENCE.items()}
+            known = {stage: _bounded(took[stage] / on) for stage, on in ON_REFERENCE.items() if stage in took}
         return known
 
     def learn(self, expected: Mapping[str, float], observed: Mapping[str, float], least: float = LEAST_SECONDS) -> None:
@@ -167,7 +166,7 @@ def observed(
 
 
 def measure(threads: int) -> dict[str, float]:
-    """CPU seconds of each stage of a small sweep over made-up embeddings: every GEN and metric of this package.
+    """CPU seconds of each stage of a small sweep over made-up embeddings, of GENs and metrics of this package.
 
     Args:
         threads: to compute with.
@@ -197,13 +196,14 @@ def _cells() -> tuple[Task, list[Cell]]:
         for gen in ("kmeans", "k_least_squares", "kmedoids", "cov_max", "fps", "random", "mean")
         for k in (2, 5, 20)
         for seed in (0, 1)
+        if gen in GENS
     ]
     schemes += [
         Scheme.create(gen=gen, k=20, agg="mnn", metric=metric, m=m, weighting="uniform")
         for gen in ("all", "kmeans")
         for metric in ("cosine", "manhattan", "mahalanobis")
         for m in (1, 20)
-        if METRICS[metric].is_distance
+        if gen in GENS and metric in METRICS
     ]
     return task, [Cell(_MODEL, task, scheme) for scheme in schemes]
 
@@ -265,10 +265,5 @@ def _read(path: Path) -> dict[str, Stages]:
 
 
 def _write(path: Path, machines: Mapping[str, Stages]) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(json.dumps({"format": FORMAT, "machines": machines}, indent=1))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(json.dumps({"format": FORMAT, "machines": machines}, indent=1).encode())

@@ -61,9 +61,7 @@ def table_of(outcomes: Sequence[tuple[Outcome, datetime]], provenance: Provenanc
     results = [outcome for outcome, _ in outcomes]
     columns: dict[str, Any] = {
         **_shared([result.cell.model for result in results], _fields("model")),
-        **_shared(
-            [result.cell.task for result in results], {**_fields("task"), "n_labels": lambda task: len(task.labels)}
-        ),
+        **_shared([result.cell.task for result in results], {**_fields("task"), "n_labels": _n_labels}),
         **_shared([result.cell.scheme for result in results], _fields("scheme")),
         **{name: [getattr(result, name) for result in results] for name in _RESULT},
         **_parameters([result.cell.scheme for result in results]),

@@ -21,8 +21,8 @@ from imprint_sweep.analysis.data import published
 from imprint_sweep.analysis.data.results import SCHEME, Results, load
 from imprint_sweep.analysis.data.selection import MAIN_SEEDS, select, under_one_name
 from imprint_sweep.cli.commands.demo import fig2
-from imprint_sweep.cli.commands.overrides_of import compose
 from imprint_sweep.config.composition import Tree
+from imprint_sweep.config.overrides_of import compose
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import UnknownOptionError
 from imprint_sweep.grid.cell import Model

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import cross_val_score, train_test_split
 
 import imprint_sweep as ims
@@ -68,7 +69,10 @@ def test_labels_keep_their_keys_through_what_scikit_learn_does(settings: Setting
     parts = [*train_test_split(y, random_state=0), y[::2], y.copy(), y[y > 3], pickle.loads(pickle.dumps(y))]
     assert all(part.imprint_keys == y.imprint_keys for part in parts)
     assert isinstance(parts[0], KeyedLabels)
-    assert cross_val_score(ims.Imprinter(gen="random", k=5), x, y, cv=3, n_jobs=2).min() > 0.7
+    try:
+        assert cross_val_score(ims.Imprinter(gen="random", k=5), x, y, cv=3, n_jobs=2).min() > 0.7
+    finally:  # joblib would keep its workers, and a thread that is no daemon, for the tests that follow
+        get_reusable_executor().shutdown()
     chosen = ims.Imprinter(gen="random", k=5).fit(x[::2], y[::2])
     assert chosen.keys_[3] == (("digits", 3),)
     with_text = ims.Imprinter(gen="random", k=5).fit(x[::2], np.asarray(y[::2]))

@@ -11,7 +11,7 @@ import pytest
 from imprint_sweep.cli.options import parse_options
 
 COMMANDS = (
-    *("best", "cell", "collapse", "compact", "demo"),
+    *("best", "cell", "collapse", "compact", "demo", "export"),
     *("import_embeddings", "list_embeddings", "report", "status"),
 )
 

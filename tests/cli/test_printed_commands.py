@@ -22,7 +22,7 @@ from PIL import Image
 from imprint_sweep.analysis.data import filling, results
 from imprint_sweep.analysis.data.results import Results
 from imprint_sweep.cli.commands import best, cell, import_embeddings
-from imprint_sweep.cli.commands.overrides_of import compose
+from imprint_sweep.config.overrides_of import compose
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import MissingEmbeddingsError
 from imprint_sweep.grid.cell import Cell, Model, Task

@@ -6,7 +6,6 @@ Compared are all pairs of options, and values in all of Hydra's override grammar
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import random
@@ -20,24 +19,13 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from imprint_sweep.config.composition import Parts, Tree, obstacle, plain
+from imprint_sweep.config.composition import Tree, obstacle, plain
 from imprint_sweep.config.overrides import Value, read_axis, read_command_line
 from imprint_sweep.config.reading import cell_from_config
 from imprint_sweep.config.schemas import GROUPS
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.grid.cell import Cell
-from tests.sweeping import cells, requested, tree_of
-
-
-@functools.cache
-def tree() -> Tree:
-    return tree_of()
-
-
-@functools.cache
-def parts() -> Parts:
-    return Parts(tree(), {group: tree().options(group) for group in GROUPS})
-
+from tests.sweeping import cells, parts, requested, tree, tree_of
 
 # --- equality with Hydra ----------------------------------------------------------------------------------------------
 

@@ -1,17 +1,5 @@
 """What runs tell is printed, so that tests can read it."""
 
-from __future__ import annotations
+from tests.printed import printed
 
-from collections.abc import Iterator
-
-import pytest
-
-from imprint_sweep.cli.console import Console
-from imprint_sweep.telling import listening
-
-
-@pytest.fixture(autouse=True)
-def printed() -> Iterator[None]:
-    """Let the console hear what is told."""
-    with listening(Console()):
-        yield
+__all__ = ["printed"]

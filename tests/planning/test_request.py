@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from imprint_sweep.config.composition import Parts, Tree
 from imprint_sweep.config.experiments import Block
 from imprint_sweep.config.overrides import axis_names, read_axis
 from imprint_sweep.config.reading import cell_from_config
@@ -24,7 +22,7 @@ from imprint_sweep.errors import ConfigError, InvalidCellError, UnknownOptionErr
 from imprint_sweep.grid.cell import Cell, Model
 from imprint_sweep.grid.conditions import Condition
 from imprint_sweep.planning.request import MAX_COMBINATIONS, build
-from tests.sweeping import NO_EMBEDDINGS, blocks_of, cells, requested, tree_of
+from tests.sweeping import NO_EMBEDDINGS, blocks_of, cells, parts, requested, tree, tree_of
 
 CHOICES: dict[str, list[Any]] = {
     "model": ["efficientnet_lite0", "resnet18"],
@@ -45,16 +43,6 @@ CHOICES: dict[str, list[Any]] = {
     "limit": [None, 50],
 }
 CONDITIONS = ["agg.m > 4 * k", "gen == mean and k != 1", "norm.pre == none", "n_shot != null or model == resnet18"]
-
-
-@functools.cache
-def tree() -> Tree:
-    return tree_of()
-
-
-@functools.cache
-def parts() -> Parts:
-    return Parts(tree(), {group: tree().options(group) for group in GROUPS})
 
 
 def block(axes: dict[str, Any], exclude: tuple[str, ...] = ()) -> Block:

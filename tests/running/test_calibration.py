@@ -10,6 +10,7 @@ import pytest
 
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, Ledger, run
+from imprint_sweep.imprinting.components import GENS, METRICS
 from imprint_sweep.planning.cost import REST, Estimate, estimate
 from imprint_sweep.planning.plan import Plan, look_up, shards
 from imprint_sweep.running import calibration
@@ -121,6 +122,13 @@ def test_the_machine_that_was_heard_of_last_stands_for_the_nodes_of_a_cluster(
 
 def test_a_small_sweep_measures_every_stage_that_is_known_of_the_reference() -> None:
     assert {stage for stage, seconds in measure(1).items() if seconds > 0.0} >= set(ON_REFERENCE)
+
+
+def test_a_component_that_is_not_there_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "GENS", {name: gen for name, gen in GENS.items() if name in ("mean", "all")})
+    monkeypatch.setattr(calibration, "METRICS", {"cosine": METRICS["cosine"]})
+    schemes = [cell.scheme for cell in calibration._cells()[1]]
+    assert {(scheme.gen, scheme.metric) for scheme in schemes} == {("mean", "inner_product"), ("all", "cosine")}
 
 
 def test_a_run_says_what_it_took_by_stage(tmp_path: Path) -> None:

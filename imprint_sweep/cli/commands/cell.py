@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from imprint_sweep import engine
 from imprint_sweep.cli.app import user_errors
-from imprint_sweep.cli.commands.overrides_of import cell_of, overrides_of
 from imprint_sweep.cli.options import parse_options
+from imprint_sweep.config.overrides_of import cell_of, overrides_of
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
 from imprint_sweep.grid.cell import METHOD_VERSION, Cell, component_versions

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from imprint_sweep.analysis.data import published
 from imprint_sweep.cli.app import user_errors
-from imprint_sweep.cli.commands.overrides_of import compose
 from imprint_sweep.cli.options import parse_options
+from imprint_sweep.config.overrides_of import compose
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import SweepError
 from imprint_sweep.grid.cell import Cell

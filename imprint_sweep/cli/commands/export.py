@@ -6,7 +6,9 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from imprint_sweep.api.samples import settings_of
 from imprint_sweep.cli.app import user_errors
+from imprint_sweep.cli.options import parse_options
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.invocation import command, named_path
 
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--with-model", action="store_true", help="ONNX: network and head in one file, images in, class scores out"
     )
     parser.add_argument("--outputs", metavar="DIR", help="the paths.outputs of the runs (default: theirs)")
-    given = parser.parse_args(arguments)
+    given = parse_options(parser, arguments)
     with user_errors():
         path = named_path("the file (--to)", given.to)
         if path.suffix not in (".safetensors", ".onnx"):
@@ -38,7 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _export(cell_id: str, path: Path, with_model: bool, outputs: str | None) -> list[str]:
     from imprint_sweep.api.cells import cell_named, fitted
-    from imprint_sweep.api.samples import settings_of
 
     settings = settings_of(outputs)
     cell = cell_named(cell_id, settings)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imprint_sweep.cli.commands.cell import main
-from imprint_sweep.cli.commands.overrides_of import cell_of, compose, overrides_of
+from imprint_sweep.config.overrides_of import cell_of, compose, overrides_of
 from imprint_sweep.config.schemas import GROUPS, SweepConfig
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey

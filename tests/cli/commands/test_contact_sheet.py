@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import pytest
@@ -14,36 +12,14 @@ from imprint_sweep.analysis.report.samples import samples
 from imprint_sweep.cli.commands import contact_sheet
 from imprint_sweep.extraction.contact_sheet import GAP, TILE
 from tests.analysis.frames import results
+from tests.drawing import Draw, drawing
 from tests.published import write_digit_sets, write_idx
-
-
-class Finished(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Draw(Protocol):
-    def __call__(self, *overrides: str) -> Finished: ...
 
 
 @pytest.fixture
 def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Draw:
     """Runs the command line in this process, from the folder of its outputs."""
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*overrides: str) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["contact_sheet", *overrides, f"paths.outputs={tmp_path}"])
-        code: object = 0
-        try:
-            contact_sheet.main()
-        except SystemExit as end:
-            code = end.code
-        assert isinstance(code, int)
-        return Finished(code, *capsys.readouterr())
-
-    return run
+    return drawing(contact_sheet, tmp_path, monkeypatch, capsys)
 
 
 def size(path: Path) -> tuple[int, int]:

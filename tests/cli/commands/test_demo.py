@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from imprint_sweep.cli.commands.demo import FIG2, fig2, main, table
-from imprint_sweep.cli.commands.overrides_of import compose
+from imprint_sweep.config.overrides_of import compose
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting.components import GENS

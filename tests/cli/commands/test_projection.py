@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,37 +17,15 @@ from imprint_sweep.cli.commands import projection
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.grid.cell import Model
 from tests.analysis.frames import results
+from tests.drawing import Draw, drawing
 
 IMPORTED = ("model=imported", "model.name=net", "task=imported", "task.name=blobs")
-
-
-class Finished(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Draw(Protocol):
-    def __call__(self, *overrides: str) -> Finished: ...
 
 
 @pytest.fixture
 def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Draw:
     """Runs the command line in this process, from the folder of its outputs."""
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*overrides: str) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["projection", *overrides, f"paths.outputs={tmp_path}"])
-        code: object = 0
-        try:
-            projection.main()
-        except SystemExit as end:
-            code = end.code
-        assert isinstance(code, int)
-        return Finished(code, *capsys.readouterr())
-
-    return run
+    return drawing(projection, tmp_path, monkeypatch, capsys)
 
 
 def store(outputs: Path, features: NDArray[np.float32], labels: NDArray[np.int64], model: str = "net") -> None:
