@@ -24,6 +24,7 @@ from imprint_sweep.errors import ConfigError, DatasetError, StageError
 from imprint_sweep.extraction.datasets import read_split
 from imprint_sweep.extraction.models import load_model
 from imprint_sweep.extraction.models.foundation_model import FoundationModel
+from imprint_sweep.files.replacing import replacing
 from imprint_sweep.grid.cell import FULL_PRECISION, Cell
 from imprint_sweep.imprinting.vectors import error_bound
 
@@ -211,7 +212,8 @@ def _export(
     model = program.model_proto
     onnx.helper.set_model_props(model, dict(about))
     try:
-        onnx.save(model, path)
+        with replacing(path) as file:
+            onnx.save(model, file)
     except OSError as error:
         raise ConfigError(f"cannot export to {path}: {error.strerror or error}") from error
 
