@@ -8,10 +8,10 @@ from typing import Any
 
 from imprint_sweep.api.imprinter import Imprinter
 from imprint_sweep.api.samples import class_names, features_of, samples, settings_of
-from imprint_sweep.cli.commands.cell import history
 from imprint_sweep.config.overrides_of import cell_of
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.grid.cell import Cell
+from imprint_sweep.store import history
 
 
 def imprinter_from_cell(cell_id: str, *, outputs: str | PathLike[str] | None = None) -> Imprinter:

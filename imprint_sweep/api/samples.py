@@ -10,7 +10,7 @@ import numpy as np
 from hydra.errors import HydraException
 from numpy.typing import NDArray
 
-from imprint_sweep.cli.messages import explanation
+from imprint_sweep.config.messages import explanation
 from imprint_sweep.config.overrides_of import compose
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import SPLITS, EntryKey

@@ -11,25 +11,22 @@ from typing import Any
 import hydra
 import numpy as np
 import pandas as pd
-from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.types import HydraContext, RunMode
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from tqdm.auto import tqdm
 
 from imprint_sweep.api.samples import settings_of
-from imprint_sweep.cli.app import run
-from imprint_sweep.cli.messages import explanation
-from imprint_sweep.cli.multirun import Application, requested
 from imprint_sweep.config.component_options import offer
+from imprint_sweep.config.messages import explanation
 from imprint_sweep.config.overrides import for_hydra
 from imprint_sweep.config.reading import settings_from
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.invocation import choices, conf_folder, override
+from imprint_sweep.planning.from_command_line import requested
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.running.bundled import is_bundled, make_bundled_entries
 from imprint_sweep.running.work import Work, find_work, missing_message, run_cells
@@ -115,12 +112,9 @@ def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             config = loader.load_configuration("config", how, RunMode.MULTIRUN)
-            context = HydraContext(loader, callbacks=Callbacks())
-            # As Hydra does, which resolves the sweeper's own node by that.
-            Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=run, config=config)
             arguments = OmegaConf.to_container(config.hydra.overrides.task)
             assert isinstance(arguments, list)
-            request, _ = requested([*map(str, arguments), *words], Application(context, run, config))
+            request, _ = requested([*map(str, arguments), *words], loader, config)
             settings = settings_from(config)
     except HydraException as error:
         raise ConfigError(f"{' '.join(words)}: {explanation(error)}") from error

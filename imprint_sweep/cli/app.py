@@ -21,8 +21,8 @@ from omegaconf import DictConfig
 
 from imprint_sweep import telling
 from imprint_sweep.cli.console import Console
-from imprint_sweep.cli.messages import explanation
 from imprint_sweep.config.command_line import check, completed
+from imprint_sweep.config.messages import explanation
 from imprint_sweep.config.reading import cell_from_config, check_choices, notices, settings_from, typed
 from imprint_sweep.config.schemas import GROUPS, SCHEMAS, Config, ShardConfig, SweepConfig
 from imprint_sweep.errors import CellFailedError, ConfigError, SweepFailedError, one_line

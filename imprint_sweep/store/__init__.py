@@ -6,7 +6,16 @@ Rows are only ever added. A cell has several when it failed and was tried again,
 
 from imprint_sweep.store.compaction import Compaction, compact
 from imprint_sweep.store.parts import DamagedPartWarning, repair_command, schema_found
-from imprint_sweep.store.reading import Conflict, LookUp, Snapshot, errors_of, labels_of, load_results, newest_row
+from imprint_sweep.store.reading import (
+    Conflict,
+    LookUp,
+    Snapshot,
+    errors_of,
+    history,
+    labels_of,
+    load_results,
+    newest_row,
+)
 from imprint_sweep.store.result_store import ResultStore
 from imprint_sweep.store.rows import Provenance
 from imprint_sweep.store.schema import SCHEMA_VERSION, column_docs, table_schema
@@ -25,6 +34,7 @@ __all__ = [
     "column_docs",
     "compact",
     "errors_of",
+    "history",
     "labels_of",
     "load_results",
     "newest_row",

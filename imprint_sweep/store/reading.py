@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +34,12 @@ N = TypeVar("N", bound=np.generic)
 
 _IDENTITY = np.dtype([("cell_id", "S20"), ("fingerprint", "S20"), ("method_version", "<i2"), ("versions", "<u8")])
 """What a row must share with a cell for the cell to be done (method, Identity)."""
+
+_DIGITS = 20
+"""Of a cell id."""
+
+_LISTED = 5
+"""So many ids are listed where several begin with the same digits."""
 
 
 def load_results(
@@ -113,6 +120,33 @@ def newest_row(
     table = table.filter(pa.array(mine))
     rows: list[dict[str, Any]] = table.to_pylist()
     return max(rows, key=lambda row: row["finished_at"]) if rows else None
+
+
+def history(results: Path, prefix: str) -> list[dict[str, Any]]:
+    """Every row of the one cell whose id begins with some digits: good rows first, the newest of each first.
+
+    Args:
+        results: the table's folder.
+        prefix: 1 to 20 hex digits.
+
+    Raises:
+        StoreError: no digits, no such cell, or several.
+    """
+    prefix = prefix.lower()
+    if not re.fullmatch(f"[0-9a-f]{{1,{_DIGITS}}}", prefix):
+        raise StoreError(
+            f"a cell id is {_DIGITS} hex digits like 3f9c2a...; expected the first of them, got {prefix!r}"
+        )
+    table = read_parts(results).table
+    found = table.filter(pc.starts_with(table["cell_id"], prefix))
+    ids = sorted(set(found["cell_id"].to_pylist()))
+    if not ids:
+        raise StoreError(f"no cell in {results} begins with {prefix} ({len(table):,} rows)")
+    if len(ids) > 1:
+        more = f" and {len(ids) - _LISTED:,} more" if len(ids) > _LISTED else ""
+        raise StoreError(f"{len(ids):,} cells begin with {prefix}: {', '.join(ids[:_LISTED])}{more}; give more digits")
+    rows: list[dict[str, Any]] = found.to_pylist()
+    return sorted(rows, key=lambda row: (row["status"] == OK, row["finished_at"]), reverse=True)
 
 
 def errors_of(path: str | PathLike[str], sweep: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from imprint_sweep.cli import app
-from imprint_sweep.cli.messages import explanation
+from imprint_sweep.config.messages import explanation
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import StoreError
 from imprint_sweep.grid.cell import Cell

@@ -21,11 +21,11 @@ from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from imprint_sweep.cli.multirun import Application, requested
 from imprint_sweep.config.reading import cell_from_config
 from imprint_sweep.errors import ImprintError
 from imprint_sweep.grid.cell import Cell
 from imprint_sweep.invocation import conf_folder
+from imprint_sweep.planning.from_command_line import requested
 from tests.sweeping import cells
 
 EMPTY = ("paths.outputs=/no/such/folder",)
@@ -87,9 +87,8 @@ class Hydra:
             Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=cell_or_error, config=config)
             task = OmegaConf.to_container(config.hydra.overrides.task)
             assert isinstance(task, list)
-            application = Application(context, cell_or_error, config)
             try:
-                request, _ = requested([str(argument) for argument in task], application)
+                request, _ = requested([str(argument) for argument in task], self._loader(), config)
             except ImprintError as error:
                 return str(error)
         return list(cells(request))

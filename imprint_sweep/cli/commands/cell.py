@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import pyarrow.compute as pc
 
 from imprint_sweep import engine
 from imprint_sweep.cli.app import user_errors
@@ -22,14 +19,11 @@ from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import MAIN, command, outputs_folder, shell_line
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.resources import available_cores
-from imprint_sweep.store import table_schema
-from imprint_sweep.store.parts import read_parts
+from imprint_sweep.store import history, table_schema
 from imprint_sweep.wording import visible
 
 Row = dict[str, Any]
-DIGITS = 20
 DIFFERENT = 1
-_SHOWN = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,31 +74,6 @@ def _comparable(row: Row, cell: Cell, fingerprint: str) -> bool:
     found = row["fingerprint"], row["method_version"], row["component_versions"] or ""
     versions = component_versions(cell.scheme, len(cell.task.labels))
     return row["status"] == OK and found == (fingerprint, METHOD_VERSION, versions)
-
-
-def history(results: Path, prefix: str) -> list[Row]:
-    """Every row of the one cell whose id begins with some digits: good rows first, the newest of each first.
-
-    Args:
-        results: the table's folder.
-        prefix: 1 to 20 hex digits.
-
-    Raises:
-        StoreError: no digits, no such cell, or several.
-    """
-    prefix = prefix.lower()
-    if not re.fullmatch(f"[0-9a-f]{{1,{DIGITS}}}", prefix):
-        raise StoreError(f"a cell id is {DIGITS} hex digits like 3f9c2a...; expected the first of them, got {prefix!r}")
-    table = read_parts(results).table
-    found = table.filter(pc.starts_with(table["cell_id"], prefix))
-    ids = sorted(set(found["cell_id"].to_pylist()))
-    if not ids:
-        raise StoreError(f"no cell in {results} begins with {prefix} ({len(table):,} rows)")
-    if len(ids) > 1:
-        more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
-        raise StoreError(f"{len(ids):,} cells begin with {prefix}: {', '.join(ids[:_SHOWN])}{more}; give more digits")
-    rows: list[Row] = found.to_pylist()
-    return sorted(rows, key=lambda row: (row["status"] == OK, row["finished_at"]), reverse=True)
 
 
 def _show(rows: Sequence[Row]) -> None:

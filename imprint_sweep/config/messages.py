@@ -1,4 +1,4 @@
-"""What went wrong on the command line, in one line: errors of Hydra and OmegaConf in the project's own words."""
+"""Errors of Hydra, OmegaConf and launchers in the project's own words, one line each."""
 
 from __future__ import annotations
 
