@@ -45,6 +45,14 @@ class Samples(Protocol):
 
 
 @dataclass(frozen=True)
+class Held:
+    """Some samples of one split."""
+
+    features: Float32
+    labels: Int64
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What one cell says of every query of its task.
 
@@ -76,7 +84,7 @@ class Scores:
 
 def run(cell: Cell, train: Mapping[str, Samples], test: Mapping[str, Samples]) -> Scores:
     """One cell from cached embeddings (by dataset) to its metrics."""
-    return scores(predict(cell, generate(cell, train), test))
+    return scores(predict(cell, generate(cell, train), tested_on(cell, train, test)))
 
 
 # Sections 2 to 4: from training samples to proxies ------------------------------------------------------------------
@@ -85,7 +93,8 @@ def run(cell: Cell, train: Mapping[str, Samples], test: Mapping[str, Samples]) -
 def generate(cell: Cell, train: Mapping[str, Samples]) -> list[Float32]:
     """Sections 2 to 4: proxies before NORM_post, one (k_c, d) float32 array per label, in task order."""
     scheme, labels = cell.scheme, cell.task.labels
-    shots = [_n_shot(scheme, label, samples_of(label, train)) for label in labels]
+    whole = [samples_of(label, train) for label in labels]
+    shots = [x[_split(scheme, label, len(x))[0]] for label, x in zip(labels, whole, strict=True)]
     if scheme.norm_pre == "l2":
         shots = [l2(x) for x in shots]
     if scheme.gen in ("least_squares", "k_least_squares"):
@@ -98,11 +107,30 @@ def samples_of(label: Label, split: Mapping[str, Samples]) -> Float32:
     return np.concatenate([split[dataset].features[split[dataset].labels == number] for dataset, number in label])
 
 
-def _n_shot(scheme: Scheme, label: Label, x: Float32) -> Float32:
-    if scheme.n_shot is None:
-        return x
-    rng = np.random.default_rng(stage_seed("n_shot", scheme.seed, label))
-    return x[np.sort(rng.permutation(len(x))[: scheme.n_shot])]
+def tested_on(cell: Cell, train: Mapping[str, Samples], test: Mapping[str, Samples]) -> Mapping[str, Samples]:
+    """Section 2: the test split, or the training samples that a cell holds out."""
+    if cell.scheme.split == "test":
+        return test
+    held_out = {dataset: np.zeros(len(train[dataset].labels), bool) for dataset in cell.task.datasets}
+    for label in cell.task.labels:
+        rows = [(dataset, row) for dataset, number in label for row in np.flatnonzero(train[dataset].labels == number)]
+        for position in _split(cell.scheme, label, len(rows))[1]:
+            dataset, row = rows[position]
+            held_out[dataset][row] = True
+    return {name: Held(train[name].features[chosen], train[name].labels[chosen]) for name, chosen in held_out.items()}
+
+
+def _split(scheme: Scheme, label: Label, n: int) -> tuple[Int64, Int64]:
+    """The positions of a label's n samples that are trained on, and of those that are held out."""
+    shots = np.arange(n)
+    if scheme.n_shot is not None:
+        rng = np.random.default_rng(stage_seed("n_shot", scheme.seed, label))
+        shots = np.sort(rng.permutation(n)[: scheme.n_shot])
+    if scheme.split == "test":
+        return shots, shots[:0]
+    order = np.random.default_rng(stage_seed("validation", scheme.seed, label)).permutation(len(shots))
+    fifth = len(shots) // 5
+    return shots[np.sort(order[fifth:])], shots[np.sort(order[:fifth])]
 
 
 def _per_class(scheme: Scheme, label: Label, x: Float32) -> Float32:

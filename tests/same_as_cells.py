@@ -15,12 +15,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from imprint_sweep import engine
 from imprint_sweep.api.cells import unfitted
-from imprint_sweep.api.samples import features_of, samples, settings_of
+from imprint_sweep.api.samples import features_of, samples_of_cell, settings_of
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.grid.cell import Cell, Model, Task
 from imprint_sweep.grid.outcome import OK
@@ -33,12 +34,21 @@ DIGITS = make_task("digits", ["digits"], range(10))
 
 
 def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
-    """Every GEN x NORM x AGG x metric with numbers that differ from cell to cell, in a fixed order."""
+    """Every GEN x NORM x AGG x metric with numbers that differ from cell to cell, in a fixed order.
+
+    One in eight is tested on samples that are held out.
+    """
     rng = random.Random(0)
     ballots = [("max", metric, None, None) for metric in METRICS]
     distances = [name for name, metric in METRICS.items() if metric.is_distance]
     ballots += [("mnn", *rest) for rest in product(distances, (1, 5), WEIGHTINGS)]  # type: ignore[misc]
     norms = product(*(norms_at(position) for position in Position))
+    held_out = random.Random(1)
+
+    def drawn() -> dict[str, Any]:
+        n_shot = rng.choice([None, None, 1, 10, 50])
+        return {"n_shot": n_shot, "split": "validation" if n_shot != 1 and held_out.random() < 0.15 else "test"}
+
     return [
         Cell(
             model,
@@ -46,7 +56,7 @@ def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
             Scheme.create(
                 gen=gen,
                 k=rng.choice([1, 5, 20]),
-                n_shot=rng.choice([None, None, 1, 10, 50]),
+                **drawn(),
                 seed=rng.choice([0, 1, 17121997, -3]),
                 norm_pre=pre,
                 norm_post=post,
@@ -70,12 +80,11 @@ def differences(of: Sequence[Cell], settings: Settings) -> Iterator[str]:
         settings: where the embeddings are; they are made if they are missing.
     """
     features = features_of(of[0].model, of[0].task, settings)
-    train, (x, y) = (samples(features, of[0].task, split) for split in ("train", "test"))
-    labels = list(y.imprint_keys)
     for outcome in engine.run(of, settings.cache, engine.EngineSettings(threads=2)):
         assert outcome.status == OK, outcome.error
+        train, (x, y) = samples_of_cell(features, outcome.cell)
         predicted = unfitted(outcome.cell).fit(*train).predict(x)
-        correct = tuple(int(np.sum(predicted[y == label] == label)) for label in labels)
+        correct = tuple(int(np.sum(predicted[y == label] == label)) for label in y.imprint_keys)
         if correct != outcome.correct:
             yield f"{outcome.cell.scheme.fragment}: the cell has {outcome.correct}, the estimator {correct}"
 

@@ -14,6 +14,7 @@ import pytest
 from imprint_sweep.analysis.stats import collapse
 from imprint_sweep.grid.cell import stage_seed
 from imprint_sweep.grid.tasks import make_task
+from imprint_sweep.imprinting import validation
 from tests import oracle
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,10 +115,20 @@ def test_the_examples_hold() -> None:
 
 
 def test_draws_are_keyed_as_the_document_says() -> None:
-    for stage in ("n_shot", "random", "fps"):
+    for stage in ("n_shot", "validation", "random", "fps"):
         for seed in (-3, 0, 2**40):
             label = (("größe", -5), ("svhn", 3))
             assert examples()["stage_seed"](stage, seed, label) == stage_seed(stage, seed, label)
+
+
+def test_the_samples_that_are_held_out_are_the_document_s() -> None:
+    label = (("größe", -5),)
+    for m in (5, 6, 9, 10, 125):
+        rng = np.random.default_rng(stage_seed("validation", 3, label))
+        trained, tested = validation.hold_out(m, rng)
+        np.testing.assert_array_equal(tested, examples()["held_out"](m, 3, label))
+        assert len(trained) == validation.trained(m)
+        assert sorted([*trained, *tested]) == list(range(m))
 
 
 @pytest.mark.parametrize(("n", "sample"), [(10, None), (1000, 100), (7, 5)])

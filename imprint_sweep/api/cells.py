@@ -7,15 +7,19 @@ from os import PathLike
 from typing import Any
 
 from imprint_sweep.api.imprinter import Imprinter
-from imprint_sweep.api.samples import class_names, features_of, samples, settings_of
+from imprint_sweep.api.samples import class_names, features_of, samples_of_cell, settings_of
 from imprint_sweep.config.overrides_of import cell_of
 from imprint_sweep.config.settings import Settings
+from imprint_sweep.embeddings.cache import READS
 from imprint_sweep.grid.cell import Cell
+from imprint_sweep.grid.scheme import TEST
 from imprint_sweep.store import history
 
 
 def imprinter_from_cell(cell_id: str, *, outputs: str | PathLike[str] | None = None) -> Imprinter:
     """The classifier of a cell of the results table, fitted on the present embeddings of its task.
+
+    That of a cell with ``eval.split=validation`` is fitted on what the cell trains on, without the held-out samples.
 
     Args:
         cell_id: its id, or as many of the first digits as make it unique.
@@ -36,11 +40,11 @@ def cell_named(cell_id: str, settings: Settings) -> Cell:
 
 def fitted(cell: Cell, settings: Settings) -> Imprinter:
     """The classifier of a cell, fitted."""
-    features = features_of(cell.model, cell.task, settings)
-    clf = unfitted(cell).fit(*samples(features, cell.task, "train"))
+    features = features_of(cell.model, cell.task, settings, cell.scheme.split)
+    clf = unfitted(cell).fit(*samples_of_cell(features, cell)[0])
     clf.provenance_ = {
         "cell_id": cell.cell_id,
-        "fingerprint": features.open(cell.task),
+        "fingerprint": features.open(cell.task, READS[cell.scheme.split]),
         "model": asdict(cell.model),
         "task": {"name": cell.task.name, "classes": cell.task.classes, "limit": cell.task.limit},
     }
@@ -63,7 +67,8 @@ def unfitted(cell: Cell) -> Imprinter:
         agg=scheme.agg,
         metric=scheme.metric,
         seed=scheme.seed,
-        n_shot=scheme.n_shot,
+        # Where samples are held out, it gets the shots without these.
+        n_shot=scheme.n_shot if scheme.split == TEST else None,
         classes=class_names(cell.task),
         parameters=dict(scheme.parameters) or None,
         **known,

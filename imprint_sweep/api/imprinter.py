@@ -9,7 +9,6 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -28,6 +27,7 @@ from imprint_sweep.grid.cell import component_versions, stage_seed
 from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.keys import GenSpec, Readout
 from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.imprinting import n_shot
 from imprint_sweep.imprinting.agg import voting
 from imprint_sweep.imprinting.agg.comparison import Comparison
 from imprint_sweep.imprinting.alone import Alone
@@ -498,10 +498,9 @@ def _generated(scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str
         def rng(stage: str, seed: int) -> np.random.Generator:
             return np.random.default_rng(stage_seed(stage, seed, key))
 
-        drawn = training_samples(
-            x, spec.draw.n_shot or None, partial(rng, "n_shot", spec.draw.seed), spec.draw.norm_pre
-        )
-        return Alone(drawn, rng)
+        shots = spec.draw.n_shot
+        drawn = n_shot.draw(len(x), shots, rng("n_shot", spec.draw.seed)) if shots else None
+        return Alone(training_samples(x, drawn, spec.draw.norm_pre), rng)
 
     classes = [class_of(x, key) for x, key in zip(samples, keys, strict=True)]
     if spec.joint:

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from imprint_sweep.config.messages import explanation
 from imprint_sweep.config.overrides_of import compose
 from imprint_sweep.config.settings import Settings
-from imprint_sweep.embeddings.cache import SPLITS, EntryKey
+from imprint_sweep.embeddings.cache import READS, SPLITS, EntryKey
 from imprint_sweep.embeddings.features import Features
+from imprint_sweep.engine import draws
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.grid.cell import Cell, Label, Model, Task, spelled
+from imprint_sweep.grid.keys import Draw
+from imprint_sweep.grid.scheme import TEST
 from imprint_sweep.imprinting.keyed_labels import KeyedLabels
 from imprint_sweep.invocation import outputs_folder, override
 from imprint_sweep.running.bundled import is_bundled, make_bundled_entries
@@ -77,23 +80,45 @@ def composed(overrides: Sequence[str], settings: Settings) -> Cell:
         raise ConfigError(f"{' '.join(overrides)}: {explanation(error)}") from error
 
 
-def features_of(model: Model, task: Task, settings: Settings) -> Features:
+def features_of(model: Model, task: Task, settings: Settings, tested_on: str = TEST) -> Features:
     """The embeddings that a task reads, opened and verified; those that ship inside packages are made first."""
-    keys = [EntryKey(model, dataset, split, task.limit) for dataset in task.datasets for split in SPLITS]
+    splits = READS[tested_on]
+    keys = [EntryKey(model, dataset, split, task.limit) for dataset in task.datasets for split in splits]
     missing = [key for key in keys if is_bundled(key) and settings.cache.header(key) is None]
     make_bundled_entries(missing, settings, prepare=False)
     features = Features(settings.cache, model, task.limit)
-    features.open(task)
+    features.open(task, splits)
     return features
 
 
 def samples(features: Features, task: Task, split: str) -> Samples:
     """The samples of a task, label after label, in the order that its cells see."""
+    return _labelled(task, [features.rows(split, label) for label in task.labels])
+
+
+def samples_of_cell(features: Features, cell: Cell) -> tuple[Samples, Samples]:
+    """What the estimator of a cell is fitted on, and what the cell is tested on.
+
+    The estimator draws the shots of a cell itself; where samples are held out, both draws are made here.
+    """
+    scheme, task = cell.scheme, cell.task
+    if scheme.split == TEST:
+        return samples(features, task, "train"), samples(features, task, "test")
+    draw = Draw(scheme.n_shot or 0, scheme.seed, scheme.norm_pre, validation=True)
+    whole = [features.rows("train", label) for label in task.labels]
+    trained, tested = (
+        _labelled(task, [x[chosen(draw, label, len(x))] for x, label in zip(whole, task.labels, strict=True)])
+        for chosen in (draws.training, draws.held_out)
+    )
+    return trained, tested
+
+
+def _labelled(task: Task, rows: Sequence[NDArray[np.float32]]) -> Samples:
+    """The rows of each label of a task as one array, and their labels."""
     names = class_names(task)
     keys = dict(zip(names, task.labels, strict=True))
-    counts = [features.count(split, label) for label in task.labels]
-    x = np.concatenate([features.rows(split, label) for label in task.labels])
-    return x, KeyedLabels(np.repeat(np.array(names), counts), keys)
+    labels = np.repeat(np.array(names), [len(of_label) for of_label in rows])
+    return np.concatenate(rows), KeyedLabels(labels, keys)
 
 
 def class_names(task: Task) -> list[Any]:

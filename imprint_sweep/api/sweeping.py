@@ -38,6 +38,7 @@ _KEYS = {
     **{name: f"agg.{name}" for name in ("m", "metric", "weighting")},
     **{name: f"task.{name}" for name in ("classes", "merge", "remap")},
     "weight_decay": "model.weight_decay",
+    "split": "eval.split",
 }
 """What a keyword is called on the command line, where it is called otherwise."""
 
@@ -96,7 +97,7 @@ def sweep(
         run_cells(plan, settings, since=since, begin=begin, report=report)
     if failed:
         raise SweepError(f"{len(failed):,} of {len(plan):,} cells failed, first of all by: {failed[0].error}")
-    rows = load_results(settings.results).set_index("cell_id", drop=False)
+    rows = load_results(settings.results, split=None).set_index("cell_id", drop=False)
     return rows.loc[plan.cell_id.astype(str)].reset_index(drop=True)
 
 

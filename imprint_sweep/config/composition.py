@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from imprint_sweep.config.overrides import NUMBERS, Value, for_hydra
-from imprint_sweep.config.schemas import GROUPS, unlisted_key
+from imprint_sweep.config.schemas import GROUPS, NODES, unlisted_key
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.grid.scheme import known_parameters
 
@@ -184,7 +184,7 @@ def alone(key: str, value: Any, settings: Mapping[str, Any]) -> DictConfig:
 
 def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a configuration that is the same in all cells of a sweep."""
-    return {name: value for name, value in values.items() if name not in (*GROUPS, *NUMBERS)}
+    return {name: value for name, value in values.items() if name not in (*GROUPS, *NODES, *NUMBERS)}
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -256,6 +256,9 @@ class Parts:
         values = dict(self._base)
         for group in GROUPS:
             values[group] = self._node(group, axes)
+        for node in NODES:
+            if node in values:
+                values[node] = self._plain_node(node, axes)
         for number in NUMBERS:
             if number in axes:
                 _set(values, number, axes[number])
@@ -275,6 +278,12 @@ class Parts:
         node = alone(group, self._node(group, axes), self._settings)[group]
         assert isinstance(node, DictConfig)
         return node
+
+    def node(self, node: str, axes: Assignment) -> DictConfig:
+        """A node without options, as :meth:`group` gives those that have some."""
+        found = alone(node, self._plain_node(node, axes), self._settings)[node]
+        assert isinstance(found, DictConfig)
+        return found
 
     def number(self, number: str, axes: Assignment) -> int | DictConfig:
         """A number, or a configuration that holds it and can be resolved as it is.
@@ -296,6 +305,15 @@ class Parts:
             elif parent == group and key:
                 _set(node, key, value, where=f"{group}={name}")
         return node
+
+    def _plain_node(self, node: str, axes: Assignment) -> Any:
+        # The primary configuration of a user may be older than the node.
+        values = copy.deepcopy(self._base.get(node, {}))
+        for axis, value in axes.items():
+            parent, _, key = axis.partition(".")
+            if parent == node:
+                _set(values, key, value, where=node)
+        return values
 
 
 def obstacle(tree: Tree, used: Used) -> str | None:

@@ -28,13 +28,13 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from imprint_sweep.config.schemas import GROUPS, known_keys, unknown_key
+from imprint_sweep.config.schemas import GROUPS, NODES, known_keys, unknown_key
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.grid.axes import AXES
 from imprint_sweep.grid.scheme import known_parameters
 
 NUMBERS = tuple(axis.name for axis in AXES if "." not in axis.name and axis.name not in GROUPS)
-"""The axes of a cell that are plain values, not groups."""
+"""The axes of a cell that are plain values, not groups or nodes."""
 
 EXPERIMENT = "experiment"
 """The group of the files that describe a sweep. It never becomes part of a cell's configuration."""
@@ -260,12 +260,12 @@ def is_axis(key: str) -> bool:
 
 
 def axis_names() -> tuple[str, ...]:
-    """Everything that can be swept over: groups, the keys below them, and the numbers of a cell."""
-    return tuple(key for key in known_keys() if part_of(key) in (*GROUPS, *NUMBERS))
+    """Everything that can be swept over: groups, the keys below them and below nodes, and the numbers of a cell."""
+    return tuple(key for key in known_keys() if part_of(key) in (*GROUPS, *NODES, *NUMBERS) and key not in NODES)
 
 
 def part_of(axis: str) -> str:
-    """The group or number that an axis sets: ``agg`` for ``agg.m``."""
+    """The group, node or number that an axis sets: ``agg`` for ``agg.m``."""
     return axis.partition(".")[0]
 
 

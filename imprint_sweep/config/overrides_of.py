@@ -17,7 +17,7 @@ from imprint_sweep.errors import ImprintError, StoreError
 from imprint_sweep.grid.axes import parameter_column
 from imprint_sweep.grid.cell import Cell, Model, Task, parsed
 from imprint_sweep.grid.choosing import chosen_cell, overrides
-from imprint_sweep.grid.scheme import FIELDS, Scheme, parameters_of
+from imprint_sweep.grid.scheme import FIELDS, NEUTRAL, Scheme, parameters_of
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import conf_folder, default_outputs, place
 
@@ -45,8 +45,9 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
     if row["gen"] not in GENS:
         raise StoreError(f"row {row['cell_id']} is of a gen that is not here: {GENS.unknown(row['gen'])}")
     own = {key: (row.get(parameter_column(key)), parameter) for key, parameter in parameters_of(row["gen"]).items()}
-    # Rows of the time before a parameter was there are null; what they computed is its neutral value.
+    # Rows of the time before a parameter or an axis was there are null; what they computed is its neutral value.
     parameters = sorted((key, parameter.neutral if value is None else value) for key, (value, parameter) in own.items())
+    axes = {name: row[name] for name in FIELDS} | {name: row.get(name) or value for name, value in NEUTRAL.items()}
     cell = Cell(
         Model(row["model"], row["weights"], row["image_size"]),
         Task(
@@ -57,7 +58,7 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
             remap=row["remap"],
             limit=row["limit"],
         ),
-        Scheme(**{name: row[name] for name in FIELDS}, parameters=tuple(parameters)),
+        Scheme(**axes, parameters=tuple(parameters)),
     )
     if cell.cell_id != row["cell_id"]:
         raise StoreError(

@@ -33,6 +33,7 @@ from imprint_sweep.config.schemas import (
     Config,
     ContactSheetConfig,
     EmbedConfig,
+    EvalConfig,
     GenConfig,
     ModelConfig,
     NormConfig,
@@ -50,7 +51,7 @@ from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
 from imprint_sweep.grid.axes import AXES, Axis
 from imprint_sweep.grid.cell import Cell, Model, Task, check_name
-from imprint_sweep.grid.scheme import Scheme, check_count, known_parameters, meaningless, parameters_of
+from imprint_sweep.grid.scheme import TEST, Scheme, check_count, known_parameters, meaningless, parameters_of
 from imprint_sweep.grid.tasks import SELECTIONS, classes_of, make_task
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import conf_folder, named_path, outputs_folder
@@ -70,6 +71,7 @@ Node = TypeVar(
     GenConfig,
     NormConfig,
     AggConfig,
+    EvalConfig,
     NumbersConfig,
     RunConfig,
     ShardConfig,
@@ -217,8 +219,9 @@ def scheme_from(
     n_shot: int | None,
     seed: int,
     weight_decay: float | None,
+    split: str = TEST,
 ) -> Scheme:
-    """The scheme of one option each of ``gen``, ``norm`` and ``agg``, and the numbers.
+    """The scheme of one option each of ``gen``, ``norm`` and ``agg``, the numbers, and what is tested on.
 
     Raises:
         ConfigError: see :func:`typed` and :meth:`imprint_sweep.grid.cell.Scheme.create`.
@@ -238,6 +241,7 @@ def scheme_from(
         m=agg.m,
         weighting=agg.weighting,
         seed=seed,
+        split=split,
         weight_decay=weight_decay,
         parameters={f"gen.{name}": value for name, value in gen.parameters.items()},
     )
@@ -258,6 +262,7 @@ def cell_from_config(cfg: DictConfig | Config) -> Cell:
         k=config.k,
         n_shot=config.n_shot,
         seed=config.seed,
+        split=config.eval.split,
         weight_decay=config.model.weight_decay,
     )
     model = model_from(config.model)
@@ -378,7 +383,7 @@ def _at(config: Config, key: str) -> Any:
 
 
 def axis_values(group: str, node: Any) -> dict[str, Any]:
-    """The values below a group, as conditions see them: axis -> value.
+    """The values below a group or node, as conditions see them: axis -> value.
 
     Args:
         group: which.

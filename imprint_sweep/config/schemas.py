@@ -10,10 +10,13 @@ from typing import Any, get_type_hints
 from omegaconf import MISSING
 
 from imprint_sweep.errors import ConfigError, UnknownOptionError
-from imprint_sweep.grid.scheme import known_parameters
+from imprint_sweep.grid.scheme import TEST, known_parameters
 
 GROUPS = ("model", "task", "gen", "norm", "agg")
 """The configuration groups that a cell is made of."""
+
+NODES = ("eval",)
+"""The parts of a cell that have keys and no options."""
 
 OF_HYDRA = ("hydra/launcher", "hydra/sweeper", "hydra/job_logging", "hydra/hydra_logging")
 """Hydra's own groups of which a run has one option."""
@@ -88,6 +91,13 @@ class AggConfig:
 
 
 @dataclass
+class EvalConfig:
+    """What a cell is tested on; see ``conf/config.yaml``."""
+
+    split: str = TEST
+
+
+@dataclass
 class PathsConfig:
     """Where things are; see :class:`imprint_sweep.config.settings.Settings` for what null stands for."""
 
@@ -157,6 +167,7 @@ class Config(RunConfig, NumbersConfig):
     gen: GenConfig = field(default_factory=GenConfig)
     norm: NormConfig = field(default_factory=NormConfig)
     agg: AggConfig = field(default_factory=AggConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
 
 
 @dataclass

@@ -31,10 +31,13 @@ from imprint_sweep.files.unreadable import pointer
 from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, chosen_network, overrides
 from imprint_sweep.grid.hashing import canonical_json, digest
+from imprint_sweep.grid.scheme import TEST, VALIDATION
 from imprint_sweep.invocation import named, override, place, place_option, shell_line
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "test")
+READS: Mapping[str, tuple[str, ...]] = {TEST: SPLITS, VALIDATION: ("train",)}
+"""The splits that a cell reads, by what it is tested on."""
 SUFFIX = ".safetensors"
 RESERVED = (
     *("format_version", "model", "weights", "image_size", "dataset", "split", "limit"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,27 +59,31 @@ class Features:
         self._entries: dict[tuple[str, str], tuple[Embeddings, Mapping[int, NDArray[np.int64]]]] = {}
         self._lock = threading.Lock()
 
-    def open(self, task: Task) -> str:
+    def open(self, task: Task, splits: Sequence[str] = SPLITS) -> str:
         """Open every entry that the task reads and check that they fit each other and hold its classes.
 
+        Args:
+            task: which.
+            splits: which of its splits are read.
+
         Returns:
-            The fingerprint of the task's embeddings, independent of the order of its labels.
+            The fingerprint of these embeddings, independent of the order of the task's labels.
 
         Raises:
             EmbeddingsError: an entry is missing, damaged, of another width, or lacks a class.
         """
-        entries = [self._entry(dataset, split)[0] for dataset in task.datasets for split in SPLITS]
+        entries = [self._entry(dataset, split)[0] for dataset in task.datasets for split in splits]
         for entry in entries[1:]:
             check_pair(entries[0], entry)
         for dataset in task.datasets:
-            for split in SPLITS:
+            for split in splits:
                 check_classes(self._entry(dataset, split)[0], task.classes_in(dataset))
         return cell_fingerprint(entries)
 
-    def recorded(self, task: Task) -> str:
-        """The fingerprint of the task's embeddings by their headers alone; empty if one is missing or damaged."""
+    def recorded(self, task: Task, splits: Sequence[str] = SPLITS) -> str:
+        """The fingerprint of what :meth:`open` opens by headers alone; empty if one is missing or damaged."""
         try:
-            keys = [EntryKey(self._model, name, split, self._limit) for name in task.datasets for split in SPLITS]
+            keys = [EntryKey(self._model, name, split, self._limit) for name in task.datasets for split in splits]
             headers = [self._cache.header(key) for key in keys]
         except EmbeddingsError:
             return ""

@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.features import Features
+from imprint_sweep.engine import draws
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import Once, StageMemory, Together
 from imprint_sweep.engine.workers import Failure, Workers
 from imprint_sweep.grid.cell import Label, Task
-from imprint_sweep.grid.keys import Readout, View
+from imprint_sweep.grid.keys import Draw, Readout, View
 from imprint_sweep.imprinting import vectors
 from imprint_sweep.imprinting.agg import search, voting
 from imprint_sweep.imprinting.components import (
@@ -76,25 +77,39 @@ class Evaluation:
 
 
 class Queries:
-    """Test embeddings by label, measured once and kept."""
+    """What is classified, by label, measured once and kept: the test split, or what a draw holds out.
 
-    def __init__(self, features: Features, memory: StageMemory) -> None:
-        self._features, self._memory = features, memory
+    Args:
+        features: the embeddings.
+        memory: keeps them.
+        held_out: the draw whose validation samples they are; None for the test split.
+    """
+
+    def __init__(self, features: Features, memory: StageMemory, held_out: Draw | None = None) -> None:
+        self._features, self._memory, self._held_out = features, memory, held_out
 
     def __call__(self, label: Label, norm_inf: str) -> Vectors:
-        """The label's test embeddings after NORM_inf, (n, d)."""
+        """The label's queries after NORM_inf, (n, d)."""
 
         def compute() -> Vectors:
             if norm_inf == "none":
-                return Vectors.of(self._features.rows("test", label))
+                return Vectors.of(self._rows(label))
             rows = self(label, "none").rows
             return Vectors.of(normalised(rows, norm_inf, Position.INF))
 
         return self._memory.get(("queries", label, norm_inf), compute).value
 
+    def _rows(self, label: Label) -> Rows:
+        if self._held_out is None:
+            return self._features.rows("test", label)
+        rows = self._features.rows("train", label)
+        return rows[draws.held_out(self._held_out, label, len(rows))]
+
     def count(self, label: Label) -> int:
-        """Test samples of the label."""
-        return self._features.count("test", label)
+        """Queries of the label."""
+        if self._held_out is None:
+            return self._features.count("test", label)
+        return len(draws.held_out(self._held_out, label, self._features.count("train", label)))
 
 
 class Proxies:
@@ -312,7 +327,7 @@ def evaluate(
     Args:
         proxies: of all labels of all tasks.
         wanted: distinct pairs.
-        queries: the test embeddings.
+        queries: what is classified.
         crew: threads; a job is a chunk of one label's queries against one pass.
         memory_bytes: what everything together may take; blocks of scores and passes in flight are sized to it.
         ledger: told of the passes of each kind, and of the searches.

@@ -1,9 +1,9 @@
 """GEN within a run: what a generator is lent, so that each piece of shared work is done once.
 
 A stage's key holds only what the stage consumes, so sharing needs no further rule. The key of everything computed from
-the samples of a class begins with the label and the draw (n-shot, its seed, NORM_pre); the component adds the rest: a
-clustering is one of a (k, seed), a second moment of nothing more. What is made for one draw is kept until the next one,
-except what there may be too many of (:class:`~imprint_sweep.imprinting.components.Keep`).
+the samples of a class begins with the label and the draw (n-shot, validation, seed, NORM_pre); the component adds the
+rest: a clustering is one of a (k, seed), a second moment of nothing more. What is made for one draw is kept until the
+next one, except what there may be too many of (:class:`~imprint_sweep.imprinting.components.Keep`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.features import Features
+from imprint_sweep.engine import draws
 from imprint_sweep.engine.first_use import prepare
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import Arrays, ProxyCache, StageMemory, Timed, metered, uncharged
@@ -160,12 +161,12 @@ class _Class(_Shared):
 
     @property
     def samples(self) -> Samples:
-        """The label's training samples after the n-shot draw and NORM_pre, (n, d) float32."""
+        """The label's training samples after the draw and NORM_pre, (n, d) float32."""
         generation, label, draw = self._generation, self._label, self._draw
 
         def compute() -> Samples:
             x = generation.features.rows("train", label)
-            return training_samples(x, draw.n_shot or None, lambda: self.rng("n_shot", draw.seed), draw.norm_pre)
+            return training_samples(x, draws.training(draw, label, len(x)), draw.norm_pre)
 
         if not generation.keep_samples:
             return uncharged(compute)
@@ -186,7 +187,8 @@ class _Class(_Shared):
         """Arrays that are also kept on disk between runs."""
         draw = self._draw
         parts = self._generation.features.part_fingerprints(self._label)
-        name = (stage, parts, self._label, draw.n_shot, draw.seed, draw.norm_pre, *key)
+        held_out = ("validation",) if draw.validation else ()
+        name = (stage, parts, self._label, draw.n_shot, draw.seed, draw.norm_pre, *held_out, *key)
 
         def arrays() -> Timed[Arrays]:
             timed, _ = metered(lambda: dict(compute()))

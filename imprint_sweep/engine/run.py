@@ -1,6 +1,6 @@
 """A set of cells -> an iterator of outcomes, every shared thing computed once.
 
-The order is: embeddings -> n-shot draw and NORM_pre -> GEN -> searches -> readouts. What lives at one level is
+The order is: embeddings -> draw and NORM_pre -> GEN -> searches -> readouts. What lives at one level is
 forgotten when the loop leaves it. So what is held does not grow with the number of cells: the queries, one draw's
 samples (and second moments, where they fit), the proxies of a few specs, and the searches of one of them.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.embeddings.cache import EmbeddingCache
+from imprint_sweep.embeddings.cache import READS, EmbeddingCache
 from imprint_sweep.embeddings.features import Features
 from imprint_sweep.engine.evaluation import Evaluation, Proxies, Queries, evaluate
 from imprint_sweep.engine.gen import Generation, Samples
@@ -85,6 +85,7 @@ def predictions(cell: Cell, cache: EmbeddingCache, settings: EngineSettings) -> 
 
     Returns:
         (n_test,) int32; queries ordered by task label, then by its parts, then by the dataset's own order.
+        They are training samples where the cell is validated.
 
     Raises:
         ImprintError, Exception: whatever the failing stage raised.
@@ -130,27 +131,31 @@ class _Group:
 
     def run(self, by_task: Cells) -> Iterator[Outcome]:
         """The outcomes of the cells."""
-        fingerprints: dict[Task, str] = {}
+        fingerprints: dict[tuple[Task, str], str] = {}
+        good: dict[Task, list[Cell]] = {}
         for task, cells in by_task.items():
-            try:
-                fingerprints[task] = self._features.open(task)
-            except EmbeddingsError as error:
-                # The fingerprint under which the plan looks the cells up.
-                recorded = self._features.recorded(task)
-                for cell in cells:
-                    yield _failed(cell, recorded, error)
-        good = {task: cells for task, cells in by_task.items() if task in fingerprints}
+            for split in dict.fromkeys(cell.scheme.split for cell in cells):
+                some = [cell for cell in cells if cell.scheme.split == split]
+                try:
+                    fingerprints[task, split] = self._features.open(task, READS[split])
+                except EmbeddingsError as error:
+                    # The fingerprint under which the plan looks the cells up.
+                    recorded = self._features.recorded(task, READS[split])
+                    for cell in some:
+                        yield _failed(cell, recorded, error)
+                else:
+                    good.setdefault(task, []).extend(some)
         for cells, result in self.evaluations(good):
             if isinstance(result, Failure):
                 for cell in cells:
-                    yield _failed(cell, fingerprints[cell.task], result.error)
+                    yield _failed(cell, fingerprints[cell.task, cell.scheme.split], result.error)
                 continue
             counts = scores(result.evaluation.confusion)
             for cell in cells:
                 yield Outcome(
                     cell=cell,
                     computation_id=cell.computation_id(zero_proxies=result.zero_proxies),
-                    fingerprint=fingerprints[cell.task],
+                    fingerprint=fingerprints[cell.task, cell.scheme.split],
                     n_correct=counts.n_correct,
                     n_test=counts.n_test,
                     correct=counts.correct,
@@ -170,6 +175,7 @@ class _Group:
                 spec = GenSpec.of(normal_form(cell.scheme, len(task.labels)))
                 draws.setdefault(spec.draw, {}).setdefault(spec, {}).setdefault(task, []).append(cell)
         for draw in sorted(draws):
+            queries = Queries(self._features, StageMemory(self._ledger), draw) if draw.validation else self._queries
             for specs in self._parts(draws[draw]):
                 labels = dict.fromkeys(label for tasks in specs.values() for task in tasks for label in task.labels)
                 generation = Generation(
@@ -182,7 +188,7 @@ class _Group:
                     keep_moments=self._moment_bytes(specs) < self._bytes / 4,
                 )
                 for batch in self._batches(specs):
-                    yield from self._batch(generation, batch)
+                    yield from self._batch(generation, batch, queries)
                     generation.forget()
 
     def _parts(self, specs: Mapping[GenSpec, Cells]) -> Iterator[Mapping[GenSpec, Cells]]:
@@ -296,7 +302,7 @@ class _Group:
         return 8 * d**2 * (len(labels) + len(solved))
 
     def _batch(
-        self, generation: Generation, specs: Mapping[GenSpec, Cells]
+        self, generation: Generation, specs: Mapping[GenSpec, Cells], queries: Queries
     ) -> Iterator[tuple[Sequence[Cell], _Result | Failure]]:
         """GEN for some specs, labels and specs in parallel, then the searches of each spec."""
         made: dict[GenSpec, dict[Label, Timed[Samples] | Failure]] = {spec: {} for spec in specs}
@@ -324,15 +330,15 @@ class _Group:
                     if isinstance(solved, Failure):
                         yield sound[task], solved
                     else:
-                        yield from self._readouts(solved, {task: sound[task]})
+                        yield from self._readouts(solved, {task: sound[task]}, queries)
             else:
                 proxies = {label: found for label, found in of_spec.items() if not isinstance(found, Failure)}
                 for largest, tasks in _families(sound).items():
                     of_family = {label: proxies[label] for label in largest.labels}
-                    yield from self._readouts(of_family, {task: sound[task] for task in tasks})
+                    yield from self._readouts(of_family, {task: sound[task] for task in tasks}, queries)
 
     def _readouts(
-        self, made: Mapping[Label, Timed[Samples]], by_task: Cells
+        self, made: Mapping[Label, Timed[Samples]], by_task: Cells, queries: Queries
     ) -> Iterator[tuple[Sequence[Cell], _Result | Failure]]:
         """The searches of one GEN result."""
         proxies = Proxies(
@@ -350,7 +356,7 @@ class _Group:
         found = evaluate(
             proxies,
             list(sharing),
-            self._queries,
+            queries,
             self._crew,
             memory_bytes=self._bytes,
             ledger=self._ledger,

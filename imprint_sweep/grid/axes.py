@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from imprint_sweep.grid.scheme import AGGREGATIONS
+from imprint_sweep.grid.scheme import AGGREGATIONS, NEUTRAL, TESTED_ON
 from imprint_sweep.grid.tasks import SELECTIONS
 from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
 
@@ -32,8 +32,10 @@ class Axis:
         doc: what the column holds, one sentence.
         nullable: whether it may be null.
         depends_on: the axis that decides whether it means anything; null where it does not.
-        follows: whether it mostly follows from the other axes, and is worth showing only where it does not.
+        follows: whether it mostly follows from the other axes, or is the same in all cells, and is worth showing only
+            where it does not.
         words: what it can be, where that is a closed list.
+        neutral: what null in its column means: the value that all rows have that are older than the axis.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Axis:
     depends_on: str | None = None
     follows: bool = False
     words: Collection[str] | None = None
+    neutral: str | None = None
 
 
 AXES = (
@@ -88,6 +91,9 @@ AXES = (
     Axis("model.weight_decay", "scheme", "weight_decay", "weight_decay", "double",
          "Lambda of the two least-squares generators; null for all others.",
          nullable=True, depends_on="gen", follows=True),
+    Axis("eval.split", "scheme", "split", "split", "string",
+         "What the cell is tested on: test, or validation for training samples that were held out.",
+         nullable=True, follows=True, words=TESTED_ON, neutral=NEUTRAL["split"]),
 )  # fmt: skip
 """All axes, in the order of the table's columns: the model, the task, then the stages."""
 

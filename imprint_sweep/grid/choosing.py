@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from imprint_sweep.errors import InvalidCellError
 from imprint_sweep.grid.cell import Cell, Model, Task
-from imprint_sweep.grid.scheme import Scheme, parameters_of
+from imprint_sweep.grid.scheme import TEST, Scheme, parameters_of
 from imprint_sweep.grid.tasks import SELECTIONS, make_task
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import OverrideValue, conf_folder, override
@@ -162,6 +162,7 @@ def chosen_scheme(scheme: Scheme) -> Chosen:
         "agg.weighting": scheme.weighting,
         "n_shot": scheme.n_shot,
         "seed": scheme.seed,
+        "eval.split": None if scheme.split == TEST else scheme.split,
     }
     return {key: value for key, value in chosen.items() if value is not None}
 

@@ -46,7 +46,7 @@ class Rule:
 
 
 def _few_samples(s: Scheme, _: Context) -> Scheme:
-    if s.n_shot is None or s.n_shot > GENS[s.gen].keeps_whole(s.k):
+    if s.max_samples is None or s.max_samples > GENS[s.gen].keeps_whole(s.k):
         return s
     return _by(s, "all")
 
@@ -62,7 +62,7 @@ def _by(s: Scheme, gen: str) -> Scheme:
 
 
 def _nothing_drawn(s: Scheme, _: Context) -> Scheme:
-    if s.n_shot is not None or GENS[s.gen].seeded or s.seed == 0:
+    if s.draws_samples or GENS[s.gen].seeded or s.seed == 0:
         return s
     return replace(s, seed=0)
 
@@ -110,7 +110,7 @@ def _proxy_length(s: Scheme, _: Context) -> Scheme:
 RULES = (
     Rule(
         "few_samples",
-        "Where no more samples are drawn than a gen keeps whole, it computes what gen=all does.",
+        "Where no more samples are trained on than a gen keeps whole, it computes what gen=all does.",
         "method, section 4: if n_c <= k, a per-class gen returns all n_c embeddings",
         _few_samples,
     ),
@@ -122,7 +122,7 @@ RULES = (
     ),
     Rule(
         "nothing_drawn",
-        "Without n-shot a gen that draws nothing is the same under every seed.",
+        "Where no samples are drawn, a gen that draws nothing is the same under every seed.",
         "method, section 2: the seed is used for draws alone",
         _nothing_drawn,
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.grid.scheme import VALIDATION, Scheme
 from imprint_sweep.imprinting.components import GENS, Variant
 
 
@@ -17,13 +17,15 @@ class Draw:
 
     Args:
         n_shot: samples per label, 0 for all of them.
-        seed: the seed of the draw, 0 where all samples are taken.
+        seed: the seed of the draws, 0 where all samples are taken.
         norm_pre: ``"none"`` or ``"l2"``.
+        validation: whether a fifth of the samples is held out, and the queries are these.
     """
 
     n_shot: int
     seed: int
     norm_pre: str
+    validation: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -45,8 +47,9 @@ class GenSpec:
         """What a scheme's normal form asks GEN for."""
         draw = Draw(
             n_shot=normal_form.n_shot or 0,
-            seed=normal_form.seed if normal_form.n_shot is not None else 0,
+            seed=normal_form.seed if normal_form.draws_samples else 0,
             norm_pre=normal_form.norm_pre,
+            validation=normal_form.split == VALIDATION,
         )
         variant = Variant(
             k=normal_form.k or 0,

@@ -9,9 +9,16 @@ from functools import cached_property
 
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.hashing import canonical_json
+from imprint_sweep.imprinting import validation
 from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, WEIGHTINGS, Parameter, Position, Value, norms_at
 
 AGGREGATIONS = ("max", "mnn")
+
+TEST, VALIDATION = TESTED_ON = ("test", "validation")
+"""What a cell is tested on: the test split, or training samples that it is not trained on."""
+
+NEUTRAL: Mapping[str, str] = {"split": TEST}
+"""Fields that enter an identity only where their value is another one, and that older rows do not have."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Scheme:
     weighting: str | None
     seed: int
     weight_decay: float | None
+    split: str = TEST
     parameters: tuple[tuple[str, Value], ...] = ()
     """(key, value) of each parameter of the components' own, in the order of the keys, as in ``("gen.trim", 0.1)``."""
 
@@ -52,6 +60,7 @@ class Scheme:
         weighting: str | None = None,
         seed: int = 0,
         weight_decay: float | None = None,
+        split: str = TEST,
         parameters: Mapping[str, object] | Iterable[tuple[str, object]] = (),
     ) -> Scheme:
         """Validate the axes and drop those without meaning (see :func:`meaningless`).
@@ -84,6 +93,13 @@ class Scheme:
                 raise InvalidCellError(f"{field} is missing: gen={gen} agg={agg} needs it")
             if value is not None:
                 check_count(field, value)
+        if split not in TESTED_ON:
+            raise UnknownOptionError("eval.split", split, TESTED_ON)
+        if split == VALIDATION and n_shot is not None and n_shot < validation.PARTS:
+            raise InvalidCellError(
+                f"eval.split={VALIDATION} holds out a fifth of the samples of each label, so n_shot must be at least "
+                f"{validation.PARTS} or null, got {n_shot}"
+            )
         if not -(2**63) <= seed < 2**63:
             raise InvalidCellError(f"seed must fit into 64 bits, got {seed}")
         if "weight_decay" not in dropped and (weight_decay is None or not 0 < weight_decay < math.inf):
@@ -102,13 +118,18 @@ class Scheme:
             seed=seed,
             # 1 and 1.0 are equal but spelled differently in an identity.
             weight_decay=None if "weight_decay" in dropped or weight_decay is None else float(weight_decay),
+            split=split,
             parameters=_own_parameters(gen, dict(parameters)),
         )
 
     @cached_property
     def fragment(self) -> str:
-        """This scheme's share of an identity: canonical JSON. A parameter enters it where its value is not neutral."""
+        """This scheme's share of an identity: canonical JSON.
+
+        Parameters and the fields of :data:`NEUTRAL` enter it where their value is not neutral.
+        """
         values = {field: getattr(self, field) for field in FIELDS}
+        values |= {field: value for field, neutral in NEUTRAL.items() if (value := getattr(self, field)) != neutral}
         if self.parameters:
             own = parameters_of(self.gen)
             values |= {key: value for key, value in self.parameters if value != own[key].neutral}
@@ -118,11 +139,20 @@ class Scheme:
         """The value of a component's parameter, as in ``"gen.trim"``; None where the component has none such."""
         return dict(self.parameters).get(key)
 
+    @property
+    def draws_samples(self) -> bool:
+        """Whether the seed decides which training samples GEN sees."""
+        return self.n_shot is not None or self.split == VALIDATION
+
+    @property
+    def max_samples(self) -> int | None:
+        """The most samples of a label that GEN sees, None if only the data can tell."""
+        return validation.trained(self.n_shot) if self.n_shot and self.split == VALIDATION else self.n_shot
+
     def max_proxies(self, n_labels: int) -> int | None:
         """The largest number of proxies that this scheme can have, None if only the data can tell."""
-        per_label = GENS[self.gen].per_class(self.k)
-        if self.n_shot is not None:
-            per_label = self.n_shot if per_label is None else min(per_label, self.n_shot)
+        bounds = (GENS[self.gen].per_class(self.k), self.max_samples)
+        per_label = min((bound for bound in bounds if bound is not None), default=None)
         return None if per_label is None else per_label * n_labels
 
 
@@ -143,7 +173,7 @@ def check_count(field: str, value: int, *, bits: int = 64) -> None:
         raise InvalidCellError(f"{field} must fit into {bits} bits, got {value}")
 
 
-FIELDS = tuple(field.name for field in fields(Scheme) if field.name != "parameters")
+FIELDS = tuple(field.name for field in fields(Scheme) if field.name not in ("parameters", *NEUTRAL))
 """The fields that every identity holds."""
 
 

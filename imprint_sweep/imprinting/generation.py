@@ -1,14 +1,14 @@
-"""The stages up to the proxies: the n-shot draw, NORM_pre and GEN, each checked against what its component promises."""
+"""The stages up to the proxies: the samples, NORM_pre and GEN, each checked against what its component promises."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imprint_sweep.errors import StageError
-from imprint_sweep.imprinting import n_shot
 from imprint_sweep.imprinting.components import (
     GENS,
     NORMS,
@@ -22,20 +22,18 @@ from imprint_sweep.imprinting.components import (
 )
 
 
-def training_samples(x: Rows, shots: int | None, rng: Callable[[], np.random.Generator], norm_pre: str) -> Rows:
-    """What a gen sees of one class: its samples after the n-shot draw and NORM_pre.
+def training_samples(x: Rows, drawn: NDArray[np.int64] | None, norm_pre: str) -> Rows:
+    """What a gen sees of one class: its samples after the draw and NORM_pre.
 
     Args:
         x: (n, d) float32 training samples of the class.
-        shots: how many to draw; None takes all.
-        rng: the stream of the draw, asked for where samples are drawn.
+        drawn: (m,) which of them; None takes all.
         norm_pre: a name of :data:`~imprint_sweep.imprinting.components.NORMS`.
 
     Returns:
-        (min(shots, n), d) float32, read-only: what a gen changed, others would see.
+        (m, d) float32, read-only: what a gen changed, others would see.
     """
-    drawn = x if shots is None else x[n_shot.draw(len(x), shots, rng())]
-    rows = normalised(drawn, norm_pre, Position.PRE).view()
+    rows = normalised(x if drawn is None else x[drawn], norm_pre, Position.PRE).view()
     rows.flags.writeable = False
     return rows
 

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.cache import SPLITS, EntryHeader, EntryKey, label_sizes
 from imprint_sweep.grid.cell import Label, Model, Task
-from imprint_sweep.grid.keys import GenSpec, Readout
+from imprint_sweep.grid.keys import Draw, GenSpec, Readout
 from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.imprinting import validation
 from imprint_sweep.imprinting.components import (
     GENS,
     METRICS,
@@ -275,7 +276,7 @@ class _Embeddings:
     Args:
         tasks: those that read them.
         members: (labels, tasks) float64, 1 where a task has a label.
-        train, test: (labels,) float64, samples.
+        train, test: (labels,) float64, samples; no test samples where nothing reads them.
         parts: (labels,) float64, classes of datasets that a label unites.
         d: features.
     """
@@ -289,14 +290,15 @@ class _Embeddings:
 
     @classmethod
     def of(cls, reads: Sequence[tuple[Model, Task]], headers: Mapping[EntryKey, EntryHeader]) -> _Embeddings | None:
-        """None where some are missing."""
+        """None where those to train on are missing."""
         number: dict[Label, int] = {}
         sizes: dict[str, dict[Label, int]] = {split: {} for split in SPLITS}
         for model, task in reads:
             for split in SPLITS:
                 found = label_sizes(model, task, split, headers.get)
-                if found is None:
+                if found is None and split == "train":
                     return None
+                found = found or [0] * len(task.labels)
                 sizes[split].update(zip(task.labels, found, strict=True))
             for label in task.labels:
                 number.setdefault(label, len(number))
@@ -309,14 +311,17 @@ class _Embeddings:
         parts = np.array([len(label) for label in number], np.float64)
         return cls([task for _, task in reads], members, train, test, parts, d)
 
-    @cached_property
-    def n_test(self) -> Seconds:
-        """(tasks,) test samples."""
-        return self.test @ self.members
+    def drawn(self, draw: Draw) -> Seconds:
+        """(labels,) training samples after the draw."""
+        shots = self._shots(draw)
+        return validation.trained(shots) if draw.validation else shots
 
-    def drawn(self, n_shot: int) -> Seconds:
-        """(labels,) training samples after the draw; `n_shot` is 0 where all are taken."""
-        return np.minimum(self.train, n_shot) if n_shot else self.train
+    def queries(self, draw: Draw) -> Seconds:
+        """(labels,) test samples, or those that the draw holds out."""
+        return self._shots(draw) - self.drawn(draw) if draw.validation else self.test
+
+    def _shots(self, draw: Draw) -> Seconds:
+        return np.minimum(self.train, draw.n_shot) if draw.n_shot else self.train
 
     def families(self, tasks: Sequence[int]) -> dict[int, int]:
         """The task in whose passes each of some tasks is searched: the largest first that has all of its labels."""
@@ -351,17 +356,19 @@ class _Source:
     def add(self) -> None:
         """Count everything."""
         gen = self.schemes.gen[self.form]
-        proxies = np.zeros((len(self.schemes.specs), len(self.embeddings.tasks)))
-        for spec in np.unique(gen).tolist():
-            proxies[spec] = self._proxies(self.schemes.specs[spec])
+        proxies, queries = np.zeros((2, len(self.schemes.specs), len(self.embeddings.tasks)))
+        for number in np.unique(gen).tolist():
+            spec = self.schemes.specs[number]
+            proxies[number] = self._proxies(spec)
+            queries[number] = self.embeddings.queries(spec.draw) @ self.embeddings.members
         draw = self.schemes.draw[gen]
         for chosen in _split(draw):
             self._add_gen(gen, chosen, proxies)
-        self._add_searches(gen, proxies)
+        self._add_searches(gen, proxies, queries)
 
     def _proxies(self, spec: GenSpec) -> Seconds:
         """(tasks,) proxies of a spec, at most."""
-        sizes = self.embeddings.drawn(spec.draw.n_shot)
+        sizes = self.embeddings.drawn(spec.draw)
         most = GENS[spec.gen].per_class(spec.variant.k)
         return (sizes if most is None else np.minimum(sizes, most)) @ self.embeddings.members
 
@@ -376,8 +383,7 @@ class _Source:
         users = members @ asks  # (labels, specs), how many tasks ask for a spec of a label
         shares: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros_like(users))
         patterns, pattern = np.unique(users > 0, axis=0, return_inverse=True)
-        n_shot = self.schemes.specs[specs[0]].draw.n_shot
-        drawn = self.embeddings.drawn(n_shot)
+        drawn = self.embeddings.drawn(self.schemes.specs[specs[0]].draw)
         for number, wanted in enumerate(patterns):
             labels, columns = np.flatnonzero(pattern.ravel() == number), np.flatnonzero(wanted)
             if not len(columns):
@@ -422,10 +428,9 @@ class _Source:
                 of_task.setdefault(piece.stage, np.zeros_like(asks))[task, wanting] += piece.seconds / len(wanting)
                 self.bill.calls[piece.stage] += piece.calls
 
-    def _add_searches(self, gen: Codes, proxies: NDArray[np.float64]) -> None:
+    def _add_searches(self, gen: Codes, proxies: NDArray[np.float64], queries: NDArray[np.float64]) -> None:
         """Passes, the searches in them, and votes."""
-        schemes, form, task = self.schemes, self.form, self.task
-        n_test, d = self.embeddings.n_test, self.embeddings.d
+        schemes, form, task, d = self.schemes, self.form, self.task, self.embeddings.d
         family = np.empty(len(task), np.int64)
         of_set: dict[bytes, dict[int, int]] = {}
         for cells in _split(gen):
@@ -433,7 +438,7 @@ class _Source:
             families = of_set.get(tasks.tobytes())
             if families is None:
                 families = of_set[tasks.tobytes()] = self.embeddings.families(tasks.tolist())
-            table = np.zeros(len(n_test), np.int64)
+            table = np.zeros(len(self.embeddings.tasks), np.int64)
             table[list(families)] = list(families.values())
             family[cells] = table[task[cells]]
         # A pass has the proxies of a family, or of a task alone; all queries of the tasks that read it take part.
@@ -445,7 +450,7 @@ class _Source:
         most = np.zeros(int(views.max()) + 1)
         np.maximum.at(most, views, np.minimum(m, proxies[gen, task]))
         first = np.unique(views, return_index=True)[1]
-        p, q, g = proxies[gen[first], task[first]], n_test[task[first]], schemes.view[form[first]]
+        p, q, g = proxies[gen[first], task[first]], queries[gen[first], task[first]], schemes.view[form[first]]
         of_view = dict(zip(schemes.view.tolist(), schemes.forms, strict=True))
         fitted = np.array([isinstance(METRICS[of_view[code].metric], FittedMetric) for code in g.tolist()])
         width = np.where(fitted, np.minimum(p, d), d)
@@ -455,7 +460,7 @@ class _Source:
         self.bill.calls["search"] += len(first)
         ballots = combined(gen, schemes.readout[form], task)
         first = np.unique(ballots, return_index=True)[1]
-        self._share(ballots, "search", n_test[task[first]] * VOTE_SECONDS)
+        self._share(ballots, "search", queries[gen[first], task[first]] * VOTE_SECONDS)
 
     def _add_passes(self, passes: Codes, holder: Codes, gen: Codes, views: Codes, proxies: NDArray[np.float64]) -> None:
         first, n = np.unique(passes, return_index=True)[1], int(passes.max()) + 1
@@ -470,7 +475,7 @@ class _Source:
             p = float(proxies[gen[cell], holder[cell]])
             metric = METRICS[self.schemes.forms[self.form[cell]].metric]
             stage = metric.name if isinstance(metric, DenseMetric | FittedMetric) else "inner_products"
-            queries = self._queries(readers[number], int(holder[cell]))
+            queries = self._queries(readers[number], int(holder[cell]), self.schemes.specs[gen[cell]].draw)
             operations = queries * p * self.embeddings.d * (1 if isinstance(metric, DenseMetric) else 2)
             reading = (queries + p) * self.embeddings.d / COPY_RATE
             if isinstance(metric, FittedMetric):
@@ -486,11 +491,11 @@ class _Source:
         for stage, taken in seconds.items():
             self._share(passes, stage, taken)
 
-    def _queries(self, tasks: set[int], holder: int) -> float:
-        """Test samples of all labels of some tasks, one of which may have the labels of all."""
-        if holder in tasks:
-            return float(self.embeddings.n_test[holder])
-        return float(self.embeddings.test @ self.embeddings.members[:, sorted(tasks)].any(axis=1))
+    def _queries(self, tasks: set[int], holder: int, draw: Draw) -> float:
+        """Queries of all labels of some tasks, one of which may have the labels of all."""
+        members = self.embeddings.members
+        labels = members[:, holder] if holder in tasks else members[:, sorted(tasks)].any(axis=1)
+        return float(self.embeddings.queries(draw) @ labels)
 
     def _share(self, group: Codes, stage: str, seconds: Seconds) -> None:
         """Bill the seconds of each group to its cells, equally."""

@@ -14,13 +14,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.embeddings.cache import EmbeddingCache, EntryHeader, EntryKey, cell_fingerprint, check_classes
+from imprint_sweep.embeddings.cache import READS, EmbeddingCache, EntryHeader, EntryKey, cell_fingerprint, check_classes
 from imprint_sweep.errors import SweepError
 from imprint_sweep.files.replacing import replacing
 from imprint_sweep.grid.cell import Cell, Model, Task, cell_ids, component_versions
 from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.hashing import code
-from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.grid.scheme import TESTED_ON, Scheme
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.planning.factorize import combined, factorize
 from imprint_sweep.planning.request import Request
@@ -109,8 +109,14 @@ class Plan:
 
     @cached_property
     def pair(self) -> Indices:
-        """(n,) which (model, task) a cell reads: ``model * len(tasks) + task``."""
+        """(n,) which (model, task) a cell is of: ``model * len(tasks) + task``."""
         return self.model.astype(np.int64) * len(self.tasks) + self.task
+
+    @cached_property
+    def source(self) -> Indices:
+        """(n,) what a cell reads: its :attr:`pair` and what it is tested on."""
+        split = np.array([TESTED_ON.index(scheme.split) for scheme in self.schemes], np.int64)
+        return self.pair * len(TESTED_ON) + split[self.scheme]
 
     @cached_property
     def _sized(self) -> tuple[list[tuple[Scheme, int]], Indices]:
@@ -145,13 +151,15 @@ class Plan:
         return combined(self.model, task[self.task], self.normal_forms[0])
 
     def sources(self) -> dict[int, list[EntryKey]]:
-        """The cache entries that each occurring :attr:`pair` reads."""
-        return {int(pair): self.entry_keys(int(pair)) for pair in np.unique(self.pair)}
+        """The cache entries of each occurring :attr:`source`."""
+        return {int(source): self.entry_keys(int(source)) for source in np.unique(self.source)}
 
-    def entry_keys(self, pair: int) -> list[EntryKey]:
-        """The cache entries of one (model, task)."""
+    def entry_keys(self, source: int) -> list[EntryKey]:
+        """The cache entries of one :attr:`source`."""
+        pair, split = divmod(source, len(TESTED_ON))
         model, task = self.models[pair // len(self.tasks)], self.tasks[pair % len(self.tasks)]
-        return [EntryKey(model, dataset, split, task.limit) for dataset in task.datasets for split in ("train", "test")]
+        reads = READS[TESTED_ON[split]]
+        return [EntryKey(model, dataset, split, task.limit) for dataset in task.datasets for split in reads]
 
     def save(self, path: Path, **columns: NDArray[Any]) -> None:
         """Write the plan as one file, atomically; `columns` (one value a cell) travel with it.
@@ -236,17 +244,17 @@ def look_up(plan: Plan, cache: EmbeddingCache) -> Sources:
     keys = dict.fromkeys(key for entry_keys in sources.values() for key in entry_keys)
     headers = {key: header for key in keys if (header := cache.header(key)) is not None}
     partial = {key for key, header in headers.items() if header.embedded_classes is not None}
-    for pair, entry_keys in sources.items() if partial else ():
-        task = plan.tasks[pair % len(plan.tasks)]
+    for source, entry_keys in sources.items() if partial else ():
+        task = plan.tasks[source // len(TESTED_ON) % len(plan.tasks)]
         for key in partial.intersection(entry_keys):
             if not headers[key].covers(frozenset(task.classes_in(key.dataset))):
                 check_classes(headers[key], task.classes_in(key.dataset))
-    by_pair = {
-        pair: cell_fingerprint([headers[key] for key in entry_keys]) if all(k in headers for k in entry_keys) else ""
-        for pair, entry_keys in sources.items()
+    by_source = {
+        source: cell_fingerprint([headers[key] for key in entry_keys]) if all(k in headers for k in entry_keys) else ""
+        for source, entry_keys in sources.items()
     }
-    pairs, position = np.unique(plan.pair, return_inverse=True)
-    fingerprint = np.array([by_pair[pair] for pair in pairs.tolist()], dtype="S20")[position]
+    occurring, position = np.unique(plan.source, return_inverse=True)
+    fingerprint = np.array([by_source[source] for source in occurring.tolist()], dtype="S20")[position]
     return Sources(fingerprint, tuple(key for key in keys if key not in headers), headers)
 
 

@@ -42,7 +42,9 @@ from imprint_sweep.config.reading import (
 )
 from imprint_sweep.config.schemas import (
     GROUPS,
+    NODES,
     AggConfig,
+    EvalConfig,
     GenConfig,
     ModelConfig,
     NormConfig,
@@ -62,7 +64,7 @@ MAX_COMBINATIONS = 20_000_000
 """More than this in one block is a slip, and would take gigabytes to count."""
 
 _SCHEMAS: dict[str, type[Any]] = {
-    "model": ModelConfig, "task": TaskConfig, "gen": GenConfig, "norm": NormConfig, "agg": AggConfig
+    "model": ModelConfig, "task": TaskConfig, "gen": GenConfig, "norm": NormConfig, "agg": AggConfig, "eval": EvalConfig
 }  # fmt: skip
 
 
@@ -216,7 +218,7 @@ class _States:
         """The state of one part.
 
         Args:
-            part: a group or a number.
+            part: a group, a node or a number.
             axes: what is set of it.
 
         Raises:
@@ -225,12 +227,17 @@ class _States:
         """
         key = (part, *(f"{axis}={value.text}" for axis, value in axes.items()))
         if key not in self._known:
-            self._known[key] = self._number(part, axes) if part in NUMBERS else self._group(part, axes)
+            make = self._number if part in NUMBERS else self._node if part in NODES else self._group
+            self._known[key] = make(part, axes)
         return self._known[key]
 
     def _group(self, group: str, axes: Assignment) -> _State:
         node = typed(_SCHEMAS[group], self._parts.group(group, axes), group)
         return _State(node, {group: self._parts.option(group, axes), **axis_values(group, node)})
+
+    def _node(self, name: str, axes: Assignment) -> _State:
+        node = typed(_SCHEMAS[name], self._parts.node(name, axes), name)
+        return _State(node, axis_values(name, node))
 
     def _number(self, number: str, axes: Assignment) -> _State:
         value = self._parts.number(number, axes)
@@ -245,7 +252,7 @@ class _Product:
     def __init__(self, block: Block, states: _States) -> None:
         self.block, self.n = block, _size(block)
         self.states = {
-            part: [states.state(part, axes) for axes in self._settings(part)] for part in (*GROUPS, *NUMBERS)
+            part: [states.state(part, axes) for axes in self._settings(part)] for part in (*GROUPS, *NODES, *NUMBERS)
         }
         self.codes = {part: self._code(part) for part in self.states}
 
@@ -370,7 +377,7 @@ class _Rows:
         return self.tasks.column(np.ravel_multi_index((task, limit, np.where(unlisted[task], model, 0)), sizes), make)
 
     def _schemes(self, product: _Product, rows: Indices) -> Column:
-        parts = ("gen", "norm", "agg", "k", "n_shot", "seed")
+        parts = ("gen", "norm", "agg", "eval", "k", "n_shot", "seed")
         values = [[state.value for state in product.states[part]] for part in parts]
         # Only the gens that take a weight decay let the model reach into the scheme.
         decays = [None, *dict.fromkeys(state.value.weight_decay for state in product.states["model"])]
@@ -382,8 +389,10 @@ class _Rows:
 
         def make(key: int) -> Scheme:
             *positions, decay = (int(code) for code in np.unravel_index(key, sizes))
-            gen, norm, agg, k, n_shot, seed = (options[i] for options, i in zip(values, positions, strict=True))
-            return scheme_from(gen, norm, agg, k=k, n_shot=n_shot, seed=seed, weight_decay=decays[decay])
+            gen, norm, agg, tested, k, n_shot, seed = (options[i] for options, i in zip(values, positions, strict=True))
+            return scheme_from(
+                gen, norm, agg, k=k, n_shot=n_shot, seed=seed, split=tested.split, weight_decay=decays[decay]
+            )
 
         return self.schemes.column(np.ravel_multi_index(codes, sizes), make)
 
@@ -422,4 +431,6 @@ def _seen(cfg: DictConfig, options: Mapping[str, str]) -> dict[str, Any]:
     for group in GROUPS:
         seen[group] = options[group]
         seen |= axis_values(group, getattr(config, group))
+    for node in NODES:
+        seen |= axis_values(node, getattr(config, node))
     return seen

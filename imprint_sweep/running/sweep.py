@@ -73,7 +73,7 @@ def run_single(cell: Cell, settings: Settings) -> float:
         return _known(work, settings)
     for line in shots_of_everything(plan, work.sources.headers):
         telling.note(line)
-    for key in plan.entry_keys(0):
+    for key in plan.entry_keys(int(plan.source[0])):
         settings.cache.open(key)  # verified now: a damaged entry is no result
     outcomes: list[Outcome] = []
     begun: list[Work] = []

@@ -56,15 +56,17 @@ class Work:
 
     def missing(self) -> list[EntryKey]:
         """The missing cache entries that cells to run would read."""
-        pairs = np.unique(self.plan.pair[self.blocked]).tolist()
         absent = set(self.sources.missing)
-        return [key for key in dict.fromkeys(k for pair in pairs for k in self.plan.entry_keys(pair)) if key in absent]
+        keys = dict.fromkeys(
+            key for source in np.unique(self.plan.source[self.blocked]) for key in self.plan.entry_keys(int(source))
+        )
+        return [key for key in keys if key in absent]
 
     def waiting_for(self, keys: Collection[EntryKey]) -> NDArray[np.bool_]:
         """(n,) bool, cells to run that would read one of some missing entries."""
-        pairs = np.unique(self.plan.pair[self.blocked]).tolist()
-        waiting = [pair for pair in pairs if not set(keys).isdisjoint(self.plan.entry_keys(pair))]
-        found: NDArray[np.bool_] = self.todo & np.isin(self.plan.pair, waiting)
+        read = np.unique(self.plan.source[self.blocked]).tolist()
+        waiting = [source for source in read if not set(keys).isdisjoint(self.plan.entry_keys(source))]
+        found: NDArray[np.bool_] = self.todo & np.isin(self.plan.source, waiting)
         return found
 
 

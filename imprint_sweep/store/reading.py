@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imprint_sweep.errors import StoreError, did_you_mean
+from imprint_sweep.errors import StoreError, UnknownOptionError, did_you_mean
 from imprint_sweep.grid.cell import METHOD_VERSION, Cell, Label, component_versions, parsed
 from imprint_sweep.grid.hashing import code
 from imprint_sweep.grid.outcome import OK, Outcome
+from imprint_sweep.grid.scheme import TEST, TESTED_ON
 from imprint_sweep.store.parts import check_table, read_parts, schema_found
 from imprint_sweep.store.rows import Provenance
 from imprint_sweep.store.schema import table_schema
@@ -43,7 +44,10 @@ _LISTED = 5
 
 
 def load_results(
-    path: str | PathLike[str] = "outputs/results", columns: Sequence[str] | None = None, status: str | None = OK
+    path: str | PathLike[str] = "outputs/results",
+    columns: Sequence[str] | None = None,
+    status: str | None = OK,
+    split: str | None = TEST,
 ) -> pd.DataFrame:
     """The results table with one row per cell: its newest good row.
 
@@ -60,6 +64,8 @@ def load_results(
         columns: which columns, in which order; all by default (see :func:`imprint_sweep.store.column_docs`).
         status: ``"ok"`` for cells that have a good row; ``"failed"`` for those that have only failed rows, the newest
             of which stands for the cell; None for both.
+        split: ``"test"`` for cells that are tested on the test split; ``"validation"`` for those that are tested on
+            held-out training samples (``eval.split=validation``), by which configurations are chosen; None for both.
 
     Returns:
         Rows in the order in which they were finished, index 0, 1, ... Integers that can be null are ``Int64`` and the
@@ -67,10 +73,13 @@ def load_results(
 
     Raises:
         StoreError: no such folder or column, or the table cannot be read now.
+        UnknownOptionError: no such split.
 
     Warns:
         DamagedPartWarning: a file cannot be read, and its rows are missing.
     """
+    if split is not None and split not in TESTED_ON:
+        raise UnknownOptionError("split", split, TESTED_ON)
     root = Path(path)
     check_table(root)
     known = table_schema().names
@@ -80,7 +89,11 @@ def load_results(
     if unknown := [name for name in wanted if name not in known]:
         raise StoreError(f"the results table has no column {unknown[0]!r}{did_you_mean(unknown[0], known)}")
 
-    table = read_parts(root, [*wanted, "status", "finished_at"]).table
+    table = read_parts(root, [*wanted, "status", "split", "finished_at"]).table
+    # Rows of the time before there was a choice are null.
+    table = table.set_column(table.column_names.index("split"), "split", table["split"].fill_null(TEST))
+    if split is not None:
+        table = table.filter(pc.equal(table["split"], split))
     good, finished_at = _good(table), _finished_at(table)
     chosen = _newest(_codes(table["cell_id"]), good, finished_at)
     if status is not None:

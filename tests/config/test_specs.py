@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.cell import Cell, Label, Model, Task, cell_ids, stage_seed
 from imprint_sweep.grid.equalities import normal_form
-from imprint_sweep.grid.scheme import AGGREGATIONS, FIELDS, Scheme
+from imprint_sweep.grid.scheme import AGGREGATIONS, FIELDS, TESTED_ON, Scheme
 from imprint_sweep.grid.tasks import make_task
 from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
 
@@ -356,10 +357,12 @@ def schemes(draw: st.DrawFn) -> Scheme:
     """Any valid scheme, small numbers preferred: there the rules meet."""
     agg = draw(st.sampled_from(AGGREGATIONS))
     metrics = tuple(METRICS) if agg == "max" else tuple(metric for metric in METRICS if metric != "inner_product")
+    split = draw(st.sampled_from(TESTED_ON))
     return Scheme.create(
         gen=draw(st.sampled_from(sorted(GENS))),
         k=draw(st.integers(1, 4)),
-        n_shot=draw(st.none() | st.integers(1, 4)),
+        n_shot=draw(st.none() | (st.integers(1, 4) if split == "test" else st.integers(5, 6))),
+        split=split,
         norm_pre=draw(st.sampled_from(norms_at(Position.PRE))),
         norm_post=draw(st.sampled_from(norms_at(Position.POST))),
         norm_inf=draw(st.sampled_from(norms_at(Position.INF))),
@@ -401,7 +404,44 @@ def test_ids_are_equal_where_all_axes_are_and_nowhere_else(one: Scheme, other: S
 
 @given(schemes())
 def test_an_identity_holds_every_axis(any_scheme: Scheme) -> None:
-    assert json.loads(any_scheme.fragment) == {name: getattr(any_scheme, name) for name in FIELDS}
+    held = {name: getattr(any_scheme, name) for name in FIELDS}
+    assert json.loads(any_scheme.fragment) == held | ({"split": "validation"} if any_scheme.split != "test" else {})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is tested on (section 2)
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_test_split_is_in_no_identity_and_held_out_samples_are() -> None:
+    for of in (asked, computed):
+        assert of(split="test") == of() != of(split="validation")
+
+
+@pytest.mark.parametrize("gen", DETERMINISTIC)
+def test_the_seed_decides_what_is_held_out(gen: str) -> None:
+    assert computed(gen=gen, seed=1) == computed(gen=gen, seed=2)
+    assert computed(gen=gen, split="validation", seed=1) != computed(gen=gen, split="validation", seed=2)
+
+
+@pytest.mark.parametrize(("n_shot", "kept"), [(5, 4), (9, 8), (10, 8)])
+def test_what_stays_of_the_shots_counts_as_few_samples(n_shot: int, kept: int) -> None:
+    few = computed(gen="all", n_shot=n_shot, split="validation")
+    assert computed(gen="kmeans", k=kept, n_shot=n_shot, split="validation") == few
+    assert computed(gen="kmeans", k=kept - 1, n_shot=n_shot, split="validation") != few
+    most = [computed(gen="all", agg="mnn", m=m, n_shot=n_shot, split="validation") for m in (5 * kept, 5 * kept + 1)]
+    assert most[0] == most[1] != computed(gen="all", agg="mnn", m=5 * kept - 1, n_shot=n_shot, split="validation")
+
+
+@pytest.mark.parametrize("n_shot", [1, 4])
+def test_a_fifth_of_fewer_than_five_shots_cannot_be_held_out(n_shot: int) -> None:
+    with pytest.raises(InvalidCellError, match=f"n_shot must be at least 5 or null, got {n_shot}$"):
+        scheme(n_shot=n_shot, split="validation")
+
+
+def test_there_is_no_other_split() -> None:
+    with pytest.raises(UnknownOptionError, match=r"unknown eval\.split 'train'. Available: test, validation"):
+        scheme(split="train")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

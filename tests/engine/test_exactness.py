@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache as cache_of
 from itertools import product
 from pathlib import Path
 
@@ -58,9 +59,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingCache:
     return cache
 
 
+@cache_of
+def smallest(task: Task) -> int:
+    """Training samples of the smallest label."""
+    return min(len(oracle.samples_of(label, TRAIN)) for label in task.labels)
+
+
 def random_cells(n: int, seed: int, tasks: Iterable[Task] = TASKS.values()) -> list[Cell]:
     """Distinct random points of the grid; every gen and every task comes up equally often."""
-    rng = np.random.default_rng(seed)
+    rng, rng_of_split = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     cells: dict[str, Cell] = {}
     gens_and_tasks = list(product(GENS, tasks))
     while len(cells) < n:
@@ -68,13 +75,16 @@ def random_cells(n: int, seed: int, tasks: Iterable[Task] = TASKS.values()) -> l
         agg, metric = rng.choice(AGGREGATIONS), rng.choice(list(METRICS))
         if agg == "mnn" and metric == "inner_product":
             continue
+        n_shot = (None, None, 1, 4, 10)[rng.integers(5)]
+        held_out = n_shot in (None, 10) and smallest(task) >= 5 and rng_of_split.random() < 0.4
         cell = data.cell(
             task,
+            split="validation" if held_out else "test",
             gen=gen,
             agg=str(agg),
             metric=str(metric),
             k=int(rng.choice([1, 2, 5])),
-            n_shot=(None, None, 1, 4, 10)[rng.integers(5)],
+            n_shot=n_shot,
             m=int(rng.choice([1, 3, 8, 10_000])),
             weighting=str(rng.choice(list(WEIGHTINGS))),
             norm_pre=str(rng.choice(norms_at(Position.PRE))),
@@ -188,10 +198,11 @@ def test_the_global_seed_does_not_matter(
 def disagreements(cell: Cell, labels: np.ndarray) -> Iterator[tuple[int, str | None]]:
     """Each query on which predictions differ from the oracle's, with the tie that explains it, or None."""
     generated = oracle.generate(cell, TRAIN)
-    expected = oracle.predict(cell, generated, TEST).labels
+    test = oracle.tested_on(cell, TRAIN, TEST)
+    expected = oracle.predict(cell, generated, test).labels
     assert labels.shape == expected.shape
     for query in np.flatnonzero(labels != expected).tolist():
-        yield query, oracle.explain(cell, generated, TEST, query, int(labels[query]))
+        yield query, oracle.explain(cell, generated, test, query, int(labels[query]))
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -213,7 +224,7 @@ def test_outcomes_are_scikit_learns_metrics_of_the_predictions(cache: EmbeddingC
     for cell in random_cells(40, seed=3):
         (outcome,) = run([cell], cache, PLAIN)
         labels = predictions(cell, cache, PLAIN).astype(np.int64)
-        _, truth = oracle.queries(cell.task, TEST)
+        _, truth = oracle.queries(cell.task, oracle.tested_on(cell, TRAIN, TEST))
         empty = np.zeros((len(labels), len(cell.task.labels)))
         expected = oracle.scores(oracle.Prediction(truth, labels, empty.astype(np.int64), empty, empty))
         assert (outcome.n_correct, outcome.n_test) == (expected.n_correct, expected.n_test)
@@ -301,7 +312,7 @@ def test_a_joined_label_is_the_class_it_would_be_in_one_dataset(cache: Embedding
         cell
         for name in ("joined", "2 in 1")
         for cell in random_cells(60, seed=6, tasks=[TASKS[name]])
-        if cell.scheme.n_shot is None and cell.scheme.gen not in ("random", "fps")
+        if not cell.scheme.draws_samples and cell.scheme.gen not in ("random", "fps")
     ]
     for cell in drawless:
         whole = EmbeddingCache(tmp_path / cell.cell_id)

@@ -16,7 +16,7 @@ from imprint_sweep.embeddings.cache import EmbeddingCache, EntryHeader, EntryKey
 from imprint_sweep.engine import EngineSettings, Ledger, run
 from imprint_sweep.grid.cell import Cell, Model
 from imprint_sweep.grid.outcome import OK
-from imprint_sweep.grid.scheme import AGGREGATIONS
+from imprint_sweep.grid.scheme import AGGREGATIONS, TESTED_ON
 from imprint_sweep.imprinting.components import GENS, METRICS, Position, norms_at
 from imprint_sweep.planning.cost import CELL_SECONDS, COPY_RATE, IDLE, Estimate, estimate
 from imprint_sweep.planning.plan import Plan, look_up, shards
@@ -212,6 +212,16 @@ PLANS: dict[str, list[Cell]] = {
         for n in (1, 4, 12, None)
         for seed in (0, 1)
         for pre in ("none", "l2")
+    ],
+    "validation": [
+        data.cell(task, gen=gen, k=k, n_shot=n, seed=seed, split=split, metric=metric)
+        for task in SUBSETS[:2]
+        for gen in ("kmeans", "mean", "least_squares")
+        for k in (1, 4)
+        for n in (5, 12, None)
+        for seed in (0, 1)
+        for split in TESTED_ON
+        for metric in ("cosine", "manhattan")
     ],
     "readouts": [data.cell(task, gen=gen, **one) for task in SUBSETS for gen in ("mean", "all") for one in READOUTS],
     "some tasks ask for more": [

@@ -161,7 +161,7 @@ def test_a_damaged_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.npz"
     Plan.of_cells(CELLS[:50]).save(path)
     content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 0xFF
+    content[content.index(b"model.npy") - 200] ^= 0xFF  # among the data of the first array
     path.write_bytes(content)
     with pytest.raises(SweepError, match="is no readable plan"):
         Plan.load(path)
@@ -229,7 +229,10 @@ def test_a_plan_reads_what_its_tasks_read() -> None:
     read = {pair: plan.entry_keys(pair) for pair in plan.sources()}
     assert plan.sources() == read
     for position, cell in enumerate(CELLS):
-        assert read[int(plan.pair[position])] == keys(cell.model, cell.task)
+        assert read[int(plan.source[position])] == keys(cell.model, cell.task)
+    both = Plan.of_cells([data.cell(TASKS[0], gen="mean", split=split) for split in ("test", "validation")])
+    test, validation = (both.entry_keys(int(source)) for source in both.source)
+    assert validation == [key for key in test if key.split == "train"] != test
     limited = data.cell(replace(TASKS[0], limit=20), gen="mean")
     assert list(Plan.of_cells([limited]).sources().values()) == [keys(data.MODEL, limited.task)]
 

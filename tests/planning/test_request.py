@@ -38,7 +38,8 @@ CHOICES: dict[str, list[Any]] = {
     "agg.metric": ["euclidean", "inner_product"],
     "agg.m": [1, 0, 9],
     "k": [1, 5],
-    "n_shot": [None, 3],
+    "n_shot": [None, 3, 10],
+    "eval.split": ["test", "validation"],
     "seed": [0, -1],
     "limit": [None, 50],
 }

@@ -16,7 +16,7 @@ from imprint_sweep.errors import StoreError, UnknownOptionError
 from imprint_sweep.grid.axes import AXES, SEED, of_part, parameter_column
 from imprint_sweep.grid.cell import METHOD_VERSION, Task, component_versions
 from imprint_sweep.grid.outcome import OK
-from imprint_sweep.grid.scheme import FIELDS, Scheme, known_parameters
+from imprint_sweep.grid.scheme import FIELDS, NEUTRAL, TEST, VALIDATION, Scheme, known_parameters
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import place_option, shell_line
 from imprint_sweep.store import labels_of, load_results, schema_found
@@ -32,7 +32,7 @@ SCHEME = tuple(axis.column for axis in of_part("scheme") if not axis.follows and
 """The axes of a *configuration* that all tables have, see :func:`scheme_columns`; medians are taken over the seed."""
 
 COLUMNS = (
-    *("cell_id", "computation_id", *MODEL, *TASK, "n_labels", *SCHEME, "seed", "weight_decay"),
+    *("cell_id", "computation_id", *MODEL, *TASK, "n_labels", *SCHEME, "seed", "weight_decay", "split"),
     *("n_correct", "n_test", "accuracy", "f1_macro", "n_proxies", "gen_seconds", "eval_seconds"),
     *("fingerprint", "method_version", "component_versions", "package_version", "git_commit", "host", "finished_at"),
 )
@@ -87,7 +87,7 @@ class Results:
 
     Args:
         frame: :data:`COLUMNS` and :func:`parameter_columns`, one good row per cell, index 0, 1, ...; words are
-            categories, integers that can be null ``Int64`` and the like.
+            categories, integers that can be null ``Int64`` and the like. All of them are tested on the same split.
         outputs: the folder under which the table, the embeddings and the report are.
         notes: sentences on what was set aside, and on versions that are mixed.
     """
@@ -130,15 +130,16 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): of for name, of in row.items()} for row in plain.where(plain.notna(), None).to_dict("records")]
 
 
-def load(outputs: str | PathLike[str]) -> Results:
+def load(outputs: str | PathLike[str], split: str = TEST) -> Results:
     """Read the results under a folder and set aside what cannot be compared with the rest.
 
-    Rows of another version of the method or of a component are set aside, cells that only ever failed, rows without
-    test samples, and rows of an instance whose embeddings were replaced later: an instance keeps the fingerprint of its
-    newest row.
+    Rows that are tested on another split are set aside, rows of another version of the method or of a component, cells
+    that only ever failed, rows without test samples, and rows of an instance whose embeddings were replaced later: an
+    instance keeps the fingerprint of its newest row.
 
     Args:
         outputs: the folder that holds ``results``.
+        split: what they are tested on, ``test`` or ``validation``.
 
     Raises:
         StoreError: there is no results table, or it holds no good row of the present method version.
@@ -146,6 +147,10 @@ def load(outputs: str | PathLike[str]) -> Results:
     outputs = Path(outputs)
     frame = _read(outputs / "results")
     notes = []
+    mine = (frame["split"] == split).to_numpy(np.bool_)
+    if split == TEST and not mine.all():
+        notes.append(f"Set aside are cells with eval.split={VALIDATION}, for choosing: {int((~mine).sum()):,}.")
+    frame = frame[mine]
     present = frame["method_version"] == METHOD_VERSION
     if not present.all():
         others = ", ".join(str(version) for version in sorted(frame.loc[~present, "method_version"].unique()))
@@ -176,8 +181,8 @@ def load(outputs: str | PathLike[str]) -> Results:
     if frame.empty:
         found = f" ({' '.join(notes)})" if notes else ""
         raise StoreError(
-            f"the results table at {outputs / 'results'} holds no good row of method version {METHOD_VERSION}{found}; "
-            "run a cell or a sweep first"
+            f"the results table at {outputs / 'results'} holds no good row of method version {METHOD_VERSION}"
+            f"{'' if split == TEST else f' with eval.split={split}'}{found}; run a cell or a sweep first"
         )
     frame = frame.astype(dict.fromkeys(_WORDS, "category"))
     # Rows come in the order in which they were finished.
@@ -200,10 +205,10 @@ def load(outputs: str | PathLike[str]) -> Results:
 def _read(table: Path) -> pd.DataFrame:
     """The newest row of each cell, the parameters of components included."""
     known = [parameter_column(key) for key in known_parameters()]
-    frame = load_results(table, [*COLUMNS, *known, "status"], status=None)
+    frame = load_results(table, [*COLUMNS, *known, "status"], status=None, split=None)
     if not set(frame["gen"].unique()) <= set(GENS):
         others = [field.name for field in schema_found(table) if is_parameter(field)]
-        frame = load_results(table, [*COLUMNS, *others, "status"], status=None)
+        frame = load_results(table, [*COLUMNS, *others, "status"], status=None, split=None)
     # Rows of the time before a parameter was there are null; what they computed is its neutral value.
     for gen, component in GENS.items():
         for parameter in component.parameters:
@@ -216,7 +221,7 @@ def _read(table: Path) -> pd.DataFrame:
 def _outdated(frame: pd.DataFrame) -> NDArray[np.bool_]:
     """Whether the versions of the components that computed a row are not the present ones."""
     recorded = frame["component_versions"].astype(object).fillna("").astype(str)
-    axes = [*(name for name in FIELDS if name not in ("seed", "weight_decay")), "n_labels"]
+    axes = [*(name for name in FIELDS if name not in ("seed", "weight_decay")), *NEUTRAL, "n_labels"]
     groups = frame.groupby(axes, observed=True, dropna=False, sort=False)
     group = groups.ngroup().to_numpy()
     first = np.unique(group, return_index=True)[1]

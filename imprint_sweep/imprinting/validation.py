@@ -1,0 +1,40 @@
+"""The validation split: a fifth of the training samples of each class, held out to choose by (method, section 2)."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+N = TypeVar("N", int, NDArray[np.float64])
+
+PARTS = 5
+"""One of so many parts is held out, so a class needs as many samples."""
+
+
+def trained(n_samples: N) -> N:
+    """Samples of a class that are left to train on: four fifths, rounded up.
+
+    >>> [trained(n) for n in (5, 6, 9, 10)]
+    [4, 5, 8, 8]
+    """
+    return n_samples - n_samples // PARTS
+
+
+def hold_out(n_samples: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split the samples of a class: a fifth of them, rounded down, is held out.
+
+    Args:
+        n_samples: samples of the class, at least :data:`PARTS`.
+        rng: the stream of this split and of nothing else.
+
+    Returns:
+        The positions to train on, (trained(n_samples),) int64, and those to test on, both in ascending order.
+
+    >>> [positions.tolist() for positions in hold_out(6, np.random.default_rng(0))]
+    [[0, 1, 2, 3, 5], [4]]
+    """
+    order = rng.permutation(n_samples)
+    held_out = n_samples // PARTS
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
