@@ -36,6 +36,7 @@ ROW: dict[str, Any] = {
     "weighting": None,
     "seed": 17121997,
     "weight_decay": None,
+    "split": "test",
     "n_correct": 50,
     "n_test": 100,
     "n_proxies": 10,
@@ -54,7 +55,7 @@ ROW: dict[str, Any] = {
 _WHOLE = ("image_size", "merge", "remap", "limit", "n_shot", "k", "m")
 _WORDS = (
     *("model", "weights", "task", "classes", "norm_pre", "gen", "norm_post", "norm_inf", "agg", "metric", "weighting"),
-    *("fingerprint", "package_version", "git_commit", "host"),
+    *("split", "fingerprint", "package_version", "git_commit", "host"),
 )
 
 
