@@ -11,10 +11,11 @@ from typing import Any
 
 __version__ = "0.2.0"
 
-__all__ = ["Imprinter", "__version__", "imprinter_from_cell", "load_embeddings", "load_results", "sweep"]
+__all__ = ["Imprinter", "__version__", "best", "imprinter_from_cell", "load_embeddings", "load_results", "sweep"]
 
 _PLACES = {
     "Imprinter": "imprint_sweep.api.imprinter",
+    "best": "imprint_sweep.api.choosing",
     "imprinter_from_cell": "imprint_sweep.api.cells",
     "load_embeddings": "imprint_sweep.api.samples",
     "load_results": "imprint_sweep.store",

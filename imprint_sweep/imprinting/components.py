@@ -269,6 +269,7 @@ class Gen(Component, ABC):
             whether they are normalised before or after the choice.
         with_one_proxy: the gen that computes the same with k = 1, None where there is none.
         cheap: whether making its proxies takes so little that several jobs may each do it.
+        baseline: whether it is no imprinting, but what imprinting is compared with.
         making: how variants that share stages are made.
     """
 
@@ -279,6 +280,7 @@ class Gen(Component, ABC):
     chooses_blindly: ClassVar[bool] = False
     with_one_proxy: ClassVar[str | None] = None
     cheap: ClassVar[bool] = False
+    baseline: ClassVar[bool] = False
     making: ClassVar[Making] = Making.ONE_BY_ONE
 
     @abstractmethod
@@ -337,9 +339,10 @@ class Gen(Component, ABC):
 
 
 class JointGen(Gen):
-    """A generator that sees the samples of all classes of a task at once."""
+    """A generator that sees the samples of all classes of a task at once, which imprinting does not."""
 
     joint = True
+    baseline = True
 
     def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
         """Not defined for a class alone."""

@@ -46,15 +46,19 @@ def scores(model: Model, of: Task, by_seed: dict[int, int], **axes: object) -> l
     return [(cell(model, of, seed=seed, **axes), score) for seed, score in by_seed.items()]
 
 
-def write(outputs: Path, scores: Iterable[Score], fingerprint: str = FINGERPRINT) -> Results:
+def write(
+    outputs: Path, scores: Iterable[Score], fingerprint: str = FINGERPRINT, n_proxies: int | None = None
+) -> Results:
     """Add rows to the table under a folder and read all of it as the analysis does.
 
     Args:
         outputs: the folder.
         scores: the rows.
         fingerprint: of the embeddings.
+        n_proxies: of each row.
     """
     with ResultStore(outputs / "results").writer(HERE) as writer:
         for of, n_correct in scores:
-            writer.add(Outcome(of, of.computation_id(), fingerprint, n_correct=n_correct, n_test=N_TEST))
+            counts = {"n_correct": n_correct, "n_test": N_TEST, "n_proxies": n_proxies}
+            writer.add(Outcome(of, of.computation_id(), fingerprint, **counts))  # type: ignore[arg-type]
     return results.load(outputs)

@@ -86,8 +86,13 @@ def test_a_budget_is_kept_on_every_instance() -> None:
     assert name_of(best(uneven, max_proxies=200)) == "k-medoids, k = 20 · l2/l2/l2 · max"
 
 
-def test_oracles_compete_only_if_asked_to() -> None:
-    assert name_of(best(table(), oracles=True)) == "least squares · l2/l2/l2 · max"
+def test_baselines_are_rivals_if_asked_for_and_never_win() -> None:
+    assert not best(table()).rivals["baseline"].any()
+    found = best(table(), with_baselines=True)
+    assert name_of(found) == name_of(best(table())) == "all · l2/l2/l2 · max"
+    assert found.rivals["name"][found.rivals["baseline"]].tolist() == ["least squares · l2/l2/l2 · max"]
+    assert found.ranks[found.winner] == 2
+    assert (found.rivals["lead"][found.rivals["baseline"]] < 0).all()
 
 
 def test_only_the_tasks_in_question_count() -> None:
@@ -135,5 +140,5 @@ def test_what_cannot_be_answered_is_a_sentence() -> None:
         best(table(), ["task33"])
     with pytest.raises(ConfigError, match="no configuration has at most 9 proxies; the fewest are 10, of mean"):
         best(table(), max_proxies=9)
-    with pytest.raises(ConfigError, match="nothing but k-least-squares and least squares, which see"):
+    with pytest.raises(ConfigError, match="nothing but least squares, which is no imprinting"):
         best(results([{"gen": "least_squares"}]))

@@ -22,13 +22,13 @@ from imprint_sweep.invocation import place_option, shell_line
 from imprint_sweep.store import labels_of, load_results, schema_found
 from imprint_sweep.store.schema import is_parameter
 
-MODEL = tuple(axis.column for axis in of_part("model"))
+MODEL: tuple[str, ...] = tuple(axis.column for axis in of_part("model"))
 """The columns that identify a foundation model."""
 
-TASK = tuple(axis.column for axis in of_part("task") if not axis.follows)
+TASK: tuple[str, ...] = tuple(axis.column for axis in of_part("task") if not axis.follows)
 """The columns that identify a task. A model and a task are an *instance* of a comparison."""
 
-SCHEME = tuple(axis.column for axis in of_part("scheme") if not axis.follows and axis.name != SEED)
+SCHEME: tuple[str, ...] = tuple(axis.column for axis in of_part("scheme") if not axis.follows and axis.name != SEED)
 """The axes of a *configuration* that all tables have, see :func:`scheme_columns`; medians are taken over the seed."""
 
 COLUMNS = (
@@ -145,7 +145,17 @@ def load(outputs: str | PathLike[str], split: str = TEST) -> Results:
         StoreError: there is no results table, or it holds no good row of the present method version.
     """
     outputs = Path(outputs)
-    frame = _read(outputs / "results")
+    return comparable(_read(outputs / "results"), outputs, split)
+
+
+def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST) -> Results:
+    """The rows of a frame that can be compared with each other; see :func:`load`.
+
+    Args:
+        frame: :data:`COLUMNS`, :func:`parameter_columns` and ``status``, in the order in which rows were finished.
+        outputs: the folder under which the table and the embeddings of these rows are.
+        split: what they are tested on.
+    """
     notes = []
     mine = (frame["split"] == split).to_numpy(np.bool_)
     if split == TEST and not mine.all():

@@ -1,4 +1,8 @@
-"""The practical question: which configuration is best on these tasks, by how much, and is that more than chance?"""
+"""The practical question: which configuration is best on these tasks, by how much, and is that more than chance?
+
+Rows of any split can be ranked. What is chosen by held-out samples is then looked up on the test split
+(:func:`tested`), which the choice has not seen.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.analysis.data import names
-from imprint_sweep.analysis.data.results import Results, scheme_columns
+from imprint_sweep.analysis.data.results import Results, records, scheme_columns
 from imprint_sweep.analysis.data.selection import (
     FEW_SEEDS,
+    INSTANCE,
     MAIN_SEEDS,
     Matrix,
     matrix,
@@ -24,8 +29,10 @@ from imprint_sweep.analysis.stats import ranking
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.imprinting.components import GENS, METRICS, DenseMetric, FittedMetric, ProductMetric
 
-ORACLES = tuple(name for name, gen in GENS.items() if gen.joint)
-"""The gens that see all classes at once: no imprinting schemes."""
+
+def baselines() -> list[str]:
+    """The gens that are no imprinting."""
+    return [name for name, gen in GENS.items() if gen.baseline]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +41,13 @@ class Best:
 
     Args:
         matrix: what was ranked: n_i instances, n_c configurations.
-        winner: which configuration has the best average rank; of several the one with the fewest proxies, then ``max``,
-            then the cheapest metric.
+        winner: which configuration has the best average rank, baselines apart; of several the one with the fewest
+            proxies, then ``max``, then the cheapest metric.
         same: configurations with the winner's result on every instance.
         rivals: one row per other GEN, the best configuration of each, best rank first: ``configuration`` (a position),
-            ``gen``, ``name``, ``proxies``, ``accuracy`` (mean, a share), ``rank`` (average, among all n_c), ``lead``
-            (of the winner, mean difference of accuracies), ``wins``, ``ties`` and ``losses`` of the winner, ``p``
-            (signed-rank test), ``adjusted`` (Holm's correction over the rivals).
+            ``gen``, ``baseline`` (whether it is one), ``name``, ``proxies``, ``accuracy`` (mean, a share), ``rank``
+            (average, among all n_c), ``lead`` (of the winner, mean difference of accuracies), ``wins``, ``ties`` and
+            ``losses`` of the winner, ``p`` (signed-rank test), ``adjusted`` (Holm's correction over the rivals).
         ranks: (n_c,) average ranks.
         proxies: (n_c,) proxies of all labels together, the most on any instance.
         over_budget: how many configurations were left out because they have more proxies than allowed.
@@ -61,19 +68,19 @@ def best(
     *,
     max_proxies: int | None = None,
     n_shot: int | None = None,
-    oracles: bool = False,
+    with_baselines: bool = False,
 ) -> Best:
     """Rank all configurations over the instances of some tasks.
 
-    Quick tries (``limit``) and merged classes ("d in 1") count only where there is nothing else. The best is chosen on
-    the instances that it is then tested on, as in the paper: the p-values do not know of the choice.
+    Quick tries (``limit``) and merged classes ("d in 1") count only where there is nothing else. The p-values do not
+    know of the choice: they are of the same rows.
 
     Args:
         results: the rows that count.
         tasks: names of tasks; all of the table by default.
         max_proxies: the memory budget: proxies of all labels together, on every instance.
         n_shot: training samples per label; None for all.
-        oracles: let the two least-squares gens compete.
+        with_baselines: rank gens that are no imprinting, too. They are rivals, and never the winner.
 
     Raises:
         UnknownOptionError: there is no such task in the results.
@@ -91,13 +98,12 @@ def best(
             f"no row of {', '.join(tasks) or 'the results'} has n_shot = {'null' if n_shot is None else n_shot}; there "
             f"is n_shot = {', '.join(map(str, shots)) or 'null'}"
         )
-    if not oracles:
-        rows = rows[~rows["gen"].isin(ORACLES)]
-        if rows.empty:
-            raise ConfigError(
-                f"there is nothing but {' and '.join(map(names.gen, ORACLES))}, which see all classes at once and "
-                "compete only with --oracles"
-            )
+    imprinted = ~rows["gen"].isin(baselines())
+    if not imprinted.any():
+        others = " and ".join(names.gen(gen) for gen in rows["gen"].unique())
+        raise ConfigError(f"there is nothing but {others}, which is no imprinting: there is nothing to choose from")
+    if not with_baselines:
+        rows = rows[imprinted]
     whole = select(rows, {"limit": [None], "merge": [None]})
     rows = under_one_name(rows if whole.empty else whole)
     rows, over_budget = _within(rows, max_proxies)
@@ -108,15 +114,17 @@ def best(
     proxies = _proxies(rows, found.configurations)
     ranks = ranking.ranks_within(found.n_correct).mean(axis=0)
     preferred = _preferred(found.configurations, proxies, ranks)
-    winner = preferred[0]
+    gens = found.configurations["gen"].astype(str).to_numpy()
+    winner = next((c for c in preferred if gens[c] not in baselines()), None)
+    if winner is None:
+        raise ConfigError(" ".join(["nothing but baselines has a result on every instance.", *found.missing]))
     counts = found.n_correct
     equal = (counts == counts[:, [winner]]).all(axis=0)
     equal[winner] = False
-    gens = found.configurations["gen"].astype(str).to_numpy()
     of_gen: dict[str, int] = {}
     for configuration in preferred:
         of_gen.setdefault(gens[configuration], configuration)
-    rivals = [configuration for configuration in of_gen.values() if configuration != winner]
+    rivals = [configuration for gen, configuration in of_gen.items() if gen != gens[winner]]
     return Best(
         matrix=found,
         winner=winner,
@@ -126,6 +134,54 @@ def best(
         proxies=proxies,
         over_budget=over_budget,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """A configuration on the test split.
+
+    Args:
+        rows: of its test cells, one for each instance and seed, in their order.
+        missing: the instances of which cells are missing: rows with the columns of the matrix's instances.
+        seeds: those that are needed: one where nothing is drawn, else those of the matrix.
+    """
+
+    rows: pd.DataFrame
+    missing: pd.DataFrame
+    seeds: tuple[int, ...]
+
+    @property
+    def accuracy(self) -> float | None:
+        """The median over the seeds, and of these the mean over the instances; None if a cell is missing."""
+        if len(self.missing):
+            return None
+        by_instance = self.rows.groupby(list(INSTANCE), observed=True, dropna=False)["accuracy"]
+        return float(by_instance.median().mean())
+
+
+def tested(answer: Best, frame: pd.DataFrame) -> Tested:
+    """The best configuration on the test split, on the instances and under the seeds of its choice.
+
+    Args:
+        answer: the choice, by whatever split.
+        frame: a results frame of the test split.
+    """
+    found = answer.matrix
+    (configuration,) = records(found.configurations.iloc[[answer.winner]])
+    axes = {name: [value] for name, value in configuration.items() if value is not None or name in frame}
+    rows = select(under_one_name(frame), axes) if set(axes) <= set(frame) else frame[:0]
+    draws = configuration["n_shot"] is not None or GENS[configuration["gen"]].seeded
+    seeds = found.seeds if draws else found.seeds[:1]
+    cells, missing = [], []
+    for position, instance in enumerate(records(found.instances)):
+        mine = select(rows, {name: [value] for name, value in instance.items()})
+        of_seeds = [mine[mine["seed"] == seed].tail(1) for seed in seeds]
+        if not draws and of_seeds[0].empty:
+            of_seeds = [mine.tail(1)]  # any seed will do
+        cells += of_seeds
+        if any(cell.empty for cell in of_seeds):
+            missing.append(position)
+    return Tested(pd.concat(cells), found.instances.iloc[missing], tuple(seeds))
 
 
 def _within(rows: pd.DataFrame, max_proxies: int | None) -> tuple[pd.DataFrame, int]:
@@ -179,6 +235,7 @@ def _against(
         {
             "configuration": positions,
             "gen": [names.gen(gen) for gen in found.configurations["gen"].iloc[positions]],
+            "baseline": found.configurations["gen"].iloc[positions].isin(baselines()).to_numpy(np.bool_),
             "name": names.configurations(found.configurations.iloc[positions]),
             "proxies": proxies[positions],
             "accuracy": found.accuracy[:, positions].mean(axis=0),

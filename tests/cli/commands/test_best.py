@@ -76,9 +76,12 @@ def test_the_command_at_the_end_asks_for_the_winner(outputs: Path, capsys: pytes
     assert sorted(task.classes for task in request.tasks) == instances
 
 
-def test_oracles_compete_if_asked_to(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_baselines_stand_apart_if_asked_for(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not any("least" in line for line in said(outputs, capsys=capsys))
-    assert any("k-least-squares" in line for line in said(outputs, "--oracles", capsys=capsys))
+    lines = said(outputs, "--with-baselines", capsys=capsys)
+    apart = lines.index("Baselines, which are no imprinting:")
+    assert lines[apart + 1].startswith("k-least-squares")
+    assert not any("least" in line for line in lines[:apart])
 
 
 @pytest.mark.parametrize(
