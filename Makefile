@@ -1,6 +1,7 @@
 # make demo   the first look: environment, embeddings, a small sweep, a table
 # make test   environment and all tests (ARGS="-k cell" to choose)
 # make lint   ruff and mypy
+# make wheel  the wheel in a new environment of PYTHON, outside of the checkout (needs a network)
 # make clean  remove the environment
 #
 # PYTHON=/path/to/python chooses the interpreter (3.11 or newer), VENV=folder where the environment goes.
@@ -15,7 +16,7 @@ TYPED := $(wildcard imprint_sweep hydra_plugins scripts benchmarks tests)
 # See requirements.txt.
 FROM_SOURCE := --no-deps --no-build-isolation --no-cache-dir --no-binary scikit-learn-extra scikit-learn-extra==0.3.0
 
-.PHONY: help demo test lint clean check-tools
+.PHONY: help demo test lint wheel clean check-tools
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
@@ -29,6 +30,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
+
+wheel: | check-tools
+	tests/wheel.sh $(PYTHON)
 
 clean:
 	rm -rf $(VENV)

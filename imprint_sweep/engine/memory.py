@@ -254,7 +254,7 @@ def _checksum(arrays: Arrays) -> bytes:
 
 @lru_cache(maxsize=1)
 def _bits_depend_on() -> tuple[str, ...]:
-    packages = ("numpy", "scipy", "scikit-learn", "scikit-learn-extra")
+    packages = ("numpy", "scipy", "scikit-learn")
     return (*(f"{name}={_version(name)}" for name in packages), cpu_type())
 
 
