@@ -2,7 +2,8 @@
 
 A *pass* is one matrix of filter scores between queries and proxies:
 
-* one pass of inner products serves all product metrics under every scaling of either side;
+* one pass of inner products serves all product metrics under every scaling of either side; a large one takes them in a
+  few directions, if that rules enough out (:mod:`imprint_sweep.imprinting.agg.directions`);
 * a dense metric (Manhattan) needs a pass for each normalisation of both sides;
 * a fitted metric (Mahalanobis) needs one for each task and NORM_post, because it depends on the task's proxies;
 * sequential norms (quantile) and joint gens give each task proxies of its own, hence passes of its own.
@@ -32,6 +33,7 @@ from imprint_sweep.grid.cell import Label, Task
 from imprint_sweep.grid.keys import Draw, Readout, View
 from imprint_sweep.imprinting import vectors
 from imprint_sweep.imprinting.agg import search, voting
+from imprint_sweep.imprinting.agg.directions import LARGE, PART, Directions, Projected, directions_that_save_time
 from imprint_sweep.imprinting.components import (
     METRICS,
     NORMS,
@@ -49,13 +51,16 @@ from imprint_sweep.imprinting.vectors import Filter, Vectors
 Rows = NDArray[np.float32]
 Key = tuple[Task, Readout]
 Searches = Mapping[Task, Mapping[View, Sequence[Readout]]]
-Geometry = tuple[Vectors, Vectors, Filter]
+Geometry = tuple[Vectors, Vectors, Filter, search.Products | None]
 
 CHUNK = 1024
 """Queries of one job."""
 
 MAPPED_AT_ONCE = 2048
 """Proxies that one thread maps before it looks for more."""
+
+SAMPLE = 2000
+"""Queries in whose directions products may be taken."""
 
 AT_ONCE = 2
 """Passes in flight at most: the next one fills the threads while the last jobs of one are running."""
@@ -170,7 +175,8 @@ class Block:
     Args:
         scores: (b, p) float32 filter scores.
         views: the views that they serve.
-        geometry: for a view, its queries, its proxies, and how the scores bound their exact values.
+        geometry: for a view, its queries, its proxies, how the scores bound their exact values, and what lowers the
+            ceilings of rough scores.
         operations: floating-point operations behind the scores.
     """
 
@@ -208,20 +214,65 @@ class ProductPass(Pass):
 
     stage = "inner_products"
 
-    def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
-        post, inf = _unscaled(self.views[0])
-        raw_proxies = self.proxies.after(post)
-        for rows in _split(chunk, size):
-            raw_queries = self.queries(label, inf)[rows]
+    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
+        super().__init__(proxies, queries, searches)
+        self._post, self._inf = _unscaled(self.views[0])
+        self._parts = _split(slice(0, self.width), MAPPED_AT_ONCE)
+        self._directions = Once[Directions | None]()
+        self._projected = Once[Projected]()
+        self._fill = Together(len(self._parts))
 
-            def geometry(view: View, rows: slice = rows, raw_queries: Vectors = raw_queries) -> Geometry:
+    @property
+    def nbytes(self) -> int:
+        """The proxies in directions."""
+        return 4 * self.width * self.proxies.features // PART
+
+    def _choose(self) -> Directions | None:
+        labels = dict.fromkeys(label for task in self.searches for label in task.labels)
+        n_queries = sum(self.queries.count(label) for label in labels)
+        if n_queries * self.width * self.proxies.features < LARGE:
+            return None
+        step = max(1, n_queries // SAMPLE)
+        sample = np.concatenate([self.queries(label, self._inf).rows[::step] for label in labels])
+        searches = sum(len(views) * sum(map(self.queries.count, task.labels)) for task, views in self.searches.items())
+        m = max(readout.m for views in self.searches.values() for readouts in views.values() for readout in readouts)
+        return directions_that_save_time(Vectors.of(sample), self.proxies.after(self._post), searches / n_queries, m)
+
+    def _few_proxies(self, directions: Directions) -> Projected:
+        """All proxies in directions, made in parts by the threads that wait for them."""
+        shape = self.width, directions.columns.shape[1]
+        few = self._projected(lambda: Projected(np.empty(shape, np.float32), np.empty(shape[0])))
+
+        def project(part: int) -> None:
+            rows = self._parts[part]
+            found = directions.project(self.proxies.after(self._post)[rows])
+            few.rows[rows], few.outside[rows] = found.rows, found.outside
+
+        self._fill(project)
+        return few
+
+    def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
+        raw_proxies = self.proxies.after(self._post)
+        directions = self._directions(self._choose)
+        few_proxies = None if directions is None else self._few_proxies(directions)
+        for rows in _split(chunk, size):
+            raw_queries = self.queries(label, self._inf)[rows]
+            few_queries = None if directions is None else directions.project(raw_queries)
+
+            def geometry(
+                view: View, rows: slice = rows, raw: Vectors = raw_queries, few: Projected | None = few_queries
+            ) -> Geometry:
                 queries = self.queries(label, view.norm_inf)[rows]
                 proxies = self.proxies.after(view.norm_post)
-                metric = cast(ProductMetric, METRICS[view.metric])
-                return queries, proxies, metric.bounds(raw_queries, raw_proxies, queries, proxies)
+                bounds = cast(ProductMetric, METRICS[view.metric]).bounds(raw, raw_proxies, queries, proxies)
+                if few is None or few_proxies is None:
+                    return queries, proxies, bounds, None
+                products = search.Products(raw.rows, raw_proxies.rows, bounds)
+                return queries, proxies, bounds.widened(few.outside, few_proxies.outside), products
 
-            scores = vectors.inner_products(raw_queries.rows, raw_proxies.rows)
-            yield Block(scores, self.views, geometry, 2 * scores.size * raw_queries.rows.shape[1])
+            of_queries, of_proxies = few_queries or raw_queries, few_proxies or raw_proxies
+            scores = vectors.inner_products(of_queries.rows, of_proxies.rows)
+            yield Block(scores, self.views, geometry, 2 * scores.size * of_queries.rows.shape[1])
 
 
 class DensePass(Pass):
@@ -238,7 +289,7 @@ class DensePass(Pass):
         proxies = self.proxies.after(view.norm_post)
         for rows in _split(chunk, size):
             queries = self.queries(label, view.norm_inf)[rows]
-            geometry = queries, proxies, metric.bounds(queries, proxies)
+            geometry = queries, proxies, metric.bounds(queries, proxies), None
             scores = metric.fast(queries.rows, proxies.rows)
             yield Block(scores, self.views, _always(geometry), scores.size * queries.rows.shape[1])
 
@@ -306,7 +357,7 @@ class FittedPass(Pass):
             queries = self._fitted().transform(self.queries(label, view.norm_inf).rows[chunk])
             for rows in _split(slice(0, len(queries)), size):
                 block = queries[rows]
-                geometry = block, proxies, self._metric.bounds(block, proxies, block, proxies)
+                geometry = block, proxies, self._metric.bounds(block, proxies, block, proxies), None
                 scores = vectors.inner_products(vectors.narrowed(block.rows), narrow)
                 operations = 2 * scores.size * narrow.shape[1]
                 yield Block(scores, [view], _always(geometry), operations)
@@ -440,7 +491,7 @@ def _search(
         tally.operations += block.operations
         for view in block.views:
             start = time.thread_time()
-            queries, proxies, bounds = block.geometry(view)
+            queries, proxies, bounds, products = block.geometry(view)
             for task, views in searches.items():
                 readouts = views.get(view)
                 if not readouts:
@@ -455,6 +506,7 @@ def _search(
                     pass_.columns[task],
                     m,
                     distances=m > 1,
+                    products=products,
                 )
                 ballots = [
                     (readout.m, WEIGHTINGS[readout.weighting] if readout.weighting else None) for readout in readouts

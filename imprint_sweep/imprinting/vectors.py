@@ -7,7 +7,7 @@ vectors. *Fast* float32 values are matrices; they only narrow down which pairs n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,25 @@ class Filter:
                 err_scale=np.broadcast_to(np.asarray(err_scale), low.shape).astype(np.float32),
                 rounding=np.broadcast_to(np.asarray(rounding), low.shape).astype(np.float32),
                 usable=usable,
+            )
+
+    def widened(self, of_queries: NDArray[np.float64], of_proxies: NDArray[np.float64]) -> Filter:
+        """The filter of other scores, each off by at most the product of two numbers from those that this one is for.
+
+        Args:
+            of_queries: (b,), at least 0.
+            of_proxies: (p,), at least 0.
+        """
+        a = np.maximum(np.abs(self.low), np.abs(self.high)) * of_queries
+        b = self.mul * of_proxies
+        # e w + a b <= sqrt(e^2 + a^2) sqrt(w^2 + b^2), as for any t in e t and w / t; it is close where e/a is w/b.
+        e, w, ta, tb = (float(np.median(values)) for values in (self.err_scale, self.err, a, b))
+        t = np.sqrt((w / tb) / (e / ta)) if min(e, w, ta, tb) > 0.0 else 1.0
+        with np.errstate(over="ignore"):  # where it overflows, the filter is not usable
+            return replace(
+                self,
+                err_scale=np.hypot(self.err_scale * t, a).astype(np.float32),
+                err=np.hypot(self.err / t, b).astype(np.float32),
             )
 
     @classmethod

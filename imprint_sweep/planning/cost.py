@@ -22,6 +22,8 @@ from imprint_sweep.grid.cell import Label, Model, Task
 from imprint_sweep.grid.keys import Draw, GenSpec, Readout
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting import validation
+from imprint_sweep.imprinting.agg.directions import EXACT, LARGE, PART
+from imprint_sweep.imprinting.agg.search import LOOKING_NEAR
 from imprint_sweep.imprinting.components import (
     GENS,
     METRICS,
@@ -56,6 +58,8 @@ PAIR_SECONDS = 1.6e-7
 ELEMENT_SECONDS = (1.2e-10, 7e-10)
 """An element of an exact distance where the proxies stay in the processor's cache, and where they do not."""
 CACHE_BYTES = 16e6
+ROUGHLY_NEAR = (42.0, 0.7)
+"""Pairs a query, c m^e for m neighbours, that scores in directions leave to be scored exactly: of real embeddings."""
 VOTE_SECONDS = 1e-7
 """Voting and counting, per query."""
 CELL_SECONDS = 2e-4
@@ -445,25 +449,40 @@ class _Source:
         holder = np.where(schemes.alone[form], task, family)
         passes = combined(gen, schemes.scores[form], holder)
         views = combined(gen, schemes.view[form], task)
-        self._add_passes(passes, holder, gen, views, proxies)
-        m = np.array([s.m or 1 for s in schemes.forms])[form]
+        m = np.minimum(np.array([s.m or 1 for s in schemes.forms])[form], proxies[gen, task])
+        rough = self._add_passes(passes, holder, gen, views, proxies, queries, m)
         most = np.zeros(int(views.max()) + 1)
-        np.maximum.at(most, views, np.minimum(m, proxies[gen, task]))
+        np.maximum.at(most, views, m)
         first = np.unique(views, return_index=True)[1]
         p, q, g = proxies[gen[first], task[first]], queries[gen[first], task[first]], schemes.view[form[first]]
         of_view = dict(zip(schemes.view.tolist(), schemes.forms, strict=True))
         fitted = np.array([isinstance(METRICS[of_view[code].metric], FittedMetric) for code in g.tolist()])
         width = np.where(fitted, np.minimum(p, d), d)
         element = np.where(4 * p * width < CACHE_BYTES, *ELEMENT_SECONDS)
-        kept = q * np.where(most > 1, most, 0.02)
+        kept = q * np.where(rough[passes[first]], _roughly_near(most), np.where(most > 1, most, 0.02))
         self._share(views, "search", q * p / SCAN_RATE + kept * (PAIR_SECONDS + width * element))
         self.bill.calls["search"] += len(first)
         ballots = combined(gen, schemes.readout[form], task)
         first = np.unique(ballots, return_index=True)[1]
         self._share(ballots, "search", queries[gen[first], task[first]] * VOTE_SECONDS)
 
-    def _add_passes(self, passes: Codes, holder: Codes, gen: Codes, views: Codes, proxies: NDArray[np.float64]) -> None:
+    def _add_passes(
+        self,
+        passes: Codes,
+        holder: Codes,
+        gen: Codes,
+        views: Codes,
+        proxies: NDArray[np.float64],
+        asked: NDArray[np.float64],
+        m: Seconds,
+    ) -> NDArray[np.bool_]:
+        """Passes; says which of them have scores in directions (:mod:`imprint_sweep.imprinting.agg.directions`)."""
         first, n = np.unique(passes, return_index=True)[1], int(passes.max()) + 1
+        most, searching, rough = np.zeros(n), np.zeros(n), np.zeros(n, bool)
+        np.maximum.at(most, passes, m)
+        near = _roughly_near(most)
+        of_view = np.unique(views, return_index=True)[1]
+        np.add.at(searching, passes[of_view], asked[gen[of_view], self.task[of_view]])
         readers: list[set[int]] = [set() for _ in range(n)]
         for number, one in np.unique(np.stack([passes, self.task], 1), axis=0).tolist():
             readers[number].add(one)
@@ -485,11 +504,18 @@ class _Source:
             elif isinstance(metric, DenseMetric):
                 seconds[stage][number] = operations / metric.rate + reading
             else:
+                whole = p * self.embeddings.d
+                exact = searching[number] / queries * near[number] * EXACT * self.embeddings.d
+                rough[number] = queries * whole >= LARGE and whole / PART + exact < whole
+                if rough[number]:
+                    operations /= PART
+                    reading += 2 * (queries + p) * self.embeddings.d**2 / PART / FLOPS_64
                 seconds[stage][number] = operations / FLOPS + reading
             self.bill.calls[stage] += 1
             self.bill.operations[stage] += int(operations)
         for stage, taken in seconds.items():
             self._share(passes, stage, taken)
+        return rough
 
     def _queries(self, tasks: set[int], holder: int, draw: Draw) -> float:
         """Queries of all labels of some tasks, one of which may have the labels of all."""
@@ -500,6 +526,13 @@ class _Source:
     def _share(self, group: Codes, stage: str, seconds: Seconds) -> None:
         """Bill the seconds of each group to its cells, equally."""
         self.bill.stages[stage][self.cells] += (seconds / np.bincount(group))[group]
+
+
+def _roughly_near(m: Seconds) -> Seconds:
+    """Pairs a query that scores in directions leave to be scored exactly, for m neighbours."""
+    factor, exponent = ROUGHLY_NEAR
+    near: Seconds = LOOKING_NEAR + m + factor * m**exponent
+    return near
 
 
 def _fitted_seconds(queries: float, p: float, d: int) -> float:

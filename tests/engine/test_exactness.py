@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 
 from imprint_sweep.embeddings.cache import EmbeddingCache
-from imprint_sweep.engine import EngineSettings, predictions, run
+from imprint_sweep.engine import EngineSettings, evaluation, predictions, run
 from imprint_sweep.engine.memory import ProxyCache
 from imprint_sweep.grid.cell import Cell, Task
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.grid.scheme import AGGREGATIONS
+from imprint_sweep.imprinting.agg.directions import Directions
 from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
+from imprint_sweep.imprinting.vectors import Vectors
 from tests import data, oracle
 
 # Some classes here hold fewer distinct samples than k, which both libraries remark on.
@@ -179,6 +181,20 @@ def test_the_proxy_cache_does_not_matter(
     assert results(half, cache, settings) == {cell.cell_id: reference[cell.cell_id] for cell in half}
     assert any(tmp_path.rglob("*")), "nothing was cached"
     assert results(grid, cache, settings) == reference
+
+
+def test_products_in_directions_do_not_matter(
+    grid: list[Cell],
+    reference: Mapping[str, tuple[object, ...]],
+    cache: EmbeddingCache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def always(queries: Vectors, *_: object) -> Directions:
+        return Directions.of_most(queries.rows, max(1, queries.rows.shape[1] // 2))
+
+    monkeypatch.setattr(evaluation, "LARGE", 0)
+    monkeypatch.setattr(evaluation, "directions_that_save_time", always)
+    assert results(grid, cache) == reference
 
 
 def test_the_global_seed_does_not_matter(

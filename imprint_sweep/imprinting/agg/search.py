@@ -2,7 +2,8 @@
 
 A fast score v of a pair comes with a bound e: the exact value, put into v's terms, lies within v - e .. v + e. The
 m-th smallest v + e is a ceiling for the m-th nearest, so only pairs with v - e below it can be among the m nearest.
-Those few are scored exactly, by the metric; they alone decide.
+Those few are scored exactly, by the metric; they alone decide. Where e is large, as for products in a few directions, a
+lower ceiling comes from the whole inner products of the pairs that look nearest.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.compiled import compiled
 from imprint_sweep.imprinting.components import Metric
-from imprint_sweep.imprinting.vectors import Filter, Vectors
+from imprint_sweep.imprinting.vectors import LANES, Filter, Vectors, dot
 
 _BLOCK = 64
 _CANDIDATES = 1 << 16
 """Pairs that are scored exactly at a time, and the candidates of one query more."""
+LOOKING_NEAR = 16
+"""Pairs whose inner products lower the ceiling, besides m."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,21 @@ class Neighbors:
     distance: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Products:
+    """What the inner products of single pairs are made of.
+
+    Args:
+        queries: (b, d) float32 in any scaling.
+        proxies: (p, d) float32 in any scaling.
+        bounds: how the products bound the exact values.
+    """
+
+    queries: NDArray[np.float32]
+    proxies: NDArray[np.float32]
+    bounds: Filter
+
+
 def nearest(
     scores: NDArray[np.float32],
     bounds: Filter,
@@ -46,6 +64,7 @@ def nearest(
     m: int,
     *,
     distances: bool = True,
+    products: Products | None = None,
 ) -> Neighbors:
     """The m nearest of some of the proxies.
 
@@ -58,6 +77,7 @@ def nearest(
         columns: ranges (start, stop) of the columns that take part; in this order they define positions.
         m: how many; all of them if there are fewer.
         distances: whether the exact values are needed; where m is 1, going without saves most of them.
+        products: if given, lower the ceilings of scores that are far less exact.
 
     Returns:
         The neighbours, min(m, number of columns) of them.
@@ -72,6 +92,8 @@ def nearest(
     room = min(b * total, _CANDIDATES + total)
     query, column, place = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int32)
     ends = np.zeros(b + 1, np.int64)
+    looking_near = 0 if products is None else LOOKING_NEAR
+    finer = products or Products(_NO_ROWS, _NO_ROWS, bounds)
     first = 0
     while first < b:
         last = _candidates(
@@ -85,6 +107,14 @@ def nearest(
             bounds.err_scale,
             bounds.rounding,
             bounds.usable,
+            looking_near,
+            finer.queries,
+            finer.proxies,
+            finer.bounds.add_high,
+            finer.bounds.mul,
+            finer.bounds.err,
+            finer.bounds.high,
+            finer.bounds.err_scale,
             starts,
             stops,
             distances or m > 1,
@@ -102,9 +132,12 @@ def nearest(
     return Neighbors(position, distance)
 
 
+_NO_ROWS = np.empty((0, 1), np.float32)
+
+
 @compiled()
-def _replace_largest(heap, x):  # type: ignore[no-untyped-def]
-    """Put x in the place of the largest element of a max-heap."""
+def _replace_largest(heap, places, x, place):  # type: ignore[no-untyped-def]
+    """Put x in the place of the largest element of a max-heap; each element has a place."""
     m = heap.shape[0]
     i = 0
     while True:
@@ -116,8 +149,10 @@ def _replace_largest(heap, x):  # type: ignore[no-untyped-def]
         if heap[child] <= x:
             break
         heap[i] = heap[child]
+        places[i] = places[child]
         i = child
     heap[i] = x
+    places[i] = place
 
 
 @compiled()
@@ -132,6 +167,14 @@ def _candidates(  # type: ignore[no-untyped-def]
     err_scale,
     rounding,
     usable,
+    looking_near,
+    rows,
+    columns,
+    fine_add_high,
+    fine_mul,
+    fine_err,
+    fine_high,
+    fine_err_scale,
     starts,
     stops,
     exact,
@@ -151,7 +194,9 @@ def _candidates(  # type: ignore[no-untyped-def]
     total = 0
     for s in range(starts.shape[0]):
         total += stops[s] - starts[s]
-    heap = np.empty(m, np.float32)
+    heap, places = np.empty(m + looking_near, np.float32), np.empty(m + looking_near, np.int64)
+    fine_heap, fine_places = np.empty(m, np.float32), np.empty(m, np.int64)
+    lanes = np.empty(LANES)
     values = np.empty(_BLOCK, np.float32)
     count = 0
     ends[first] = 0
@@ -160,6 +205,7 @@ def _candidates(  # type: ignore[no-untyped-def]
         ceiling = np.float32(np.inf)
         if usable:
             heap[:] = np.inf
+            places[:] = -1
             scale = high[q]
             e = err_scale[q]
             for s in range(starts.shape[0]):
@@ -175,8 +221,17 @@ def _candidates(  # type: ignore[no-untyped-def]
                     if below:
                         for i in range(n):
                             if values[i] < ceiling:
-                                _replace_largest(heap, values[i])
+                                _replace_largest(heap, places, values[i], j + i)
                                 ceiling = heap[0]
+            if looking_near > 0:
+                fine_heap[:] = np.inf
+                for i in places:
+                    if i >= 0:
+                        product = np.float32(dot(rows[q], columns[i], lanes))
+                        v = fine_add_high[i] + fine_high[q] * fine_mul[i] * product + fine_err_scale[q] * fine_err[i]
+                        if v < fine_heap[0]:
+                            _replace_largest(fine_heap, fine_places, v, i)
+                ceiling = fine_heap[0]
             ceiling += rounding[q]
         before = count
         offset = 0

@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from imprint_sweep.imprinting import vectors
 from imprint_sweep.imprinting.agg import search
+from imprint_sweep.imprinting.agg.directions import Directions, directions_that_save_time
 from imprint_sweep.imprinting.agg.metrics.euclidean import EUCLIDEAN
 from imprint_sweep.imprinting.agg.search import Neighbors
 from imprint_sweep.imprinting.components import METRICS, NORMS, DenseMetric, FittedMetric, ProductMetric
@@ -38,7 +39,7 @@ class View:
             self.scores = self.metric.fast(self.queries.rows, self.proxies.rows)
             self.filter = self.metric.bounds(self.queries, self.proxies)
             return
-        raw_queries, raw_proxies = Vectors.of(queries), Vectors.of(proxies)
+        self.raw = raw_queries, raw_proxies = Vectors.of(queries), Vectors.of(proxies)
         if isinstance(self.metric, FittedMetric):
             fitted = self.metric.fit(self.proxies.rows)
             of_proxies = fitted.transform(self.proxies.rows)
@@ -65,6 +66,18 @@ class View:
         position = np.argsort(exact, axis=1, kind="stable")[:, :m]
         return Neighbors(position.astype(np.int32), np.take_along_axis(exact, position, axis=1))
 
+    def rough(self, r: int) -> RoughView:
+        """With the scores in r directions instead, and the whole products that lower the ceilings."""
+        part = object.__new__(RoughView)
+        part.__dict__ = self.__dict__.copy()
+        queries, proxies = self.raw
+        directions = Directions.of_most(queries.rows, r)
+        few, others = directions.project(queries), directions.project(proxies)
+        part.scores = vectors.inner_products(few.rows, others.rows)
+        part.products = search.Products(queries.rows, proxies.rows, self.filter)
+        part.filter = self.filter.widened(few.outside, others.outside)
+        return part
+
     def block(self, rows: slice) -> View:
         """Some queries, with the filter that they alone would have had."""
         part = object.__new__(View)
@@ -76,6 +89,27 @@ class View:
             **{name: getattr(f, name)[rows] for name in PER_QUERY},
         )
         return part
+
+
+class RoughView(View):
+    """A view whose scores are inner products in a few directions."""
+
+    products: search.Products
+
+    def nearest(self, m: int, columns: Columns | None = None, *, distances: bool = True) -> Neighbors:
+        """The search."""
+        columns = [(0, len(self.proxies))] if columns is None else columns
+        vectors_ = self.queries, self.proxies
+        return search.nearest(
+            self.scores,
+            self.filter,
+            self.metric,
+            *vectors_,
+            columns,
+            m,
+            distances=distances,
+            products=self.products,
+        )
 
 
 PER_QUERY = ("low", "high", "err_scale", "rounding")
@@ -153,6 +187,19 @@ def test_the_search_agrees_with_every_pair_to_the_last_bit(data: st.DataObject) 
     assert found.distance.dtype == np.float64
     assert_same(found, expected)
     np.testing.assert_array_equal(view.nearest(m, columns, distances=False).position, expected.position)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_rough_scores_lead_to_the_same_neighbours(data: st.DataObject) -> None:
+    view = data.draw(views(PRODUCTS))
+    rough = view.rough(data.draw(st.integers(1, view.queries.rows.shape[1])))
+    p = len(view.proxies)
+    columns = data.draw(column_ranges(p))
+    m = data.draw(st.sampled_from((1, 2, 3, 20, p, p + 7)))
+    expected = view.every_pair(m, columns)
+    assert_same(rough.nearest(m, columns), expected)
+    np.testing.assert_array_equal(rough.nearest(m, columns, distances=False).position, expected.position)
 
 
 @given(views(), st.integers(1, 5), st.integers(1, 4))
@@ -271,6 +318,31 @@ def test_the_bounds_hold_with_a_third_to_spare(view: View) -> None:
     low, high = (end.astype(np.longdouble) for end in interval(view))
     middle, radius = (low + high) / 2, (high - low) / 2
     assert (np.abs(filtered(view) - middle) <= 2 / 3 * radius).all()
+
+
+@settings(max_examples=300)
+@given(views(PRODUCTS), st.data())
+def test_the_bounds_of_rough_scores_hold(view: View, data: st.DataObject) -> None:
+    if not view.filter.usable:
+        return
+    rough = view.rough(data.draw(st.integers(1, view.queries.rows.shape[1])))
+    low, high = (end.astype(np.longdouble) for end in interval(rough))
+    assert (low <= filtered(view)).all()
+    assert (filtered(view) <= high).all()
+
+
+@pytest.mark.parametrize("of_most", [False, True])
+def test_directions_are_taken_where_they_rule_enough_out(of_most: bool) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((3000, 96), np.float32)
+    if of_most:  # three quarters of the features hold next to nothing
+        rows[:, 12:] *= np.float32(0.02)
+    queries, proxies = Vectors.of(rows[:500]), Vectors.of(rows[500:])
+    found = directions_that_save_time(queries, proxies, searches=2.0, m=1)
+    assert (found is not None) == of_most
+    if found is not None:
+        np.testing.assert_allclose(found.columns.T @ found.columns, np.eye(16), atol=1e-12)
+        assert directions_that_save_time(queries, proxies, searches=2.0, m=2000) is None
 
 
 @pytest.mark.parametrize("metric", [*PRODUCTS, "manhattan"])
