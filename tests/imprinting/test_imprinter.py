@@ -45,7 +45,7 @@ from imprint_sweep.imprinting.components import (
 )
 from imprint_sweep.imprinting.keyed_labels import KeyedLabels
 from imprint_sweep.imprinting.vectors import Filter, Vectors
-from tests import data, same_as_cells
+from tests import data, same_as_cells, same_everywhere
 
 DIGITS = data.digits()
 X, Y = DIGITS.train.features, DIGITS.train.labels
@@ -265,6 +265,14 @@ def test_cells_of_the_embedded_default_have_as_many_correct_predictions(tmp_path
     chosen = random.Random(1).sample(everything, len(everything) // 20)
     settings = Settings(outputs=tmp_path, data=tmp_path / "data")
     assert list(same_as_cells.differences(chosen, settings)) == []
+
+
+@pytest.mark.slow
+def test_cells_are_the_same_with_other_vector_units_and_threads(tmp_path: Path) -> None:
+    """A hundred under one other environment; ``python -m tests.same_everywhere 2000`` does more under more."""
+    n, different = same_everywhere.differences(["100"], tmp_path, same_everywhere.ENVIRONMENTS[:2])
+    assert n == 100
+    assert [name for name in different if not name.startswith("LAPACK")] == []
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------
