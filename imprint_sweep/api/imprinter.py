@@ -31,7 +31,7 @@ from imprint_sweep.imprinting import n_shot
 from imprint_sweep.imprinting.agg import voting
 from imprint_sweep.imprinting.agg.comparison import Comparison
 from imprint_sweep.imprinting.alone import Alone
-from imprint_sweep.imprinting.components import GENS, NORMS, WEIGHTINGS, Position, Rows, SequentialNorm
+from imprint_sweep.imprinting.components import GENS, NORMS, WEIGHTINGS, Position, Rows, SequentialNorm, Setting
 from imprint_sweep.imprinting.generation import class_proxies, joint_proxies, normalised, training_samples
 from imprint_sweep.imprinting.keyed_labels import Key, key_of
 from imprint_sweep.imprinting.one_core import one_core
@@ -80,10 +80,11 @@ class _Imprinted:
         form = normal_form(scheme, len(generated), zero_proxies=zero)
         readout = Readout.of(form)
         # Where a choice is blind to length, the normal form normalises after it: once, as twice is rounding alone.
-        post = scheme.norm_post if form.norm_pre == scheme.norm_pre else scheme.norm_pre
+        post = scheme.setting("norm_post" if form.norm_pre == scheme.norm_pre else "norm_pre")
+        metric = scheme.setting("metric")
         proxies = _after(post, generated)
-        shown = decides = Comparison(scheme.metric, proxies)
-        if (readout.metric, readout.norm_post) != (scheme.metric, post):
+        shown = decides = Comparison(metric, proxies)
+        if (readout.metric, readout.norm_post) != (metric, post):
             decides = Comparison(readout.metric, _after(readout.norm_post, generated))
         labels = np.repeat(np.arange(len(generated), dtype=np.int32), [len(rows) for rows in generated])
         return cls(scheme, readout, tuple(generated), proxies, labels, decides, shown)
@@ -106,12 +107,12 @@ class _Imprinted:
     def scores(self, x: Rows) -> NDArray[np.float64]:
         """The score of each class, (n, C); its largest, the first of equal ones, is what :meth:`predict` says."""
         scheme = self.scheme
-        queries = normalised(x, scheme.norm_inf, Position.INF)
+        queries = normalised(x, scheme.setting("norm_inf"), Position.INF)
         if scheme.m is None or scheme.weighting is None:
             scores = -self.shown.best(queries, self.sizes)
         else:
             found = self.shown.nearest(queries, scheme.m)
-            weighting = WEIGHTINGS[scheme.weighting]
+            weighting = WEIGHTINGS[scheme.setting("weighting")]
             scores = voting.tally(self.labels[found.position], found.distance, weighting, len(self.generated))
         # The normal form has the same order but for rounding, and it decides.
         predicted = self.predict(x)
@@ -312,12 +313,12 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scheme, imprinted = self._imprinted.scheme, self._imprinted
         try:
             return Head(
-                norm_inf=scheme.norm_inf,
-                metric=scheme.metric,
+                norm_inf=scheme.setting("norm_inf"),
+                metric=scheme.setting("metric"),
                 proxies=imprinted.proxies,
                 sizes=imprinted.sizes,
                 m=scheme.m,
-                weighting=scheme.weighting,
+                weighting=scheme.setting("weighting") if scheme.weighting else None,
             )
         except NotImplementedError as error:
             raise ImprinterError(str(error)) from error
@@ -508,7 +509,7 @@ def _generated(scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str
     return [class_proxies(spec.gen, given, spec.variant) for given in classes]
 
 
-def _after(norm_post: str, generated: Sequence[Rows]) -> Rows:
+def _after(norm_post: Setting, generated: Sequence[Rows]) -> Rows:
     """All proxies after NORM_post, (p, d) float32."""
     norm = NORMS[norm_post]
     if isinstance(norm, SequentialNorm):

@@ -104,7 +104,7 @@ def samples_of_cell(features: Features, cell: Cell) -> tuple[Samples, Samples]:
     scheme, task = cell.scheme, cell.task
     if scheme.split == TEST:
         return samples(features, task, "train"), samples(features, task, "test")
-    draw = Draw(scheme.n_shot or 0, scheme.seed, scheme.norm_pre, validation=True)
+    draw = Draw(scheme.n_shot or 0, scheme.seed, scheme.setting("norm_pre"), validation=True)
     whole = [features.rows("train", label) for label in task.labels]
     trained, tested = (
         _labelled(task, [x[chosen(draw, label, len(x))] for x, label in zip(whole, task.labels, strict=True)])

@@ -44,7 +44,7 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
     """
     if row["gen"] not in GENS:
         raise StoreError(f"row {row['cell_id']} is of a gen that is not here: {GENS.unknown(row['gen'])}")
-    own = {key: (row.get(parameter_column(key)), parameter) for key, parameter in parameters_of(row["gen"]).items()}
+    own = {key: (row.get(parameter_column(key)), parameter) for key, parameter in parameters_of(row).items()}
     # Rows of the time before a parameter or an axis was there are null; what they computed is its neutral value.
     parameters = sorted((key, parameter.neutral if value is None else value) for key, (value, parameter) in own.items())
     axes = {name: row[name] for name in FIELDS} | {name: row.get(name) or value for name, value in NEUTRAL.items()}

@@ -29,6 +29,7 @@ from omegaconf.errors import (
 
 from imprint_sweep.config.schemas import (
     GROUPS,
+    PARAMETRIC,
     AggConfig,
     Config,
     ContactSheetConfig,
@@ -51,7 +52,15 @@ from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
 from imprint_sweep.grid.axes import AXES, Axis
 from imprint_sweep.grid.cell import Cell, Model, Task, check_name
-from imprint_sweep.grid.scheme import TEST, Scheme, check_count, known_parameters, meaningless, parameters_of
+from imprint_sweep.grid.scheme import (
+    COMPONENTS,
+    TEST,
+    Scheme,
+    check_count,
+    known_parameters,
+    meaningless,
+    parameters_of,
+)
 from imprint_sweep.grid.tasks import SELECTIONS, classes_of, make_task
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import conf_folder, named_path, outputs_folder
@@ -61,6 +70,11 @@ MAX_CLASSES = 1_000_000
 
 MAX_MEMORY_GB = 1e9
 """Memory of one job; bytes are counted in 64 bits."""
+
+_KEYS = {
+    axis.field: f"{axis.name}.name" if axis.name in GROUPS else axis.name for axis in AXES if axis.part == "scheme"
+}
+"""Field of a scheme -> the key that holds it."""
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
@@ -126,10 +140,10 @@ def typed(schema: type[Node], node: DictConfig | Node, key: str = "", *, only: I
         values = {name: _resolved(node[name]) for name in names}
         _check_resolved(values, key)
         _check_nesting(schema, values)
-        if schema is GenConfig:
-            values = _gen_values(values)
-        elif "gen" in values and schema is Config:
-            values["gen"] = _gen_values(values["gen"])
+        if schema in PARAMETRIC:
+            values = _gathered(PARAMETRIC[schema], values)
+        elif schema is Config:
+            values |= {group: _gathered(group, values[group]) for group in PARAMETRIC.values() if group in values}
         value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
         raise ConfigError(_explained(schema, node, key, error)) from error
@@ -243,8 +257,13 @@ def scheme_from(
         seed=seed,
         split=split,
         weight_decay=weight_decay,
-        parameters={f"gen.{name}": value for name, value in gen.parameters.items()},
+        parameters=_given_parameters(gen, norm, agg),
     )
+
+
+def _given_parameters(*nodes: GenConfig | NormConfig | AggConfig) -> dict[str, Any]:
+    """The parameters of components that nodes hold, by their names on the command line."""
+    return {f"{PARAMETRIC[type(node)]}.{name}": value for node in nodes for name, value in node.parameters.items()}
 
 
 def cell_from_config(cfg: DictConfig | Config) -> Cell:
@@ -348,12 +367,14 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
     """
     config = config_from(cfg)
     dropped = meaningless(gen=config.gen.name, agg=config.agg.name)
+    own = parameters_of({field: None if field in dropped else _at(config, _KEYS[field]) for field in COMPONENTS})
+    under = {"gen": f"gen={config.gen.name}", "norm": "these norms", "agg": _agg_in_words(config, dropped)}
     useless = {axis.name: _useless(axis, config, dropped) for axis in AXES if axis.depends_on is not None}
     without_meaning = {
         **{name: (_at(config, name), reason is not None, reason) for name, reason in useless.items()},
         **{
-            f"gen.{name}": (value, f"gen.{name}" not in parameters_of(config.gen.name), f"under gen={config.gen.name}")
-            for name, value in config.gen.parameters.items()
+            key: (value, key not in own, f"under {under[key.partition('.')[0]]}")
+            for key, value in _given_parameters(config.gen, config.norm, config.agg).items()
         },
         **{
             f"sweep.{key}": (getattr(config.sweep, key), True, "without -m")
@@ -367,6 +388,11 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
         for value, useless, where in [without_meaning.get(key, (None, False, ""))]
         if useless and value is not None
     ]
+
+
+def _agg_in_words(config: Config, dropped: Collection[str]) -> str:
+    weighting = "" if "weighting" in dropped else f" agg.weighting={config.agg.weighting}"
+    return f"agg={config.agg.name} agg.metric={config.agg.metric}{weighting}"
 
 
 def _useless(axis: Axis, config: Config, dropped: Collection[str]) -> str | None:
@@ -389,30 +415,33 @@ def axis_values(group: str, node: Any) -> dict[str, Any]:
         group: which.
         node: its typed node.
     """
-    values = {f"{group}.{key}": value for key, value in vars(node).items()}
-    if isinstance(node, GenConfig):
-        own = parameters_of(node.name) if node.name in GENS else {}
-        given = values.pop("gen.parameters")
-        neutral = {key: parameter.neutral for key, parameter in own.items()}
-        values |= {key: given.get(key.removeprefix("gen."), neutral.get(key)) for key in known_parameters()}
+    values = {f"{group}.{key}": value for key, value in vars(node).items() if key != "parameters"}
+    if type(node) in PARAMETRIC:
+        given = _given_parameters(node)
+        values |= {key: given.get(key) for key in known_parameters() if key.startswith(f"{group}.")}
+        named = {field: values.get(_KEYS[field]) for field in COMPONENTS}
+        neutral = {key: parameter.neutral for key, parameter in parameters_of(named).items()}
+        values |= {key: value for key, value in neutral.items() if values.get(key) is None}
     return values
 
 
-def _gen_values(values: dict[str, Any]) -> dict[str, Any]:
-    """What an option of the group ``gen`` and the command line say, the gen's parameters gathered under one key.
+def _gathered(group: str, values: dict[str, Any]) -> dict[str, Any]:
+    """What an option of a group and the command line say, the parameters of components gathered under one key.
 
     Raises:
         ConfigError: an unknown key, a value of another type, a component that does not load.
     """
-    found: dict[str, Any] = {key: values[key] for key in ("name", "component") if key in values}
-    if (place := found.get("component")) is not None:
+    (schema,) = (schema for schema, name in PARAMETRIC.items() if name == group)
+    keys = {key.name for key in dataclasses.fields(schema)} - {"parameters"}
+    found: dict[str, Any] = {key: values[key] for key in keys if key in values}
+    if group == "gen" and (place := found.get("component")) is not None:
         found["name"] = _registered(str(place), found.get("name"))
     parameters = {}
     for key in values.keys() - found.keys():
-        if f"gen.{key}" not in known_parameters():
-            raise unknown_key(key, GenConfig, "gen")
+        if f"{group}.{key}" not in known_parameters():
+            raise unknown_key(key, schema, group)
         if values[key] is not None:
-            parameters[key] = _parameter(f"gen.{key}", values[key])
+            parameters[key] = _parameter(f"{group}.{key}", values[key])
     return {**found, "parameters": parameters}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, get_type_hints
@@ -73,21 +74,27 @@ class GenConfig:
 
 @dataclass
 class NormConfig:
-    """An option of the group ``norm``; see ``conf/norm``."""
+    """An option of the group ``norm``; see ``conf/norm``. ``parameters`` are those of the norms themselves."""
 
     pre: str = "none"
     post: str = "none"
     inf: str = "none"
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class AggConfig:
-    """An option of the group ``agg``; see ``conf/agg``."""
+    """An option of the group ``agg``; see ``conf/agg``. ``parameters`` are those of the metric and the weighting."""
 
     name: str = MISSING
     metric: str = MISSING
     m: int | None = None
     weighting: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+PARAMETRIC: Mapping[type[Any], str] = {GenConfig: "gen", NormConfig: "norm", AggConfig: "agg"}
+"""The nodes whose components have parameters, and their groups."""
 
 
 @dataclass
@@ -232,10 +239,12 @@ def known_keys(schema: type[Any] = Config) -> list[str]:
 
 @cache
 def _known_keys(schema: type[Any], parameters: tuple[str, ...]) -> tuple[str, ...]:
-    if schema is GenConfig:
-        return ("name", "component", *(key.removeprefix("gen.") for key in parameters))
     keys = []
     for name, hint in get_type_hints(schema).items():
+        if name == "parameters":
+            own = (key.partition(".") for key in parameters)
+            keys += [key for group, _, key in own if group == PARAMETRIC[schema]]
+            continue
         keys.append(name)
         if dataclasses.is_dataclass(hint):
             keys += [f"{name}.{key}" for key in _known_keys(hint, parameters)]  # type: ignore[arg-type]

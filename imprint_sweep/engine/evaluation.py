@@ -44,6 +44,7 @@ from imprint_sweep.imprinting.components import (
     Position,
     ProductMetric,
     SequentialNorm,
+    Setting,
 )
 from imprint_sweep.imprinting.generation import normalised
 from imprint_sweep.imprinting.vectors import Filter, Vectors
@@ -52,6 +53,9 @@ Rows = NDArray[np.float32]
 Key = tuple[Task, Readout]
 Searches = Mapping[Task, Mapping[View, Sequence[Readout]]]
 Geometry = tuple[Vectors, Vectors, Filter, search.Products | None]
+
+NONE = Setting("none")
+"""The norm that leaves vectors as they are."""
 
 CHUNK = 1024
 """Queries of one job."""
@@ -93,13 +97,13 @@ class Queries:
     def __init__(self, features: Features, memory: StageMemory, held_out: Draw | None = None) -> None:
         self._features, self._memory, self._held_out = features, memory, held_out
 
-    def __call__(self, label: Label, norm_inf: str) -> Vectors:
+    def __call__(self, label: Label, norm_inf: Setting) -> Vectors:
         """The label's queries after NORM_inf, (n, d)."""
 
         def compute() -> Vectors:
-            if norm_inf == "none":
+            if norm_inf == NONE:
                 return Vectors.of(self._rows(label))
-            rows = self(label, "none").rows
+            rows = self(label, NONE).rows
             return Vectors.of(normalised(rows, norm_inf, Position.INF))
 
         return self._memory.get(("queries", label, norm_inf), compute).value
@@ -132,7 +136,7 @@ class Proxies:
         self._columns = {label: (stop - size, stop) for (label, size), stop in zip(sizes.items(), stops, strict=True)}
         self._make = by_label
         self._by_label = Once[Mapping[Label, Rows]]()
-        self._after = {name: Once[Vectors]() for name in NORMS}
+        self._after: dict[Setting, Once[Vectors]] = {}
 
     def __len__(self) -> int:
         return sum(self.sizes.values())
@@ -141,14 +145,14 @@ class Proxies:
         """The proxies of each label, (k_c, d)."""
         return self._by_label(self._make)
 
-    def after(self, norm_post: str) -> Vectors:
+    def after(self, norm_post: Setting) -> Vectors:
         """All proxies, (p, d), after a norm. (A sequential one has made other proxies by then.)"""
-        norm = NORMS[norm_post]
-        if norm_post == "none" or isinstance(norm, SequentialNorm):
-            made = self._after["none"]
+        if norm_post == NONE or isinstance(NORMS[norm_post], SequentialNorm):
+            made = self._after.setdefault(NONE, Once())
             return made(lambda: Vectors.of(np.concatenate([self.by_label()[label] for label in self.sizes])))
-        rows = self.after("none").rows
-        return self._after[norm_post](lambda: Vectors.of(normalised(rows, norm_post, Position.POST)))
+        rows = self.after(NONE).rows
+        made = self._after.setdefault(norm_post, Once())
+        return made(lambda: Vectors.of(normalised(rows, norm_post, Position.POST)))
 
     def columns(self, task: Task) -> list[tuple[int, int]]:
         """The ranges of the rows that belong to the task's labels, in task order."""
@@ -411,7 +415,7 @@ def evaluate(
 def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries) -> Iterator[Pass]:
     """The fewest passes that answer every wanted pair."""
     shared: dict[Task, dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
-    sequential: dict[tuple[str, Task], dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
+    sequential: dict[tuple[Setting, Task], dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
     for task, readout in wanted:
         alone = isinstance(NORMS[readout.norm_post], SequentialNorm)
         searches = sequential[readout.norm_post, task] if alone else shared[task]
@@ -440,11 +444,11 @@ def _passes(proxies: Proxies, queries: Queries, searches: Searches) -> Iterator[
             yield FittedPass(proxies, queries, {task: of_task})
 
 
-def _unscaled(view: View) -> tuple[str, str]:
+def _unscaled(view: View) -> tuple[Setting, Setting]:
     """The norms of proxies and queries without those that only scale: what inner products are made of."""
     post, inf = (
-        "none" if NORMS[name].scales or isinstance(NORMS[name], SequentialNorm) else name
-        for name in (view.norm_post, view.norm_inf)
+        NONE if NORMS[norm].scales or isinstance(NORMS[norm], SequentialNorm) else norm
+        for norm in (view.norm_post, view.norm_inf)
     )
     return post, inf
 

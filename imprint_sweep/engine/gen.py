@@ -187,8 +187,9 @@ class _Class(_Shared):
         """Arrays that are also kept on disk between runs."""
         draw = self._draw
         parts = self._generation.features.part_fingerprints(self._label)
+        norm_pre = (draw.norm_pre.name, *draw.norm_pre.parameters)
         held_out = ("validation",) if draw.validation else ()
-        name = (stage, parts, self._label, draw.n_shot, draw.seed, draw.norm_pre, *held_out, *key)
+        name = (stage, parts, self._label, draw.n_shot, draw.seed, *norm_pre, *held_out, *key)
 
         def arrays() -> Timed[Arrays]:
             timed, _ = metered(lambda: dict(compute()))

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from imprint_sweep.grid.scheme import AGGREGATIONS, NEUTRAL, TESTED_ON
+from imprint_sweep.grid.scheme import AGGREGATIONS, COMPONENTS, NEUTRAL, TESTED_ON
 from imprint_sweep.grid.tasks import SELECTIONS
 from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
 
@@ -113,3 +113,20 @@ def parameter_column(key: str) -> str:
     'gen_trim'
     """
     return key.replace(".", "_")
+
+
+def parameter_key(column: str) -> str | None:
+    """The name on the command line of a component's parameter, None where a column is not that of one.
+
+    Args:
+        column: of a results table; the component may be one that is not here.
+
+    >>> parameter_key("gen_trim"), parameter_key("norm_pre")
+    ('gen.trim', None)
+    """
+    group, _, name = column.partition("_")
+    return f"{group}.{name}" if name and group in _PARAMETRIC and column not in _OTHER_COLUMNS else None
+
+
+_PARAMETRIC = {registry.prefix for registry in COMPONENTS.values()}
+_OTHER_COLUMNS = {*(axis.column for axis in AXES), "gen_seconds"}

@@ -18,7 +18,6 @@ from imprint_sweep.errors import InvalidCellError
 from imprint_sweep.grid.cell import Cell, Model, Task
 from imprint_sweep.grid.scheme import TEST, Scheme, parameters_of
 from imprint_sweep.grid.tasks import SELECTIONS, make_task
-from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import OverrideValue, conf_folder, override
 
 IMPORTED = "imported"
@@ -148,18 +147,26 @@ def chosen_task(task: Task, model: Model, classes: Classes = unknown, *, by_name
 
 def chosen_scheme(scheme: Scheme) -> Chosen:
     """The overrides of all axes but the model and the task."""
-    own = parameters_of(scheme.gen) if scheme.gen in GENS else {}
+    neutral = {key: parameter.neutral for key, parameter in parameters_of(vars(scheme)).items()}
+
+    def own(group: str) -> Chosen:
+        """What the components of a group are asked for beyond what goes without saying."""
+        of_group = {key: value for key, value in scheme.parameters if key.startswith(f"{group}.")}
+        return {key: value for key, value in of_group.items() if key not in neutral or value != neutral[key]}
+
     chosen: dict[str, OverrideValue] = {
         "gen": scheme.gen,
-        **{key: value for key, value in scheme.parameters if key not in own or value != own[key].neutral},
+        **own("gen"),
         "k": scheme.k,
         "norm.pre": scheme.norm_pre,
         "norm.post": scheme.norm_post,
         "norm.inf": scheme.norm_inf,
+        **own("norm"),
         "agg": scheme.agg,
         "agg.metric": scheme.metric,
         "agg.m": scheme.m,
         "agg.weighting": scheme.weighting,
+        **own("agg"),
         "n_shot": scheme.n_shot,
         "seed": scheme.seed,
         "eval.split": None if scheme.split == TEST else scheme.split,

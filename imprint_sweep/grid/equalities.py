@@ -57,8 +57,8 @@ def _one_proxy(s: Scheme, _: Context) -> Scheme:
 
 
 def _by(s: Scheme, gen: str) -> Scheme:
-    """The scheme computed by another gen without parameters."""
-    return replace(s, gen=gen, k=None, parameters=())
+    """The scheme computed by another gen that has no k."""
+    return s.changed(gen=gen, k=None)
 
 
 def _nothing_drawn(s: Scheme, _: Context) -> Scheme:
@@ -77,14 +77,14 @@ def _all_vote(s: Scheme, context: Context) -> Scheme:
 
 
 def _single_vote(s: Scheme, _: Context) -> Scheme:
-    return replace(s, weighting=None) if s.m == 1 and s.weighting is not None else s
+    return s.changed(weighting=None) if s.m == 1 and s.weighting is not None else s
 
 
 def _blind_choice(s: Scheme, _: Context) -> Scheme:
     pre, post = NORMS[s.norm_pre], NORMS[s.norm_post]
     if not (GENS[s.gen].chooses_blindly and pre.scales and pre.unit and post.scales):
         return s
-    return replace(s, norm_pre="none", norm_post=s.norm_pre)
+    return s.changed(norm_pre="none", norm_post=s.norm_pre)
 
 
 def _unit_proxies(s: Scheme, context: Context) -> Scheme:
@@ -92,19 +92,19 @@ def _unit_proxies(s: Scheme, context: Context) -> Scheme:
     same = metric.nearest_on_unit_proxies
     if same is None or s.m != 1 or not NORMS[s.norm_post].unit or (context.zero_proxies and not metric.zero_proxies):
         return s
-    return replace(s, metric=same)
+    return s.changed(metric=same)
 
 
 def _query_length(s: Scheme, _: Context) -> Scheme:
     if s.norm_inf == "none" or not (METRICS[s.metric].ignores_query_length and NORMS[s.norm_inf].scales):
         return s
-    return replace(s, norm_inf="none")
+    return s.changed(norm_inf="none")
 
 
 def _proxy_length(s: Scheme, _: Context) -> Scheme:
     if s.norm_post == "none" or not (METRICS[s.metric].ignores_length and NORMS[s.norm_post].scales):
         return s
-    return replace(s, norm_post="none")
+    return s.changed(norm_post="none")
 
 
 RULES = (

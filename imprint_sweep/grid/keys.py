@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imprint_sweep.grid.scheme import VALIDATION, Scheme
-from imprint_sweep.imprinting.components import GENS, Variant
+from imprint_sweep.imprinting.components import GENS, Setting, Variant
 
 
 @dataclass(frozen=True, order=True)
@@ -18,13 +18,13 @@ class Draw:
     Args:
         n_shot: samples per label, 0 for all of them.
         seed: the seed of the draws, 0 where all samples are taken.
-        norm_pre: ``"none"`` or ``"l2"``.
+        norm_pre: of :data:`imprint_sweep.imprinting.components.NORMS`.
         validation: whether a fifth of the samples is held out, and the queries are these.
     """
 
     n_shot: int
     seed: int
-    norm_pre: str
+    norm_pre: Setting
     validation: bool = False
 
 
@@ -48,14 +48,14 @@ class GenSpec:
         draw = Draw(
             n_shot=normal_form.n_shot or 0,
             seed=normal_form.seed if normal_form.draws_samples else 0,
-            norm_pre=normal_form.norm_pre,
+            norm_pre=normal_form.setting("norm_pre"),
             validation=normal_form.split == VALIDATION,
         )
         variant = Variant(
             k=normal_form.k or 0,
             seed=normal_form.seed if GENS[normal_form.gen].seeded else 0,
             weight_decay=normal_form.weight_decay or 0.0,
-            parameters=tuple((key.removeprefix("gen."), value) for key, value in normal_form.parameters),
+            parameters=normal_form.setting("gen").parameters,
         )
         return cls(draw, normal_form.gen, variant)
 
@@ -75,33 +75,32 @@ class GenSpec:
         return self.draw, GENS[self.gen].shares(self.variant)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Readout:
     """Everything after GEN.
 
     Args:
-        norm_post: ``"none"``, ``"l2"`` or ``"quantile"``.
-        norm_inf: ``"none"`` or ``"l2"``.
-        metric: a name of :data:`imprint_sweep.imprinting.components.METRICS`.
+        norm_post, norm_inf: of :data:`imprint_sweep.imprinting.components.NORMS`.
+        metric: of :data:`imprint_sweep.imprinting.components.METRICS`.
         m: neighbours that vote.
-        weighting: ``"inverse_distance"``, ``"uniform"``, or ``""`` where a single vote has no weight.
+        weighting: of :data:`imprint_sweep.imprinting.components.WEIGHTINGS`; None where a single vote has no weight.
     """
 
-    norm_post: str
-    norm_inf: str
-    metric: str
+    norm_post: Setting
+    norm_inf: Setting
+    metric: Setting
     m: int
-    weighting: str
+    weighting: Setting | None
 
     @classmethod
     def of(cls, normal_form: Scheme) -> Readout:
         """What a scheme's normal form asks AGG for."""
         return cls(
-            norm_post=normal_form.norm_post,
-            norm_inf=normal_form.norm_inf,
-            metric=normal_form.metric,
+            norm_post=normal_form.setting("norm_post"),
+            norm_inf=normal_form.setting("norm_inf"),
+            metric=normal_form.setting("metric"),
             m=normal_form.m or 1,
-            weighting=normal_form.weighting or "",
+            weighting=normal_form.setting("weighting") if normal_form.weighting else None,
         )
 
     @property
@@ -114,6 +113,6 @@ class Readout:
 class View:
     """One geometry in which proxies are searched: a single search for the largest m serves all readouts of a view."""
 
-    norm_post: str
-    norm_inf: str
-    metric: str
+    norm_post: Setting
+    norm_inf: Setting
+    metric: Setting

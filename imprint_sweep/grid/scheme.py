@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.hashing import canonical_json
 from imprint_sweep.imprinting import validation
-from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, WEIGHTINGS, Parameter, Position, Value, norms_at
+from imprint_sweep.imprinting.components import (
+    GENS,
+    METRICS,
+    NORMS,
+    WEIGHTINGS,
+    Parameter,
+    Position,
+    Registry,
+    Setting,
+    Value,
+    norms_at,
+)
 
 AGGREGATIONS = ("max", "mnn")
+
+COMPONENTS: Mapping[str, Registry[Any]] = {
+    "gen": GENS,
+    **{f"norm_{position}": NORMS for position in Position},
+    "metric": METRICS,
+    "weighting": WEIGHTINGS,
+}
+"""The fields of a scheme that name components, and where these are."""
 
 TEST, VALIDATION = TESTED_ON = ("test", "validation")
 """What a cell is tested on: the test split, or training samples that it is not trained on."""
@@ -119,8 +139,39 @@ class Scheme:
             # 1 and 1.0 are equal but spelled differently in an identity.
             weight_decay=None if "weight_decay" in dropped or weight_decay is None else float(weight_decay),
             split=split,
-            parameters=_own_parameters(gen, dict(parameters)),
-        )
+        )._with_parameters(dict(parameters))
+
+    def _with_parameters(self, given: Mapping[str, object]) -> Scheme:
+        """The scheme with parameters of its components; those that are not given have their neutral value."""
+        if unknown := [key for key in given if key not in known_parameters()]:
+            raise UnknownOptionError("parameter", unknown[0], known_parameters())
+        own = parameters_of(vars(self))
+        if not own:
+            return self
+        values = {key: own[key].checked(key, given[key]) if key in given else own[key].neutral for key in sorted(own)}
+        return replace(self, parameters=tuple(values.items()))
+
+    def changed(self, **fields: Any) -> Scheme:
+        """The scheme with other fields: parameters that its components still have keep their values, others go."""
+        other = replace(self, **fields)
+        if not self.parameters:
+            return other
+        old = dict(self.parameters)
+        own = parameters_of(vars(other))
+        return replace(other, parameters=tuple((key, old.get(key, own[key].neutral)) for key in sorted(own)))
+
+    def setting(self, field: str) -> Setting:
+        """A component with the values of its parameters.
+
+        Args:
+            field: one of :data:`COMPONENTS`, which is not None.
+        """
+        name, registry = getattr(self, field), COMPONENTS[field]
+        if not self.parameters:
+            return Setting(name)
+        values = dict(self.parameters)
+        own = ((parameter.name, values[key]) for key, parameter in registry.parameters(name).items())
+        return Setting(name, tuple(sorted(own)))
 
     @cached_property
     def fragment(self) -> str:
@@ -131,7 +182,7 @@ class Scheme:
         values = {field: getattr(self, field) for field in FIELDS}
         values |= {field: value for field, neutral in NEUTRAL.items() if (value := getattr(self, field)) != neutral}
         if self.parameters:
-            own = parameters_of(self.gen)
+            own = parameters_of(vars(self))
             values |= {key: value for key, value in self.parameters if value != own[key].neutral}
         return canonical_json(values)
 
@@ -177,24 +228,34 @@ FIELDS = tuple(field.name for field in fields(Scheme) if field.name not in ("par
 """The fields that every identity holds."""
 
 
-def parameters_of(gen: str) -> dict[str, Parameter]:
-    """The parameters of the components of a scheme, by their names on the command line."""
-    return {f"gen.{parameter.name}": parameter for parameter in GENS[gen].parameters}
+def parameters_of(fields: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The parameters of the components of a scheme, by their names on the command line.
 
-
-def _own_parameters(gen: str, given: Mapping[str, object]) -> tuple[tuple[str, Value], ...]:
-    own = parameters_of(gen)
-    if unknown := [key for key in given if key not in known_parameters()]:
-        raise UnknownOptionError("parameter", unknown[0], known_parameters())
-    return tuple(
-        (key, parameter.checked(key, given[key]) if key in given else parameter.neutral)
-        for key, parameter in sorted(own.items())
-    )
+    Args:
+        fields: some of a scheme, as ``vars`` gives them, or the same columns of a row; components that are not here
+            have none.
+    """
+    own: dict[str, Parameter] = {}
+    for field, registry in COMPONENTS.items():
+        own |= registry.parameters(fields.get(field))
+    return own
 
 
 def known_parameters() -> dict[str, Parameter]:
     """The parameters of all components, by their names on the command line."""
-    return {key: parameter for gen in GENS for key, parameter in parameters_of(gen).items()}
+    return {key: parameter for key, parameter, _, _ in declared_parameters()}
+
+
+def declared_parameters() -> Iterator[tuple[str, Parameter, str, str]]:
+    """Each parameter of each component with its name on the command line, and the field and name of the component.
+
+    Yields:
+        (name on the command line, parameter, field, name of the component).
+    """
+    for field, registry in COMPONENTS.items():
+        for name in registry:
+            for key, parameter in registry.parameters(name).items():
+                yield key, parameter, field, name
 
 
 def meaningless(*, gen: str, agg: str) -> frozenset[str]:

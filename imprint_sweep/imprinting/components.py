@@ -7,6 +7,7 @@ numba nor SciPy nor scikit-learn: what is heavy is imported inside the functions
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from abc import ABC, abstractmethod
@@ -16,7 +17,7 @@ from enum import Enum, StrEnum
 from importlib import import_module
 from importlib.metadata import entry_points, packages_distributions
 from pkgutil import iter_modules
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,9 @@ class Parameter:
     """A parameter of a component's own: an axis of the grid, and a column of the results table.
 
     Args:
-        name: after the group on the command line: ``trim`` is ``gen.trim``, and the column ``gen_trim``.
+        name: after the group on the command line: ``trim`` of a GEN is ``gen.trim``, and the column ``gen_trim``;
+            ``power`` of a NORM is ``norm.power``, and ``scale`` of a metric or a weighting ``agg.scale``. Components of
+            one group that have a parameter of the same name have the same value of it.
         type: int, float or str.
         neutral: the value where nothing is said. It enters no identity, so a parameter that is added later leaves the
             ids of all cells that do not use it.
@@ -121,6 +124,44 @@ class Component:
     version: ClassVar[int] = 1
     label: ClassVar[str] = ""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """A component, with values of its parameters.
+
+    Args:
+        name: of the component.
+        parameters: (name, value) of each parameter of its own.
+    """
+
+    name: str
+    parameters: tuple[tuple[str, Value], ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Adjustable(Component):
+    """A component that has the values of its parameters: ``self["power"]``.
+
+    That of a registry has the neutral ones; where a :class:`Setting` is looked up, the component has those of the
+    setting.
+    """
+
+    _values: Mapping[str, Value] = {}
+
+    def having(self, values: Iterable[tuple[str, Value]]) -> Self:
+        """The same component with values of its parameters."""
+        other = copy.copy(self)
+        other._values = dict(values)
+        return other
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a parameter of its own."""
+        if name in self._values:
+            return self._values[name]
+        return next(parameter.neutral for parameter in self.parameters if parameter.name == name)
 
 
 def _no_tensors(component: Component) -> NotImplementedError:
@@ -374,7 +415,7 @@ class JointGen(Gen):
 # --- NORM -------------------------------------------------------------------------------------------------------------
 
 
-class Norm(Component, ABC):
+class Norm(Adjustable, ABC):
     """A normalisation of single vectors: the result of a row depends on that row alone, to the last bit.
 
     Attributes:
@@ -415,7 +456,7 @@ class SequentialNorm(Norm):
 # --- Metrics ----------------------------------------------------------------------------------------------------------
 
 
-class Metric(Component, ABC):
+class Metric(Adjustable, ABC):
     """How a query and a proxy are compared: exact values in float64, and bounds for fast float32 scores.
 
     Attributes:
@@ -522,7 +563,7 @@ class FittedMetric(Metric):
 # --- Weightings -------------------------------------------------------------------------------------------------------
 
 
-class Weighting(Component, ABC):
+class Weighting(Adjustable, ABC):
     """How the votes of the nearest proxies are weighted."""
 
     @abstractmethod
@@ -545,8 +586,12 @@ class Weighting(Component, ABC):
 
 C = TypeVar("C", bound=Component)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TAKEN = frozenset({"name", "component", "parameters", "seconds"})
-"""Names that keys of an option have, or columns of the results table (``gen_seconds``)."""
+_TAKEN: Mapping[str, frozenset[str]] = {
+    "gen": frozenset({"name", "component", "parameters", "seconds"}),
+    "norm": frozenset({"pre", "post", "inf", "parameters"}),
+    "agg": frozenset({"name", "metric", "m", "weighting", "parameters"}),
+}
+"""Group -> names that keys of its options have, or columns of the results table (``gen_seconds``)."""
 
 
 class Registry(Mapping[str, C], Generic[C]):
@@ -564,11 +609,13 @@ class Registry(Mapping[str, C], Generic[C]):
 
     def __init__(self, key: str, package: str, kind: type[C], group: str) -> None:
         self.key, self.group = key, group
+        self.prefix = key.partition(".")[0]
         self._package, self._kind = package, kind
         self._found: dict[str, C] | None = None
         self._names: dict[str, str] = {}
         self._places: dict[str, str] = {}
         self._broken: dict[str, str] = {}
+        self._having: dict[Setting, C] = {}
 
     def register(self, place: str) -> str:
         """Add a component of another package.
@@ -604,17 +651,27 @@ class Registry(Mapping[str, C], Generic[C]):
         """The names of the components of other packages, those of entry points that do not load included."""
         return (*(name for name in self._components() if name in self._names.values()), *self._broken)
 
-    def __getitem__(self, name: str) -> C:
-        """The component of a name.
+    def __getitem__(self, name: str | Setting) -> C:
+        """The component of a name, or of a setting: equal settings give the same object.
 
         Raises:
             UnknownOptionError: there is none; the message lists the nearest names.
             ConfigError: an entry point has this name and does not load.
         """
+        if isinstance(name, Setting):
+            return self._set(name) if name.parameters else self[name.name]
         found = self._components()
         if name not in found:
             raise self.unknown(name)
         return found[name]
+
+    def _set(self, setting: Setting) -> C:
+        if setting not in self._having:
+            component = self[setting.name]
+            if isinstance(component, Adjustable):
+                component = component.having(setting.parameters)
+            self._having.setdefault(setting, component)
+        return self._having[setting]
 
     def unknown(self, name: str, key: str | None = None, available: Iterable[str] | None = None) -> ConfigError:
         """The error for a name that is not there, or whose entry point does not load.
@@ -657,13 +714,31 @@ class Registry(Mapping[str, C], Generic[C]):
                     self._names[entry.value] = name
         return self._found
 
+    def parameters(self, name: object) -> dict[str, Parameter]:
+        """The parameters of a component by their names on the command line; none of one that is not there.
+
+        Args:
+            name: of the component.
+        """
+        found = self._components()
+        own = found[name].parameters if isinstance(name, str) and name in found else ()
+        return {f"{self.prefix}.{parameter.name}": parameter for parameter in own}
+
     def _check_parameters(self, place: str, component: C) -> None:
         """Refuse parameters that cannot share a column with those of the same names that are there.
 
         Raises:
             ConfigError: which, and why.
         """
-        others = {own.name: (own, name) for name, other in self._components().items() for own in other.parameters}
+        others = {
+            own.name: (own, name)
+            for registry in (
+                self,
+                *(other for other in REGISTRIES if other.prefix == self.prefix and other is not self),
+            )
+            for name, other in registry._components().items()
+            for own in other.parameters
+        }
         for own in component.parameters:
             other, name = others.get(own.name, (own, ""))
             if other.type is not own.type:
@@ -700,8 +775,9 @@ class Registry(Mapping[str, C], Generic[C]):
         if not (isinstance(component.version, int) and component.version >= 1):
             raise ConfigError(f"{what} has the version {component.version!r}; expected 1, 2, ...")
         for own in component.parameters:
-            if not (isinstance(own, Parameter) and _NAME.fullmatch(own.name)) or own.name in _TAKEN:
-                taken = f" but {', '.join(sorted(_TAKEN))}"
+            taken_here = _TAKEN[self.prefix]
+            if not (isinstance(own, Parameter) and _NAME.fullmatch(own.name)) or own.name in taken_here:
+                taken = f" but {', '.join(sorted(taken_here))}"
                 raise ConfigError(
                     f"{what} has the parameter {getattr(own, 'name', own)!r}; expected a Parameter whose name has "
                     f"lower-case letters, digits and underscores, any{taken}"
@@ -728,6 +804,7 @@ WEIGHTINGS: Registry[Weighting] = Registry(
     Weighting,  # type: ignore[type-abstract]
     "imprint_sweep.weightings",
 )
+REGISTRIES: tuple[Registry[Any], ...] = (GENS, NORMS, METRICS, WEIGHTINGS)
 
 
 def norms_at(position: Position) -> tuple[str, ...]:

@@ -16,19 +16,20 @@ from imprint_sweep.imprinting.components import (
     JointGen,
     Position,
     Rows,
+    Setting,
     Shared,
     Variant,
     checked_rows,
 )
 
 
-def training_samples(x: Rows, drawn: NDArray[np.int64] | None, norm_pre: str) -> Rows:
+def training_samples(x: Rows, drawn: NDArray[np.int64] | None, norm_pre: Setting) -> Rows:
     """What a gen sees of one class: its samples after the draw and NORM_pre.
 
     Args:
         x: (n, d) float32 training samples of the class.
         drawn: (m,) which of them; None takes all.
-        norm_pre: a name of :data:`~imprint_sweep.imprinting.components.NORMS`.
+        norm_pre: of :data:`~imprint_sweep.imprinting.components.NORMS`.
 
     Returns:
         (m, d) float32, read-only: what a gen changed, others would see.
@@ -38,12 +39,12 @@ def training_samples(x: Rows, drawn: NDArray[np.int64] | None, norm_pre: str) ->
     return rows
 
 
-def normalised(x: Rows, norm: str, position: Position) -> Rows:
+def normalised(x: Rows, norm: Setting, position: Position) -> Rows:
     """Rows after a norm that sees each by itself, (n, d) float32.
 
     Args:
         x: (n, d) float32.
-        norm: a name of :data:`~imprint_sweep.imprinting.components.NORMS`.
+        norm: of :data:`~imprint_sweep.imprinting.components.NORMS`.
         position: where it is applied, for messages.
     """
     return checked_rows(NORMS[norm].rows(x), f"norm.{position}={norm}", x.shape[1], len(x))

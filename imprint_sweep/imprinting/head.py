@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imprint_sweep.imprinting.components import METRICS, NORMS, WEIGHTINGS, Rows
+from imprint_sweep.imprinting.components import METRICS, NORMS, WEIGHTINGS, Rows, Setting
 
 
 class Head(nn.Module):
@@ -33,12 +33,12 @@ class Head(nn.Module):
     def __init__(
         self,
         *,
-        norm_inf: str,
-        metric: str,
+        norm_inf: Setting,
+        metric: Setting,
         proxies: Rows,
         sizes: Sequence[int],
         m: int | None = None,
-        weighting: str | None = None,
+        weighting: Setting | None = None,
     ) -> None:
         super().__init__()
         self.norm_inf, self.metric, self.weighting = norm_inf, metric, weighting

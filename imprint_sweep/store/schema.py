@@ -9,7 +9,7 @@ from functools import cache
 
 import pyarrow as pa
 
-from imprint_sweep.grid.axes import AXES, Stored, parameter_column
+from imprint_sweep.grid.axes import AXES, Stored, parameter_column, parameter_key
 from imprint_sweep.grid.scheme import known_parameters
 
 SCHEMA_VERSION = 3
@@ -103,7 +103,7 @@ _ARROW = {int: pa.int64(), float: pa.float64(), str: _STRING}
 
 def is_parameter(field: pa.Field) -> bool:
     """Whether a column looks like that of a parameter, of whatever component."""
-    return field.name.startswith("gen_") and field.name not in COLUMNS and field.type in _ARROW.values()
+    return parameter_key(field.name) is not None and field.type in _ARROW.values()
 
 
 def columns() -> dict[str, Column]:

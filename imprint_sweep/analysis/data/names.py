@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from imprint_sweep.analysis.data.results import MODEL, TASK, parameter_columns, records
-from imprint_sweep.imprinting.components import GENS, METRICS
+from imprint_sweep.grid.axes import parameter_key
+from imprint_sweep.grid.scheme import COMPONENTS, parameters_of
+from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS
 
 
 def gen(name: str, k: int | None = None) -> str:
@@ -29,14 +32,21 @@ def gens(frame: pd.DataFrame) -> list[str]:
     Returns:
         One name a row, for example ``"trimmed mean, trim = 0.1"``.
     """
-    own, shown = parameter_columns(frame), []
-    for row in records(frame[["gen", "k", *own]]):
-        known = GENS[row["gen"]].parameters if row["gen"] in GENS else ()
-        neutral = {f"gen_{parameter.name}": parameter.neutral for parameter in known}
-        said = {name: row[name] for name in own if row[name] is not None and row[name] != neutral.get(name)}
-        words = [f"{name.removeprefix('gen_').replace('_', ' ')} = {_number(value)}" for name, value in said.items()]
-        shown.append(", ".join([gen(row["gen"], row["k"]), *words]))
-    return shown
+    own = [name for name in parameter_columns(frame) if name.startswith("gen_")]
+    rows = records(frame[["gen", "k", *own]])
+    return [", ".join([gen(row["gen"], row["k"]), *_parameters(row, "gen")]) for row in rows]
+
+
+def _parameters(row: Mapping[str, Any], group: str) -> list[str]:
+    """The parameters of a group's components in a row that are not neutral, as in ``"trim = 0.1"``."""
+    components = {field: row.get(field) for field, registry in COMPONENTS.items() if registry.prefix == group}
+    neutral = {key: parameter.neutral for key, parameter in parameters_of(components).items()}
+    said = []
+    for column, value in row.items():
+        key = parameter_key(column)
+        if key is not None and key.startswith(f"{group}.") and value is not None and value != neutral.get(key):
+            said.append(f"{key.partition('.')[2].replace('_', ' ')} = {_number(value)}")
+    return said
 
 
 def metric(name: str) -> str:
@@ -66,7 +76,8 @@ def agg(name: str, metric: str, m: int | None = None, weighting: str | None = No
     shown = "max" if name == "max" else f"{m}-nn"
     usual = "inner_product" if name == "max" else "euclidean"
     details = [] if metric == usual else [metric.replace("_", " ")]
-    details += ["uniform"] if weighting == "uniform" and m != 1 else []
+    if weighting not in (None, "inverse_distance") and m != 1:
+        details.append((WEIGHTINGS[weighting].label if weighting in WEIGHTINGS else "") or weighting.replace("_", " "))
     return ", ".join([shown, *details])
 
 
@@ -81,10 +92,12 @@ def configurations(frame: pd.DataFrame) -> list[str]:
     """
     shown = []
     for row, generator in zip(records(frame), gens(frame), strict=True):
+        norms = norm(row["norm_pre"], row["norm_post"], row["norm_inf"])
+        aggregation = agg(row["agg"], row["metric"], row["m"], row["weighting"])
         parts = [
             generator,
-            norm(row["norm_pre"], row["norm_post"], row["norm_inf"]),
-            agg(row["agg"], row["metric"], row["m"], row["weighting"]),
+            ", ".join([norms, *_parameters(row, "norm")]),
+            ", ".join([aggregation, *_parameters(row, "agg")]),
         ]
         shown.append(" · ".join(parts if row["n_shot"] is None else [*parts, f"n = {row['n_shot']}"]))
     return shown

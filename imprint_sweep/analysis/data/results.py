@@ -13,11 +13,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import StoreError, UnknownOptionError
-from imprint_sweep.grid.axes import AXES, SEED, of_part, parameter_column
+from imprint_sweep.grid.axes import AXES, SEED, of_part, parameter_column, parameter_key
 from imprint_sweep.grid.cell import METHOD_VERSION, Task, component_versions
 from imprint_sweep.grid.outcome import OK
-from imprint_sweep.grid.scheme import FIELDS, NEUTRAL, TEST, VALIDATION, Scheme, known_parameters
-from imprint_sweep.imprinting.components import GENS
+from imprint_sweep.grid.scheme import (
+    COMPONENTS,
+    FIELDS,
+    NEUTRAL,
+    TEST,
+    VALIDATION,
+    Scheme,
+    declared_parameters,
+    known_parameters,
+)
 from imprint_sweep.invocation import place_option, shell_line
 from imprint_sweep.store import labels_of, load_results, schema_found
 from imprint_sweep.store.schema import is_parameter
@@ -50,7 +58,7 @@ def parameter_columns(frame: pd.DataFrame) -> list[str]:
     Args:
         frame: some columns of a results table.
     """
-    return [str(name) for name in frame if str(name).startswith("gen_") and name not in COLUMNS]
+    return [str(name) for name in frame if parameter_key(str(name)) is not None]
 
 
 def scheme_columns(frame: pd.DataFrame) -> list[str]:
@@ -70,14 +78,11 @@ def without_parameters(frame: pd.DataFrame) -> pd.DataFrame:
     """
     keep = np.ones(len(frame), np.bool_)
     for column in parameter_columns(frame):
-        neutral = {
-            gen: parameter.neutral
-            for gen, component in GENS.items()
-            for parameter in component.parameters
-            if parameter_column(f"gen.{parameter.name}") == column
-        }
-        same = frame[column].astype(object) == frame["gen"].astype(object).map(neutral)
-        keep &= (frame[column].isna() | same).to_numpy(np.bool_)
+        same = frame[column].isna()
+        for key, parameter, field, name in declared_parameters():
+            if parameter_column(key) == column:
+                same |= frame[field].isin([name]) & frame[column].isin([parameter.neutral])
+        keep &= same.to_numpy(np.bool_)
     return frame if keep.all() else frame[keep].reset_index(drop=True)
 
 
@@ -216,15 +221,13 @@ def _read(table: Path) -> pd.DataFrame:
     """The newest row of each cell, the parameters of components included."""
     known = [parameter_column(key) for key in known_parameters()]
     frame = load_results(table, [*COLUMNS, *known, "status"], status=None, split=None)
-    if not set(frame["gen"].unique()) <= set(GENS):
+    if any(set(frame[field].dropna().unique()) - set(registry) for field, registry in COMPONENTS.items()):
         others = [field.name for field in schema_found(table) if is_parameter(field)]
         frame = load_results(table, [*COLUMNS, *others, "status"], status=None, split=None)
     # Rows of the time before a parameter was there are null; what they computed is its neutral value.
-    for gen, component in GENS.items():
-        for parameter in component.parameters:
-            column = parameter_column(f"gen.{parameter.name}")
-            older = (frame["gen"] == gen).to_numpy(np.bool_) & frame[column].isna().to_numpy(np.bool_)
-            frame[column] = frame[column].mask(older, parameter.neutral)
+    for key, parameter, field, name in declared_parameters():
+        column = parameter_column(key)
+        frame[column] = frame[column].mask(frame[field].isin([name]) & frame[column].isna(), parameter.neutral)
     return frame
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.agg import search
-from imprint_sweep.imprinting.components import METRICS, DenseMetric, FittedMetric, Map, ProductMetric, Rows
+from imprint_sweep.imprinting.components import METRICS, DenseMetric, FittedMetric, Map, ProductMetric, Rows, Setting
 from imprint_sweep.imprinting.vectors import Filter, Vectors, inner_products, narrowed
 
 _SCORES = 1 << 24
@@ -29,12 +29,12 @@ class Comparison:
     """The proxies of a task as a metric sees them.
 
     Args:
-        metric: a name of :data:`~imprint_sweep.imprinting.components.METRICS`.
+        metric: of :data:`~imprint_sweep.imprinting.components.METRICS`.
         proxies: (p, d) float32 after NORM_post, in task order. A metric may be fitted to them, on as many cores as
             libraries take: see :func:`~imprint_sweep.imprinting.one_core.one_core`.
     """
 
-    def __init__(self, metric: str, proxies: Rows) -> None:
+    def __init__(self, metric: Setting, proxies: Rows) -> None:
         self.metric = metric
         of = METRICS[metric]
         self.map: Map | None = of.fit(proxies) if isinstance(of, FittedMetric) else None
