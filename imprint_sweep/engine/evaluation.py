@@ -13,6 +13,7 @@ Everywhere else the proxies of a class, hence the columns of the scores, serve e
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
@@ -172,12 +173,28 @@ class Proxies:
         return Proxies({label: self.sizes[label] for label in task.labels}, self.features, compute)
 
 
+class _Room(threading.local):
+    """Where a thread puts scores: to take new memory for each block costs several times as much as rough products."""
+
+    def __init__(self) -> None:
+        self._scores = np.empty(0, np.float32)
+
+    def __call__(self, b: int, p: int) -> NDArray[np.float32]:
+        """Room for (b, p) scores, in the place of the thread's last ones."""
+        if self._scores.size < b * p:
+            self._scores = np.empty(b * p, np.float32)
+        return self._scores[: b * p].reshape(b, p)
+
+
+_ROOM = _Room()
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """Some queries against all proxies of a pass.
 
     Args:
-        scores: (b, p) float32 filter scores.
+        scores: (b, p) float32 filter scores; the thread's next block may take their place.
         views: the views that they serve.
         geometry: for a view, its queries, its proxies, how the scores bound their exact values, and what lowers the
             ceilings of rough scores.
@@ -275,7 +292,7 @@ class ProductPass(Pass):
                 return queries, proxies, bounds.widened(few.outside, few_proxies.outside), products
 
             of_queries, of_proxies = few_queries or raw_queries, few_proxies or raw_proxies
-            scores = vectors.inner_products(of_queries.rows, of_proxies.rows)
+            scores = vectors.inner_products(of_queries.rows, of_proxies.rows, _ROOM(len(of_queries.rows), self.width))
             yield Block(scores, self.views, geometry, 2 * scores.size * of_queries.rows.shape[1])
 
 
@@ -362,7 +379,7 @@ class FittedPass(Pass):
             for rows in _split(slice(0, len(queries)), size):
                 block = queries[rows]
                 geometry = block, proxies, self._metric.bounds(block, proxies, block, proxies), None
-                scores = vectors.inner_products(vectors.narrowed(block.rows), narrow)
+                scores = vectors.inner_products(vectors.narrowed(block.rows), narrow, _ROOM(len(block), self.width))
                 operations = 2 * scores.size * narrow.shape[1]
                 yield Block(scores, [view], _always(geometry), operations)
 

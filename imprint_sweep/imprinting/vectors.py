@@ -140,18 +140,21 @@ class Filter:
         )
 
 
-def inner_products(queries: NDArray[np.float32], proxies: NDArray[np.float32]) -> NDArray[np.float32]:
+def inner_products(
+    queries: NDArray[np.float32], proxies: NDArray[np.float32], out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Fast inner products.
 
     Args:
         queries: (b, d) float32.
         proxies: (p, d) float32.
+        out: (b, p) float32, where to put them; new memory by default.
 
     Returns:
         (b, p) float32, each within ``error_bound(d) |q| |p|`` of the exact value, as long as |q| |p| is below 1e38.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # lengths that could overflow are no case for a filter
-        scores: NDArray[np.float32] = queries @ proxies.T
+        scores: NDArray[np.float32] = np.matmul(queries, proxies.T, out=out)
     return scores
 
 

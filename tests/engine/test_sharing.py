@@ -163,11 +163,13 @@ def test_one_pass_of_inner_products_serves_three_metrics_under_every_scaling(
     lock = threading.Lock()
     inner_products = vectors.inner_products
 
-    def counting(queries: NDArray[np.float32], proxies: NDArray[np.float32]) -> NDArray[np.float32]:
+    def counting(
+        queries: NDArray[np.float32], proxies: NDArray[np.float32], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         nonlocal scores
         with lock:
             scores += len(queries) * len(proxies)
-        return inner_products(queries, proxies)
+        return inner_products(queries, proxies, out)
 
     monkeypatch.setattr(vectors, "inner_products", counting)
     scalings: dict[str, Any] = {"norm_post": ["none", "l2"], "norm_inf": ["none", "l2"]}
