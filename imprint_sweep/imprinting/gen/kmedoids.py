@@ -11,7 +11,6 @@ from imprint_sweep.errors import StageError
 from imprint_sweep.imprinting.components import ClassSamples, Gen, Keep, Making, Piece, Rows, Sizes, Variant
 
 MAX_ITERATIONS = 300
-_BLOCK = 512
 
 
 class KMedoids(Gen):
@@ -53,9 +52,9 @@ class KMedoids(Gen):
 
 
 def pairwise_distances(x: Rows) -> NDArray[np.float32]:
-    """The Euclidean distances that scikit-learn-extra's KMedoids computes for itself: (n, n) float32, symmetric.
+    """The Euclidean distances that scikit-learn-extra's KMedoids computes for itself: (n, n) float32.
 
-    scikit-learn's may differ across the diagonal by one rounding; here those above it count.
+    Across the diagonal they may differ by one rounding, so sums over rows are not quite those over columns.
 
     Args:
         x: (n, d) float32 samples of the class.
@@ -72,11 +71,6 @@ def pairwise_distances(x: Rows) -> NDArray[np.float32]:
             f"{largest:.1e}; use norm.pre=l2"
         )
     distances: NDArray[np.float32] = metrics.pairwise_distances(x, metric="euclidean")
-    for start in range(0, len(x), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        distances[rows, :start] = distances[:start, rows].T
-        corner = distances[rows, rows]
-        corner[:] = np.triu(corner) + np.triu(corner, 1).T
     return distances
 
 
@@ -89,7 +83,7 @@ def kmedoids(distances: NDArray[np.float32], totals: NDArray[np.float32], k: int
     of the tests, which looks at all clusters every time.
 
     Args:
-        distances: (n, n) float32 and symmetric, from :func:`pairwise_distances`; one matrix serves every k.
+        distances: (n, n) float32 from :func:`pairwise_distances`; one matrix serves every k.
         totals: (n,) float32, its sums over each row.
         k: medoids wanted, at least 1.
 
@@ -110,7 +104,9 @@ def kmedoids(distances: NDArray[np.float32], totals: NDArray[np.float32], k: int
             if not len(members) or np.array_equal(members, clusters[cluster]):
                 continue
             clusters[cluster] = members
-            costs = totals if len(members) == n else distances[members[:, np.newaxis], members].sum(axis=1)
+            # The distances of all members to each, added in their order; rows are gathered faster than columns.
+            within = distances if len(members) == n else distances.take(members, axis=0).take(members, axis=1)
+            costs = np.ascontiguousarray(within.T).sum(axis=1)
             best = costs.argmin()
             # The medoid itself may be a member of another cluster, where duplicates of it are; then the first stands.
             if costs[best] < costs[(members == before[cluster]).argmax()]:
