@@ -72,11 +72,14 @@ def agg(name: str, metric: str, m: int | None = None, weighting: str | None = No
 
     >>> agg("max", "inner_product"), agg("mnn", "euclidean", 5, "inverse_distance"), agg("mnn", "cosine", 5, "uniform")
     ('max', '5-nn', '5-nn, cosine, uniform')
+    >>> agg("max", "euclidean", None, float("nan"))
+    'max, euclidean'
     """
     shown = "max" if name == "max" else f"{m}-nn"
     usual = "inner_product" if name == "max" else "euclidean"
     details = [] if metric == usual else [metric.replace("_", " ")]
-    if weighting not in (None, "inverse_distance") and m != 1:
+    # Only votes have a weighting; in a table, that of max is NaN.
+    if name != "max" and weighting not in (None, "inverse_distance") and m != 1:
         details.append((WEIGHTINGS[weighting].label if weighting in WEIGHTINGS else "") or weighting.replace("_", " "))
     return ", ".join([shown, *details])
 
