@@ -181,11 +181,12 @@ def test_many_models_and_tasks_are_embedded_in_one_go_and_what_exists_is_skipped
 def test_half_precision_never_passes_for_float32(tmp_path: Path) -> None:
     words = [*LITE0, "limit=200"]
     python(tmp_path, EMBED, *words, "precision=bfloat16")
-    half = [*words, "model.weights=IMAGENET1K-bfloat16", "gen=mean"]
+    half = [*words, "model.precision=bfloat16", "gen=mean"]
     python(tmp_path, *IMPRINT, *half)
     python(tmp_path, *IMPRINT, *words, "gen=mean")  # made now: nothing of this kind was there
     first, second = rows(tmp_path)
     assert first["fingerprint"] != second["fingerprint"]
-    assert {first["weights"], second["weights"]} == {"IMAGENET1K", "IMAGENET1K-bfloat16"}
+    assert {first["weights"], second["weights"]} == {"IMAGENET1K"}
+    assert {first["precision"], second["precision"]} == {"float32", "bfloat16"}
     folders = [path.name for path in (tmp_path / "embeddings" / "efficientnet_lite0").iterdir()]
     assert sorted(folders) == ["IMAGENET1K-32px", "IMAGENET1K-bfloat16-32px"]

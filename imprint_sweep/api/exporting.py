@@ -25,7 +25,7 @@ from imprint_sweep.extraction.datasets import read_split
 from imprint_sweep.extraction.models import load_model
 from imprint_sweep.extraction.models.foundation_model import FoundationModel
 from imprint_sweep.files.replacing import replacing
-from imprint_sweep.grid.cell import FULL_PRECISION, Cell
+from imprint_sweep.grid.cell import Cell, Precision
 from imprint_sweep.imprinting.vectors import error_bound
 
 IMAGES = 1000
@@ -90,7 +90,7 @@ def export_with_network(clf: Imprinter, cell: Cell, settings: Settings, path: Pa
         DatasetError: the images on which the file is checked are not there.
         StageError: the file predicts otherwise where the margin is above what the difference of embeddings explains.
     """
-    if cell.model.precision != FULL_PRECISION:
+    if cell.model.precision != Precision.FLOAT32:
         raise ConfigError(
             f"the network of this cell computes in {cell.model.precision}, and a file would in float32: its embeddings "
             "are another model's; export the head alone"

@@ -49,7 +49,7 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
     parameters = sorted((key, parameter.neutral if value is None else value) for key, (value, parameter) in own.items())
     axes = {name: row[name] for name in FIELDS} | {name: row.get(name) or value for name, value in NEUTRAL.items()}
     cell = Cell(
-        Model(row["model"], row["weights"], row["image_size"]),
+        Model.recorded(row["model"], row["weights"], row["image_size"], row["precision"]),
         Task(
             row["task"],
             row["classes"],

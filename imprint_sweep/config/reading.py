@@ -51,7 +51,7 @@ from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
 from imprint_sweep.grid.axes import AXES, Axis
-from imprint_sweep.grid.cell import Cell, Model, Task, check_name
+from imprint_sweep.grid.cell import Cell, Model, Task, check_name, precision_named
 from imprint_sweep.grid.scheme import (
     COMPONENTS,
     TEST,
@@ -173,7 +173,7 @@ def model_from(model: DictConfig | ModelConfig) -> Model:
     check_name("model.weights", model.weights)
     if model.image_size is not None:
         check_count("model.image_size", model.image_size, bits=32)
-    return Model(model.name, model.weights, model.image_size)
+    return Model(model.name, model.weights, model.image_size, precision_named(model.precision))
 
 
 def task_from(

@@ -33,6 +33,7 @@ class ModelConfig:
     name: str = MISSING
     weights: str = MISSING
     image_size: int | None = None
+    precision: str = "float32"
     dim: int | None = None
     weight_decay: float | None = None
     weights_path: str | None = None

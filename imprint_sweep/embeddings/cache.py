@@ -83,7 +83,7 @@ class EntryKey:
     def __str__(self) -> str:
         size = "" if self.model.image_size is None else f" at {self.model.image_size} px"
         limit = "" if self.limit is None else f", limit {self.limit}"
-        return f"{self.model.name} ({self.model.weights}{size}) on {self.dataset} {self.split}{limit}"
+        return f"{self.model.name} ({self.model.spelled_weights}{size}) on {self.dataset} {self.split}{limit}"
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class EmbeddingCache:
         """
         size = "native" if key.model.image_size is None else f"{key.model.image_size}px"
         limit = "" if key.limit is None else f"-limit{key.limit}"
-        folder = self.root / file_name(key.model.name) / f"{file_name(key.model.weights)}-{size}"
+        folder = self.root / file_name(key.model.name) / f"{file_name(key.model.spelled_weights)}-{size}"
         return folder / f"{file_name(key.dataset)}-{key.split}{limit}{SUFFIX}"
 
     def write(
@@ -547,7 +547,7 @@ def _encode_header(n: int, d: int, metadata: Mapping[str, str]) -> bytes:
 def _key_metadata(key: EntryKey) -> dict[str, str]:
     return {
         "model": key.model.name,
-        "weights": key.model.weights,
+        "weights": key.model.spelled_weights,
         "image_size": json.dumps(key.model.image_size),
         "dataset": key.dataset,
         "split": key.split,
@@ -556,7 +556,7 @@ def _key_metadata(key: EntryKey) -> dict[str, str]:
 
 
 def _key_from_metadata(metadata: Mapping[str, str]) -> EntryKey:
-    model = Model(metadata["model"], metadata["weights"], json.loads(metadata["image_size"]))
+    model = Model.recorded(metadata["model"], metadata["weights"], json.loads(metadata["image_size"]))
     return EntryKey(model, metadata["dataset"], metadata["split"], json.loads(metadata["limit"]))
 
 

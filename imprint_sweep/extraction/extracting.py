@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import islice
@@ -282,7 +282,7 @@ def _united(existing: EntryHeader | None, classes: frozenset[int] | None) -> fro
 
 
 def _load(model: Model, extraction: Extraction) -> FoundationModel:
-    loaded = load_model(replace(model, weights=model.weights_alone), extraction.weights_path)
+    loaded = load_model(model, extraction.weights_path)
     if None not in (extraction.dim, loaded.dim) and extraction.dim != loaded.dim:
         raise ConfigError(f"model.dim={extraction.dim}, but embeddings of {model.name} have width {loaded.dim}")
     return loaded

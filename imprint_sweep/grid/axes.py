@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from imprint_sweep.grid.cell import Precision
 from imprint_sweep.grid.scheme import AGGREGATIONS, COMPONENTS, NEUTRAL, TESTED_ON
 from imprint_sweep.grid.tasks import SELECTIONS
 from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
@@ -57,6 +58,9 @@ AXES = (
     Axis("model.weights", "model", "weights", "weights", "string", "Which weights of the model.", follows=True),
     Axis("model.image_size", "model", "image_size", "image_size", "int32",
          "Side of the network's input in pixels; null for the weights' own transform.", nullable=True, follows=True),
+    Axis("model.precision", "model", "precision", "precision", "string",
+         "In which the network computes: float32, bfloat16 or float16; null in files of former versions.",
+         nullable=True, follows=True, words=tuple(Precision)),
     Axis("task", "task", "name", "task", "string", "Name of the task."),
     Axis("task.classes", "task", "classes", "classes", "string",
          "The class selection as it was asked for: a name such as even, or a list.", words=SELECTIONS),

@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property, lru_cache
 
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError
@@ -60,8 +61,40 @@ def parsed(text: str) -> Label:
 MAX_LABELS = 2**15 - 1
 """Labels of a task; the results table counts them in 16 bits."""
 
-FULL_PRECISION, *HALF_PRECISIONS = PRECISIONS = ("float32", "bfloat16", "float16")
-"""In which a network may compute embeddings; they are kept as float32."""
+
+class Precision(StrEnum):
+    """In which a network computes embeddings; they are kept as float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+def precision_named(name: str) -> Precision:
+    """The precision of a name.
+
+    Raises:
+        UnknownOptionError: no such precision.
+    """
+    try:
+        return Precision(name)
+    except ValueError:
+        raise UnknownOptionError("precision", name, Precision) from None
+
+
+_HALF = re.compile(rf"(?P<weights>.+)-(?P<precision>{Precision.BFLOAT16}|{Precision.FLOAT16})", re.DOTALL)
+"""How ids, caches, and tables of former versions spell weights with a precision other than float32."""
+
+
+def split_weights(spelled: str) -> tuple[str, Precision]:
+    """The name of weights and the precision behind it.
+
+    >>> split_weights("IMAGENET1K-bfloat16"), split_weights("raw")
+    (('IMAGENET1K', <Precision.BFLOAT16: 'bfloat16'>), ('raw', <Precision.FLOAT32: 'float32'>))
+    """
+    if found := _HALF.fullmatch(spelled):
+        return found["weights"], Precision(found["precision"])
+    return spelled, Precision.FLOAT32
 
 
 def check_name(kind: str, name: str) -> None:
@@ -95,41 +128,49 @@ class Model:
 
     Args:
         name: for example ``"resnet18"``, or the name under which embeddings were imported.
-        weights: which weights, for example ``"IMAGENET1K_V1"``; ``"IMAGENET1K_V1-bfloat16"`` where the network computes
-            in another precision than float32.
+        weights: which weights, for example ``"IMAGENET1K_V1"``.
         image_size: side in pixels of the network's input; None means the weights' own transform.
+        precision: in which the network computes. Another one gives other embeddings, hence is another model.
+
+    Raises:
+        UnknownOptionError: no such precision.
+        InvalidCellError: the name of the weights ends in one, as it does in the id of a model of that precision.
     """
 
     name: str
     weights: str
     image_size: int | None = None
+    precision: Precision = Precision.FLOAT32
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", precision_named(self.precision))
+        weights, precision = split_weights(self.weights)
+        if precision != Precision.FLOAT32:
+            raise InvalidCellError(
+                f"the name of weights {self.weights!r} ends in a precision, which is a setting of its own: the weights "
+                f"{weights!r} in {precision} (model.weights, model.precision), or choose another name"
+            )
+
+    @classmethod
+    def recorded(cls, name: str, weights: str, image_size: int | None = None, precision: str | None = None) -> Model:
+        """The model that a file names; without a precision it is the one that the weights end in, as in an id."""
+        if precision is None:
+            weights, precision = split_weights(weights)
+        return cls(name, weights, image_size, precision_named(precision))
 
     @property
-    def precision(self) -> str:
-        """The half precision that the name of the weights ends in, else float32."""
-        suffix = self.weights.rpartition("-")[2]
-        return suffix if suffix in HALF_PRECISIONS else FULL_PRECISION
+    def spelled_weights(self) -> str:
+        """The weights as ids and the cache of embeddings spell them, a half precision behind a hyphen.
 
-    @property
-    def weights_alone(self) -> str:
-        """The name of the weights without a precision."""
-        return self.weights if self.precision == FULL_PRECISION else self.weights.removesuffix(f"-{self.precision}")
-
-    def in_precision(self, precision: str) -> Model:
-        """The same network computing in another precision: other embeddings, hence another model.
-
-        Raises:
-            UnknownOptionError: no such precision.
+        >>> Model("resnet18", "IMAGENET1K_V1", precision=Precision.BFLOAT16).spelled_weights
+        'IMAGENET1K_V1-bfloat16'
         """
-        if precision not in PRECISIONS:
-            raise UnknownOptionError("precision", precision, PRECISIONS)
-        suffix = f"-{precision}" if precision in HALF_PRECISIONS else ""
-        return replace(self, weights=f"{self.weights_alone}{suffix}")
+        return self.weights if self.precision == Precision.FLOAT32 else f"{self.weights}-{self.precision}"
 
     @cached_property
     def fragment(self) -> str:
         """This model's share of an identity: canonical JSON."""
-        return canonical_json(asdict(self))
+        return canonical_json({"name": self.name, "weights": self.spelled_weights, "image_size": self.image_size})
 
 
 @dataclass(frozen=True)

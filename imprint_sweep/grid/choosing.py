@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imprint_sweep.errors import InvalidCellError
-from imprint_sweep.grid.cell import Cell, Model, Task
+from imprint_sweep.grid.axes import of_part
+from imprint_sweep.grid.cell import Cell, Model, Precision, Task
 from imprint_sweep.grid.scheme import TEST, Scheme, parameters_of
 from imprint_sweep.grid.tasks import SELECTIONS, make_task
 from imprint_sweep.invocation import OverrideValue, conf_folder, override
@@ -66,7 +67,8 @@ def chosen_network(model: Model) -> Chosen:
     chosen = chosen_model(model)
     if chosen["model"] != IMPORTED:
         return chosen
-    return {"model": model.name, "model.weights": model.weights, "model.image_size": model.image_size}
+    chosen = {"model": model.name, "model.weights": model.weights, "model.image_size": model.image_size}
+    return chosen if model.precision == Precision.FLOAT32 else {**chosen, "model.precision": model.precision}
 
 
 def chosen_model(model: Model, weight_decay: float | None = None) -> Chosen:
@@ -78,8 +80,7 @@ def chosen_model(model: Model, weight_decay: float | None = None) -> Chosen:
     """
     option = _model_option(model)
     there = _options("model")[option]
-    own: Chosen = {"name": model.name, "weights": model.weights, "image_size": model.image_size}
-    own |= {} if weight_decay is None else {"weight_decay": weight_decay}
+    own = _made_of(model) | ({} if weight_decay is None else {"weight_decay": weight_decay})
     differing = {key: value for key, value in own.items() if key not in there or there[key] != value}
     return {"model": option, **{f"model.{key}": value for key, value in differing.items()}}
 
@@ -172,6 +173,12 @@ def chosen_scheme(scheme: Scheme) -> Chosen:
         "eval.split": None if scheme.split == TEST else scheme.split,
     }
     return {key: value for key, value in chosen.items() if value is not None}
+
+
+def _made_of(model: Model) -> Chosen:
+    """What an option holds that is this model."""
+    axes = {axis.name.removeprefix("model."): getattr(model, axis.field) for axis in of_part("model")}
+    return {"name": axes.pop("model"), **axes}
 
 
 def _model_option(model: Model) -> str:

@@ -206,7 +206,7 @@ class Plan:
             for place in about.get("components", []):
                 GENS.register(place)
             plan = cls(
-                models=tuple(Model(**fields) for fields in about["models"]),
+                models=tuple(Model.recorded(**fields) for fields in about["models"]),
                 tasks=tuple(Task(**{**fields, "labels": _labels(fields["labels"])}) for fields in about["tasks"]),
                 schemes=tuple(_scheme(fields) for fields in about["schemes"]),
                 requested=about["requested"],

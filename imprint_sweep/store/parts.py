@@ -21,12 +21,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
 from imprint_sweep.errors import StoreError, one_line
 from imprint_sweep.files.replacing import replacing
+from imprint_sweep.grid.cell import split_weights
 from imprint_sweep.invocation import shell_line
 from imprint_sweep.store.schema import is_parameter, table_schema
 
@@ -39,6 +41,7 @@ _FORMAT = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=False)
 )
 _ATTEMPTS = 20
+_WEIGHTS = ("weights", "precision")
 
 READ_ERRORS = (pa.ArrowException, OSError, MemoryError, UnicodeError)
 """What reading a Parquet file raises. :func:`is_damage` tells bad files from a system that is short of something."""
@@ -296,16 +299,37 @@ def _scan(parts: Sequence[Path], columns: list[str], schema: pa.Schema, *, threa
     """
     if not parts:
         return schema.empty_table().select(columns)
+    read = list(dict.fromkeys([*columns, *_WEIGHTS])) if set(_WEIGHTS) & set(columns) else columns
     # An absent column is null, which a column declared without nulls could not be.
     nullable = pa.schema([field.with_nullable(True) for field in schema], metadata=schema.metadata)
     dataset = ds.FileSystemDataset.from_paths(
         [str(part) for part in parts], schema=nullable, format=_FORMAT, filesystem=fs.LocalFileSystem()
     )
-    table = dataset.to_table(columns=columns, fragment_readahead=32, use_threads=threads)
+    table = dataset.to_table(columns=read, fragment_readahead=32, use_threads=threads)
     # Page checksums do not cover the footer, where a flipped bit can rename a column; and others' files may lie around.
     for name in columns:
         if not schema.field(name).nullable and table[name].null_count:
             raise pa.ArrowInvalid(f"it is no part of a results table: it has rows without {name}")
+    return with_precision(table).select(columns) if read is not columns else table
+
+
+def with_precision(table: pa.Table) -> pa.Table:
+    """A table with the precision of every network; in files of former versions it is the end of the weights' name.
+
+    Args:
+        table: columns ``weights`` and ``precision``, this one null in rows of such files.
+    """
+    if not table["precision"].null_count:
+        return table
+    given = table["weights"].combine_chunks().dictionary_encode()
+    names, precisions = zip(*(split_weights(name) for name in given.dictionary.to_pylist()), strict=True)
+    own, known = table["precision"].combine_chunks(), table["precision"].combine_chunks().is_valid()
+    filled = {
+        "weights": pc.if_else(known, table["weights"].combine_chunks(), pa.array(names).take(given.indices)),
+        "precision": pc.coalesce(own, pa.array(precisions, pa.string()).take(given.indices)),
+    }
+    for name, column in filled.items():
+        table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
     return table
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from imprint_sweep.grid.axes import AXES, Stored, parameter_column, parameter_key
 from imprint_sweep.grid.scheme import known_parameters
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised when a column is added. Columns are never renamed, retyped or taken away: old parts stay readable."""
 
 VERSION_KEY = b"imprint_sweep.schema_version"

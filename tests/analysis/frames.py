@@ -18,6 +18,7 @@ ROW: dict[str, Any] = {
     "model": "net",
     "weights": "w",
     "image_size": None,
+    "precision": "float32",
     "task": "digits",
     "classes": "all",
     "merge": None,

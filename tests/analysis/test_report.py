@@ -21,7 +21,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from imprint_sweep.analysis.artefact import Artefact, Options, RankDiagram
-from imprint_sweep.analysis.data.results import Results, load
+from imprint_sweep.analysis.data.results import MODEL, Results, load
 from imprint_sweep.analysis.report import building, files
 from imprint_sweep.analysis.report.elements import described
 from imprint_sweep.analysis.report.listing import COLUMNS, Listing, listing
@@ -463,7 +463,7 @@ def test_rows_stand_by_dataset_the_most_accurate_first(results: Results) -> None
 @pytest.mark.parametrize("limit", [3, 8, 9, 12, 23, 24, 100])
 def test_of_too_many_rows_the_most_accurate_of_each_dataset_stay(limit: int) -> None:
     size = {"a": 2, "b": 10, "c": 12}
-    frame = pd.DataFrame({name: pd.Series(dtype="object") for name in ("weights", "image_size", "limit")})
+    frame = pd.DataFrame({name: pd.Series(dtype="object") for name in (*MODEL[1:], "limit")})
     frame = pd.concat([frame, pd.DataFrame({"task": [task for task, n in size.items() for _ in range(n)]})])
     frame["model"] = "m"
     frame["accuracy"] = np.concatenate([np.linspace(1, 0, n) for n in size.values()])

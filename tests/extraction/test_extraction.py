@@ -23,7 +23,7 @@ from imprint_sweep.extraction.extracting import Extraction, checked_device, embe
 from imprint_sweep.extraction.models import MODELS, load_model
 from imprint_sweep.extraction.models.foundation_model import FoundationModel
 from imprint_sweep.extraction.transforms import Transform
-from imprint_sweep.grid.cell import Model
+from imprint_sweep.grid.cell import Model, Precision
 from tests import published
 
 TINY = Model("tiny", "random", 8)
@@ -433,11 +433,11 @@ def test_classes_without_an_image_are_refused(cache: EmbeddingCache) -> None:
 # Half precision, if asked
 
 
-@pytest.mark.parametrize(("precision", "digits"), [("bfloat16", 2e-2), ("float16", 2e-3)])
+@pytest.mark.parametrize(("precision", "digits"), [(Precision.BFLOAT16, 2e-2), (Precision.FLOAT16, 2e-3)])
 def test_a_half_precision_is_another_model(
-    cache: EmbeddingCache, loaded: list[str], precision: str, digits: float
+    cache: EmbeddingCache, loaded: list[str], precision: Precision, digits: float
 ) -> None:
-    half = TINY.in_precision(precision)
+    half = replace(TINY, precision=precision)
     (full_header, half_header) = ensure(cache, [EntryKey(model, "noise", "train") for model in (TINY, half)], SETTINGS)
     assert loaded == ["tiny", "tiny"]
     assert full_header.path != half_header.path

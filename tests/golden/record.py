@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from imprint_sweep.config.settings import Settings
-from imprint_sweep.grid.cell import Cell, Model, Task
+from imprint_sweep.grid.cell import Cell, Model, Precision, Task
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.grid.tasks import make_task
 from imprint_sweep.planning.plan import Plan
@@ -39,8 +39,8 @@ MODELS = [
     Model("resnet18", "IMAGENET1K_V1"),
     Model("vit_b_16", "IMAGENET1K_V1"),
     Model("swin_b", "IMAGENET1K_V1", 384),
-    Model("resnet50", "IMAGENET1K_V1-bfloat16"),
-    Model("efficientnet_lite1", "IMAGENET1K-float16", 240),
+    Model("resnet50", "IMAGENET1K_V1", precision=Precision.BFLOAT16),
+    Model("efficientnet_lite1", "IMAGENET1K", 240, Precision.FLOAT16),
     Model("timm/vit_tiny", "größe=1,(a)", 32),
 ]
 
@@ -183,7 +183,7 @@ def _golden(fields: dict[str, Any]) -> Golden:
     labels = tuple(tuple((dataset, value) for dataset, value in label) for label in cell["task"].pop("labels"))
     parameters = tuple((key, value) for key, value in cell["scheme"].pop("parameters", ()))
     scheme = Scheme(**cell["scheme"], parameters=parameters)
-    rebuilt = Cell(Model(**cell["model"]), Task(**cell["task"], labels=labels), scheme)
+    rebuilt = Cell(Model.recorded(**cell["model"]), Task(**cell["task"], labels=labels), scheme)
     return Golden(rebuilt, **fields)
 
 

@@ -56,13 +56,13 @@ def test_the_words_of_conditions_are_those_of_the_registries() -> None:
 
 def test_the_columns_of_the_analysis() -> None:
     """Literally: comparisons, instances and the lists of old reports are told apart by them."""
-    assert MODEL == ("model", "weights", "image_size")
+    assert MODEL == ("model", "weights", "image_size", "precision")
     assert TASK == ("task", "classes", "merge", "remap", "limit")
     assert SCHEME == (
         "n_shot", "norm_pre", "gen", "k", "norm_post", "norm_inf", "agg", "metric", "m", "weighting"
     )  # fmt: skip
     assert [column.title for column in LISTED] == [
-        "model", "model.weights", "model.image_size", "task", "task.merge", "limit", "accuracy", "n_shot", "norm.pre",
-        "gen", "k", "norm.post", "norm.inf", "agg", "agg.metric", "agg.m", "agg.weighting", "model.weight_decay",
-        "task.classes", "remaps", "seeds",
+        "model", "model.weights", "model.image_size", "model.precision", "task", "task.merge", "limit", "accuracy",
+        "n_shot", "norm.pre", "gen", "k", "norm.post", "norm.inf", "agg", "agg.metric", "agg.m", "agg.weighting",
+        "model.weight_decay", "task.classes", "remaps", "seeds",
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imprint_sweep.errors import ConfigError, InvalidCellError, UnknownOptionError
-from imprint_sweep.grid.cell import Model, Task
+from imprint_sweep.grid.cell import Model, Precision, Task, precision_named
 from imprint_sweep.grid.hashing import canonical_json, digest
 from imprint_sweep.grid.scheme import Scheme, meaningless
 from imprint_sweep.imprinting.components import GENS, METRICS
@@ -158,13 +159,28 @@ def test_max_takes_every_metric(metric: str) -> None:
 
 
 def test_another_precision_is_another_model() -> None:
-    model = Model("resnet18", "IMAGENET1K_V1")
-    half = model.in_precision("bfloat16")
-    assert (half.weights, half.precision, half.weights_alone) == ("IMAGENET1K_V1-bfloat16", "bfloat16", model.weights)
-    assert (model.precision, model.weights_alone) == ("float32", model.weights)
-    assert half.in_precision("float16").weights == "IMAGENET1K_V1-float16"
-    assert half.in_precision("bfloat16") == half
-    assert half.in_precision("float32") == model
-    assert half.fragment != model.fragment
+    model = Model("resnet18", "IMAGENET1K_V1", 96)
+    half = replace(model, precision=Precision.BFLOAT16)
+    assert half != model
+    assert half.fragment == '{"image_size":96,"name":"resnet18","weights":"IMAGENET1K_V1-bfloat16"}'
+    assert model.fragment == half.fragment.replace("-bfloat16", "")
     with pytest.raises(UnknownOptionError, match="did you mean bfloat16"):
-        model.in_precision("bfloat")
+        precision_named("bfloat")
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_what_ids_and_old_files_hold_is_the_same_model(precision: Precision) -> None:
+    model = Model("net", "mine", 96, precision)
+    assert Model.recorded("net", model.spelled_weights, 96) == model
+    assert Model.recorded("net", "mine", 96, str(precision)) == model
+
+
+@pytest.mark.parametrize("weights", ["IMAGENET1K-bfloat16", "a-float16", "-float16-float16"])
+def test_names_of_weights_do_not_look_like_a_precision(weights: str) -> None:
+    with pytest.raises(InvalidCellError, match="ends in a precision, which is a setting of its own"):
+        Model("net", weights)
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "-float16", "x-float32", "float16-x", "xfloat16"])
+def test_other_names_of_weights_are_names(weights: str) -> None:
+    assert Model.recorded("net", weights) == Model("net", weights)

@@ -25,8 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imprint_sweep import __version__
+from imprint_sweep.config.overrides_of import cell_of
 from imprint_sweep.errors import StoreError
-from imprint_sweep.grid.cell import METHOD_VERSION, Cell, Model, Task, component_versions
+from imprint_sweep.grid.cell import METHOD_VERSION, Cell, Model, Precision, Task, component_versions
 from imprint_sweep.grid.hashing import code
 from imprint_sweep.grid.outcome import FAILED, Outcome
 from imprint_sweep.grid.scheme import Scheme
@@ -35,6 +36,7 @@ from imprint_sweep.store import (
     Provenance,
     ResultStore,
     column_docs,
+    history,
     labels_of,
     load_results,
     table_schema,
@@ -113,12 +115,12 @@ def test_every_column_says_what_it_holds() -> None:
 
 def test_the_schema_of_this_version() -> None:
     # Changing one is a decision: raise SCHEMA_VERSION, and only ever add.
-    assert SCHEMA_VERSION == 3
+    assert SCHEMA_VERSION == 4
     assert {field.name: str(field.type) for field in table_schema()} == {
         **dict.fromkeys(["cell_id", "computation_id"], "string"),
         "method_version": "int16",
         "component_versions": "string",
-        **dict.fromkeys(["model", "weights", "task", "classes"], "string"),
+        **dict.fromkeys(["model", "weights", "precision", "task", "classes"], "string"),
         **dict.fromkeys(["image_size", "merge", "remap", "n_correct", "n_test"], "int32"),
         "labels": "list<item: string>",
         "n_labels": "int16",
@@ -137,7 +139,7 @@ def test_the_schema_of_this_version() -> None:
 def test_parts_carry_the_schema_and_its_version(tmp_path: Path) -> None:
     schema = pq.read_schema(write(tmp_path, good()))
     assert schema.equals(table_schema())
-    assert schema.metadata[VERSION_KEY] == b"3"
+    assert schema.metadata[VERSION_KEY] == b"4"
 
 
 # ---- rows
@@ -158,7 +160,7 @@ def test_a_row_holds_the_outcome_the_axes_and_where_it_came_from(tmp_path: Path)
     assert row == {
         "cell_id": outcome.cell.cell_id, "computation_id": "c" * 20, "method_version": METHOD_VERSION,
         "component_versions": component_versions(scheme, 1), "correct": None,
-        "model": "net", "weights": "w", "image_size": 112,
+        "model": "net", "weights": "w", "image_size": 112, "precision": "float32",
         "task": "imagenet", "classes": "all", "labels": ["imagenet:3+imagenet:9"], "n_labels": 1,
         "merge": 2, "remap": 7, "limit": 50,
         "n_shot": 8, "norm_pre": "l2", "gen": "k_least_squares", "k": 4, "norm_post": "quantile", "norm_inf": "l2",
@@ -375,6 +377,23 @@ def test_another_result_for_the_same_identity_is_reported(tmp_path: Path) -> Non
 # ---- old, foreign and damaged parts
 
 
+def test_the_precision_of_rows_of_former_versions_is_the_end_of_their_weights(tmp_path: Path) -> None:
+    models = [Model("net", "w", None, precision) for precision in Precision]
+    outcomes = [replace(good(), cell=Cell(model, TASK, Scheme.create(gen="mean"))) for model in models]
+    now = table_of([(outcome, START) for outcome in outcomes], HERE)
+    spelled = pa.array([model.spelled_weights for model in models])
+    old = now.drop_columns("precision").set_column(now.schema.get_field_index("weights"), "weights", spelled)
+    parts_module.write_part(tmp_path, "part-0.parquet", old)
+    half = Model("other", "w", None, Precision.FLOAT16)
+    write(tmp_path, replace(good(), cell=Cell(half, TASK, Scheme.create(gen="mean"))))
+    assert load_results(tmp_path).precision.tolist() == [*map(str, Precision), "float16"]
+    assert load_results(tmp_path, ["weights"]).weights.tolist() == ["w"] * 4
+    assert load_results(tmp_path, ["precision"]).precision.tolist() == [*map(str, Precision), "float16"]
+    for outcome in outcomes:
+        (row,) = history(tmp_path, outcome.cell.cell_id)
+        assert cell_of(row) == outcome.cell
+
+
 def test_columns_that_an_old_part_lacks_are_null(tmp_path: Path) -> None:
     path = write(tmp_path, good(0), name="a")
     table = pq.read_table(path).drop_columns(["eval_seconds", "sweep"])
@@ -522,6 +541,7 @@ def test_the_reason_why_nothing_can_be_written_is_known_before(tmp_path: Path) -
 FULL_DISK = """
 import resource, sys, signal
 from tests.store.test_store import HERE, good
+from imprint_sweep.config.overrides_of import cell_of
 from imprint_sweep.errors import StoreError
 from imprint_sweep.grid.hashing import code
 from imprint_sweep.store import ResultStore

@@ -44,7 +44,7 @@ from imprint_sweep.analysis.artefacts.lines import (
     wide,
 )
 from imprint_sweep.analysis.data import names, published
-from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.results import MODEL, Results, records
 from imprint_sweep.analysis.data.selection import FEW_SEEDS, Axes, select
 from imprint_sweep.analysis.stats.curves import (
     FM,
@@ -195,13 +195,13 @@ def _over_shots(about: About, ns: Sequence[int], results: Results, options: Opti
 def _every_sample_from(results: Results, rows: pd.DataFrame) -> dict[Head, int]:
     """From which n on a draw only repeats what is there, by panel: as the rows tell, else the headers of embeddings."""
     found = every_sample_from(rows, PANEL)
-    newest = rows.drop_duplicates(list(PANEL), keep="last").to_dict("records")
+    newest = records(rows.drop_duplicates(list(PANEL), keep="last"))
     cache = EmbeddingCache(results.outputs / "embeddings")
     there = cache.root.is_dir()  # a table that came without its embeddings tells no more
     others = [row for row in newest if there and tuple(row[name] for name in PANEL) not in found]
     labels = labels_of(results.outputs / "results", [row["cell_id"] for row in others]) if others else []
     for row, of_row in zip(others, labels, strict=True):
-        model = Model(row["model"], row["weights"], None if pd.isna(row["image_size"]) else int(row["image_size"]))
+        model = Model.recorded(*(row[name] for name in MODEL))
         task = Task(row["task"], "all", of_row)
         if Features(cache, model, None).recorded(task) == row["fingerprint"]:
             sizes = label_sizes(model, task, "train", cache.header)

@@ -11,7 +11,7 @@ import pandas as pd
 from imprint_sweep.analysis.artefact import Artefact, Column, Options, Table
 from imprint_sweep.analysis.artefacts.about import About, sweep
 from imprint_sweep.analysis.data import names, published
-from imprint_sweep.analysis.data.results import MODEL, Results
+from imprint_sweep.analysis.data.results import MODEL, Results, records
 from imprint_sweep.analysis.stats.curves import FM, paper_models, with_models
 from imprint_sweep.embeddings.cache import EmbeddingCache, read_header
 from imprint_sweep.errors import EmbeddingsError
@@ -43,7 +43,7 @@ def table_a1(results: Results, options: Options) -> Artefact:
 
     table = frame[[FM, *MODEL]].drop_duplicates().sort_values(FM, ignore_index=True)
     widths = _widths(results.outputs / "embeddings")
-    table["d"] = pd.array([widths.get(_model(*row)) for row in table[list(MODEL)].itertuples(index=False)], "Int64")
+    table["d"] = pd.array([widths.get(Model.recorded(*row.values())) for row in records(table[list(MODEL)])], "Int64")
     stated = published.numbers(TABLE_A1.name)["weight_decay"]
     papers = paper_models(frame)
     table["weight_decay"] = table[FM].map(decays).astype(object)
@@ -72,10 +72,6 @@ def table_a1(results: Results, options: Options) -> Artefact:
 def _listed(decays: pd.Series) -> str | None:
     """Distinct values, ascending; None if there is none."""
     return ", ".join(f"{value:g}" for value in np.unique(decays.dropna())) or None
-
-
-def _model(name: str, weights: str, image_size: int | None) -> Model:
-    return Model(name, weights, None if pd.isna(image_size) else int(image_size))
 
 
 def _widths(folder: Path) -> dict[Model, int]:

@@ -57,7 +57,7 @@ def _instances(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _chosen(row: dict[str, Any], results: Results, *, whole: bool = False, exactly: bool = False) -> Chosen:
     instance = tuple(row.values())
-    model = Model(row["model"], row["weights"], row["image_size"])
+    model = Model.recorded(*(row[name] for name in MODEL))
     chosen = chosen_model(model, results.weight_decays.get(instance, results.weight_decays.get(instance[: len(MODEL)])))
     task = None
     with suppress(StoreError):

@@ -128,20 +128,21 @@ def instances(frame: pd.DataFrame) -> list[str]:
 
 
 def models(frame: pd.DataFrame) -> list[str]:
-    """The model of each row: its name, with weights or image size where the table has several of that name.
+    """The model of each row: its name, with weights, precision or image size where the table has several of that name.
 
     Args:
         frame: columns :data:`~imprint_sweep.analysis.data.results.MODEL`; all rows that are to be told apart.
 
-    >>> rows = [("lite0", "w", 112), ("lite0", "w", 224), ("vit", "w", None)]
-    >>> models(pd.DataFrame(rows, columns=["model", "weights", "image_size"]))
+    >>> rows = [("lite0", "w", 112, "float32"), ("lite0", "w", 224, "float32"), ("vit", "w", None, "float32")]
+    >>> models(pd.DataFrame(rows, columns=MODEL))
     ['lite0 at 112 px', 'lite0 at 224 px', 'vit']
     """
     rows = records(frame[list(MODEL)])
     shown = []
     for row in rows:
         namesakes = [other for other in rows if other["model"] == row["model"]]
-        weights = f" ({row['weights']})" if any(other["weights"] != row["weights"] for other in namesakes) else ""
+        own = [row[name] for name in ("weights", "precision") if any(row[name] != other[name] for other in namesakes)]
+        weights = f" ({', '.join(own)})" if own else ""
         size = "its own size" if row["image_size"] is None else f"{row['image_size']:.0f} px"
         several = any(other["image_size"] != row["image_size"] for other in namesakes)
         shown.append(row["model"] + weights + (f" at {size}" if several else ""))

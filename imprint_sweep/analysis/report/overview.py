@@ -88,11 +88,12 @@ def _instances(frame: pd.DataFrame) -> Table:
         texts = distinct.groupby([*MODEL, "task", "limit"], observed=True, dropna=False, sort=True)[column]
         rows[column] = [listed(values) for _, values in texts]
     # What never differs stands in the note of the axes.
-    optional = ("weights", "image_size", "merge", "limit")
+    optional = ("weights", "image_size", "precision", "merge", "limit")
     columns = (
         Column("model", "model"),
         Column("weights", "weights"),
         Column("image_size", "image size", "count"),
+        Column("precision", "precision"),
         Column("task", "dataset"),
         Column("classes", "classes"),
         Column("merge", "classes per label"),

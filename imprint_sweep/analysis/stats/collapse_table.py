@@ -28,7 +28,7 @@ from imprint_sweep.embeddings.features import Features
 from imprint_sweep.errors import EmbeddingsError, StageError, StoreError
 from imprint_sweep.grid.cell import Model, Task, spelled
 from imprint_sweep.store import table_schema
-from imprint_sweep.store.parts import READ_ERRORS, is_damage, shortage, write_part
+from imprint_sweep.store.parts import READ_ERRORS, is_damage, shortage, with_precision, write_part
 
 VALUES = ("nc1", "nc1_published", "rank", "n_samples")
 """What is computed; see :class:`imprint_sweep.analysis.stats.collapse.Collapse`."""
@@ -152,14 +152,14 @@ def _instances(results: Results) -> Iterator[Instance]:
     frame = results.frame[[*columns, "fingerprint"]].drop_duplicates(columns, keep="last", ignore_index=True)
     for name, row in zip(names.instances(frame), records(frame), strict=True):
         task = results.tasks[tuple(row[column] for column in columns)]
-        yield Instance(name, Model(*(row[column] for column in MODEL)), task, row["fingerprint"])
+        yield Instance(name, Model.recorded(*(row[column] for column in MODEL)), task, row["fingerprint"])
 
 
 def _row(instance: Instance) -> Row:
     """What the table says of an instance before anything is computed."""
     model, task = instance.model, instance.task
     return {
-        **dict(zip(MODEL, (model.name, model.weights, model.image_size), strict=True)),
+        **dict(zip(MODEL, (model.name, model.weights, model.image_size, model.precision), strict=True)),
         **dict(zip(TASK, (task.name, task.classes, task.merge, task.remap, task.limit), strict=True)),
         "labels": [spelled(label) for label in task.labels],
         "fingerprint": instance.fingerprint,
@@ -179,7 +179,9 @@ def _load(at: Path) -> list[Row]:
         table = pq.ParquetFile(at).read()
         if "published_version" not in table.column_names:
             table = table.append_column("published_version", pa.nulls(len(table), pa.int64()))
-        rows: list[Row] = table.select(_SCHEMA.names).to_pylist()
+        if "precision" not in table.column_names:
+            table = table.append_column("precision", pa.nulls(len(table), pa.string()))
+        rows: list[Row] = with_precision(table).select(_SCHEMA.names).to_pylist()
     except FileNotFoundError:
         return []
     except (*READ_ERRORS, KeyError) as error:

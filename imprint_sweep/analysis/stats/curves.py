@@ -18,6 +18,7 @@ import pandas as pd
 from imprint_sweep.analysis.data import names
 from imprint_sweep.analysis.data.results import MODEL
 from imprint_sweep.analysis.data.selection import ELSEWHERE, Axes, Slice, medians, seeds_of, select
+from imprint_sweep.grid.cell import Precision
 from imprint_sweep.imprinting.components import GENS
 
 STANDARD_ERRORS = 1.96
@@ -70,7 +71,8 @@ def paper_models(frame: pd.DataFrame) -> dict[str, str]:
         frame: a results frame, :func:`with_models`.
     """
     models = frame[[FM, *MODEL]].drop_duplicates()
-    same = models[(models["weights"] == _PAPER_WEIGHTS) & models["image_size"].isna()]
+    full = models["precision"] == Precision.FLOAT32
+    same = models[(models["weights"] == _PAPER_WEIGHTS) & models["image_size"].isna() & full]
     return dict(zip(same[FM], same["model"], strict=True))
 
 

@@ -14,6 +14,7 @@ from imprint_sweep.analysis.stats import collapse_table
 from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.options import parse_options
 from imprint_sweep.errors import StageError
+from imprint_sweep.grid.cell import Precision
 from imprint_sweep.invocation import command, outputs_folder
 from imprint_sweep.wording import visible
 
@@ -60,7 +61,8 @@ def table(frame: pd.DataFrame) -> list[str]:
     ).reset_index()
     for name, digits in (("samples", ",.0f"), ("own", ".4g"), ("published", ".4g")):
         shown[name] = [None if pd.isna(value) else format(value, digits) for value in shown[name]]
-    # What tells no row from another is left out: image sizes, limits and remaps where there are none.
+    # What tells no row from another is left out: image sizes, limits, half precisions and remaps where there are none.
+    shown["precision"] = shown["precision"].where(shown["precision"] != Precision.FLOAT32)
     shown["remaps"] = shown["remaps"].where(shown["merge"].notna()).astype("Int64")
     shown = shown.dropna(axis="columns", how="all")
     shown = shown.rename(columns={"own": "NC1", "published": "NC1 (published centring)"}).astype(object)

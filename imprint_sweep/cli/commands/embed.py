@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -25,6 +26,7 @@ from imprint_sweep.config.schemas import EmbedConfig
 from imprint_sweep.embeddings.cache import SPLITS, EntryKey
 from imprint_sweep.errors import ConfigError, EmbeddingsError, ImprintError
 from imprint_sweep.extraction.process import prepare_process
+from imprint_sweep.grid.cell import precision_named
 from imprint_sweep.grid.scheme import check_count
 from imprint_sweep.running.interruption import ending_with_launcher, mark_launcher
 from imprint_sweep.running.launch import JOBLIB, LOCAL, SLURM, kind_of
@@ -74,7 +76,7 @@ def _embed(cfg: DictConfig) -> None:
     settings = settings_from(cfg)
     model = model_from(config.model)
     if config.precision is not None:
-        model = model.in_precision(config.precision)
+        model = replace(model, precision=precision_named(config.precision))
     if config.batch_size is not None and config.batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {config.batch_size}")
     if config.limit is not None:

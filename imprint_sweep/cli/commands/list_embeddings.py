@@ -68,7 +68,7 @@ def _row(header: EntryHeader) -> tuple[str, ...]:
     key = header.key
     return (
         key.model.name,
-        key.model.weights,
+        key.model.spelled_weights,
         str(key.model.image_size or "native"),
         key.dataset,
         key.split,
