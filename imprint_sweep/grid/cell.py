@@ -288,7 +288,8 @@ def component_versions(scheme: Scheme, n_labels: int) -> str:
         ``kind:name=version`` of each component whose version is not 1, joined by commas; empty where all are 1.
     """
     # Whether a proxy is zero is known only when it is computed, so what either case uses counts.
-    forms = {normal_form(scheme, n_labels, zero_proxies=zero) for zero in (False, True)}
+    # The first is written as its other callers write it: a cache takes f(x) and f(x, flag=False) for two calls.
+    forms = {normal_form(scheme, n_labels), normal_form(scheme, n_labels, zero_proxies=True)}
     used: dict[str, Component] = {}
     for form in forms:
         used[f"gen:{form.gen}"] = GENS[form.gen]
