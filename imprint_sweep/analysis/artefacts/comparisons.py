@@ -13,7 +13,7 @@ import pandas as pd
 
 from imprint_sweep.analysis.artefact import Artefact, Options
 from imprint_sweep.analysis.data import filling, names, published
-from imprint_sweep.analysis.data.results import Results
+from imprint_sweep.analysis.data.results import Results, records
 from imprint_sweep.analysis.data.selection import (
     MAIN_SEEDS,
     Axes,
@@ -132,8 +132,7 @@ def weightings(frame: pd.DataFrame) -> list[str]:
 
 def norms_and_aggs(frame: pd.DataFrame) -> list[str]:
     """NORM, and AGG with its metric and weighting."""
-    columns = (frame["agg"], frame["metric"], frame["m"], frame["weighting"])
-    shown = [names.agg(agg, metric, None if pd.isna(m) else m, of) for agg, metric, m, of in zip(*columns, strict=True)]
+    shown = [names.agg(*row.values()) for row in records(frame[["agg", "metric", "m", "weighting"]])]
     return [f"{norm}, {agg}" for norm, agg in zip(norms(frame), shown, strict=True)]
 
 
