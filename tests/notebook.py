@@ -74,7 +74,7 @@ def main() -> None:
     notebook = load()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         run(notebook)
-    text = json.dumps(notebook, indent=1, ensure_ascii=False).replace(folder + os.sep, "")
+    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True).replace(folder + os.sep, "")
     TOUR.write_text(text + "\n", encoding="utf-8")
 
 

@@ -29,4 +29,4 @@ def test_the_tour_says_nothing_about_where_it_was_run() -> None:
 
 
 def _shown(cell: notebook.Json) -> list[list[str]]:
-    return [list(output.get("data", ["text"])) for output in cell["outputs"]]
+    return [sorted(output.get("data", ["text"])) for output in cell["outputs"]]
