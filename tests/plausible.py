@@ -58,7 +58,7 @@ def write_collapse(outputs: Path, plan: Plan) -> None:
         nc1 = (task.merge or len(task.datasets) / (2 + _task(task))) * rng.uniform(0.8, 1.25)
         rows.append(
             {
-                **dict(zip(MODEL, (model.name, model.weights, model.image_size), strict=True)),
+                **dict(zip(MODEL, (model.name, model.weights, model.image_size, model.precision), strict=True)),
                 **dict(zip(TASK, (task.name, task.classes, task.merge, task.remap, task.limit), strict=True)),
                 "labels": [spelled(label) for label in task.labels],
                 "fingerprint": _fingerprint(model, task),

@@ -33,7 +33,7 @@ def hold_out(n_samples: int, rng: np.random.Generator) -> tuple[NDArray[np.int64
         The positions to train on, (trained(n_samples),) int64, and those to test on, both in ascending order.
 
     >>> [positions.tolist() for positions in hold_out(6, np.random.default_rng(0))]
-    [[0, 1, 2, 3, 5], [4]]
+    [[0, 1, 2, 4, 5], [3]]
     """
     order = rng.permutation(n_samples)
     held_out = n_samples // PARTS
