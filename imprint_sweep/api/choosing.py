@@ -14,7 +14,7 @@ import pandas as pd
 
 from imprint_sweep.analysis.data import filling, names
 from imprint_sweep.analysis.data import results as tables
-from imprint_sweep.analysis.data.results import SCHEME, Results, parameter_columns, records
+from imprint_sweep.analysis.data.results import MODEL, SCHEME, Results, parameter_columns, records
 from imprint_sweep.analysis.data.selection import INSTANCE, select
 from imprint_sweep.analysis.data.subset import subset
 from imprint_sweep.analysis.stats import best as ranking
@@ -22,6 +22,7 @@ from imprint_sweep.analysis.stats.best import Best, Tested, tested
 from imprint_sweep.embeddings.cache import READS, EmbeddingCache
 from imprint_sweep.embeddings.features import Features
 from imprint_sweep.errors import ConfigError, EmbeddingsError, StoreError, UnknownOptionError
+from imprint_sweep.grid.axes import parameter_key
 from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.grid.choosing import chosen_scheme, overrides
 from imprint_sweep.grid.scheme import TEST, TESTED_ON, VALIDATION, Scheme
@@ -200,7 +201,7 @@ def _costs(answer: Best, table: pd.DataFrame, found: Results) -> pd.DataFrame:
     (instance,) = records(answer.matrix.instances[list(INSTANCE)].iloc[[0]])
     try:
         task = found.tasks[tuple(instance.values())]
-        model = Model(instance["model"], instance["weights"], instance["image_size"])
+        model = Model.recorded(*(instance[name] for name in MODEL))
         features = Features(EmbeddingCache(found.outputs / "embeddings"), model, task.limit)
         features.open(task, READS[VALIDATION])
     except (EmbeddingsError, StoreError, KeyError):
@@ -225,7 +226,8 @@ def _head(configuration: Mapping[str, Any], proxies: int, features: Features, ta
     known = {name: configuration[name] for name in ("m", "weighting") if configuration[name] is not None}
     clf = Imprinter(
         gen="all", agg=configuration["agg"], metric=configuration["metric"],
-        norm_pre="none", norm_post=configuration["norm_post"], norm_inf=configuration["norm_inf"], **known,
+        norm_pre="none", norm_post=configuration["norm_post"], norm_inf=configuration["norm_inf"],
+        parameters=_parameters(configuration), **known,
     )  # fmt: skip
     held = [of_label[:each] for of_label in rows]
     clf.fit(np.concatenate(held), np.repeat(np.arange(len(held)), [len(of_label) for of_label in held]))
@@ -248,15 +250,20 @@ def _timed(clf: Any, queries: Any) -> float:
     return time.thread_time() - start
 
 
+def _parameters(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a configuration's components by their names on the command line."""
+    own = ((parameter_key(column), value) for column, value in configuration.items())
+    return {key: value for key, value in own if key is not None and value is not None}
+
+
 def _command(answer: Best, on_test: Tested, found: Results) -> str:
     """The sweep that computes the test cells of the best configuration that are missing; of one seed if none is."""
     (known,) = records(answer.matrix.configurations.iloc[[answer.winner]])
-    own = [(name.replace("_", ".", 1), known[name]) for name in parameter_columns(answer.matrix.configurations)]
     scheme = Scheme(
         **{axis: known[axis] for axis in SCHEME},
         seed=on_test.seeds[0],
         weight_decay=None,
-        parameters=tuple((key, value) for key, value in own if value is not None),
+        parameters=tuple(_parameters(known).items()),
     )
     chosen = chosen_scheme(scheme)
     if on_test.missing.empty:

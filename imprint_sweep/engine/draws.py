@@ -37,6 +37,12 @@ def held_out(draw: Draw, label: Label, n_samples: int) -> Positions:
     return _held_out(draw, label, n_samples)[1]
 
 
+def n_held_out(draw: Draw, n_samples: int) -> int:
+    """How many samples :func:`held_out` holds out of so many, without drawing them."""
+    shots = min(n_samples, draw.n_shot or n_samples)
+    return shots - validation.trained(shots)
+
+
 def _held_out(draw: Draw, label: Label, n_samples: int) -> tuple[Positions, Positions]:
     shots = _shots(draw, label, n_samples)
     if len(shots) < validation.PARTS:

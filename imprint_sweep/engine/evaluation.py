@@ -119,7 +119,7 @@ class Queries:
         """Queries of the label."""
         if self._held_out is None:
             return self._features.count("test", label)
-        return len(draws.held_out(self._held_out, label, self._features.count("train", label)))
+        return draws.n_held_out(self._held_out, self._features.count("train", label))
 
 
 class Proxies:

@@ -730,12 +730,10 @@ class Registry(Mapping[str, C], Generic[C]):
         Raises:
             ConfigError: which, and why.
         """
+        of_group = (registry for registry in (*REGISTRIES, self) if registry.prefix == self.prefix)
         others = {
             own.name: (own, name)
-            for registry in (
-                self,
-                *(other for other in REGISTRIES if other.prefix == self.prefix and other is not self),
-            )
+            for registry in of_group
             for name, other in registry._components().items()
             for own in other.parameters
         }
@@ -774,10 +772,10 @@ class Registry(Mapping[str, C], Generic[C]):
             raise ConfigError(f"{what} has the name {name!r}; expected lower-case letters, digits and underscores")
         if not (isinstance(component.version, int) and component.version >= 1):
             raise ConfigError(f"{what} has the version {component.version!r}; expected 1, 2, ...")
+        taken_names = _TAKEN[self.prefix]
         for own in component.parameters:
-            taken_here = _TAKEN[self.prefix]
-            if not (isinstance(own, Parameter) and _NAME.fullmatch(own.name)) or own.name in taken_here:
-                taken = f" but {', '.join(sorted(taken_here))}"
+            if not (isinstance(own, Parameter) and _NAME.fullmatch(own.name)) or own.name in taken_names:
+                taken = f" but {', '.join(sorted(taken_names))}"
                 raise ConfigError(
                     f"{what} has the parameter {getattr(own, 'name', own)!r}; expected a Parameter whose name has "
                     f"lower-case letters, digits and underscores, any{taken}"

@@ -307,7 +307,7 @@ def _scan(parts: Sequence[Path], columns: list[str], schema: pa.Schema, *, threa
     )
     table = dataset.to_table(columns=read, fragment_readahead=32, use_threads=threads)
     # Page checksums do not cover the footer, where a flipped bit can rename a column; and others' files may lie around.
-    for name in columns:
+    for name in read:
         if not schema.field(name).nullable and table[name].null_count:
             raise pa.ArrowInvalid(f"it is no part of a results table: it has rows without {name}")
     return with_precision(table).select(columns) if read is not columns else table
@@ -321,12 +321,12 @@ def with_precision(table: pa.Table) -> pa.Table:
     """
     if not table["precision"].null_count:
         return table
-    given = table["weights"].combine_chunks().dictionary_encode()
+    weights, precision = (table[name].combine_chunks() for name in _WEIGHTS)
+    given = weights.dictionary_encode()
     names, precisions = zip(*(split_weights(name) for name in given.dictionary.to_pylist()), strict=True)
-    own, known = table["precision"].combine_chunks(), table["precision"].combine_chunks().is_valid()
     filled = {
-        "weights": pc.if_else(known, table["weights"].combine_chunks(), pa.array(names).take(given.indices)),
-        "precision": pc.coalesce(own, pa.array(precisions, pa.string()).take(given.indices)),
+        "weights": pc.if_else(precision.is_valid(), weights, pa.array(names).take(given.indices)),
+        "precision": pc.coalesce(precision, pa.array(precisions, pa.string()).take(given.indices)),
     }
     for name, column in filled.items():
         table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 import imprint_sweep as ims
+from imprint_sweep.api import choosing
 from imprint_sweep.cli.commands.best import main
+from imprint_sweep.embeddings.cache import EmbeddingCache
+from imprint_sweep.embeddings.features import Features
 from imprint_sweep.errors import ConfigError, StoreError, UnknownOptionError
+from imprint_sweep.grid.cell import Model, Precision
 from tests.analysis import table
 from tests.sweeping import cells, requested, tree_of
 
@@ -106,3 +110,18 @@ def test_from_a_sweep_to_the_classifier(tmp_path: Path) -> None:
     validated = frame[frame["split"] == "validation"].iloc[0]
     held_in = ims.imprinter_from_cell(validated["cell_id"], outputs=tmp_path)
     assert held_in.provenance_["fingerprint"] == validated["fingerprint"] != row["fingerprint"]
+
+
+def test_the_cost_of_a_head_is_of_the_networks_own_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embeddings in half precision are another model's than those in float32."""
+    half = Model("resnet18", "IMAGENET1K_V1", precision=Precision.BFLOAT16)
+    table.write(tmp_path, table.scores(half, MNIST, {0: 900}, gen="mean", **table.L2), n_proxies=10)
+    looked_at: list[Model] = []
+
+    def features(cache: EmbeddingCache, model: Model, limit: int | None) -> Features:
+        looked_at.append(model)
+        return Features(cache, model, limit)
+
+    monkeypatch.setattr(choosing, "Features", features)
+    assert ims.best(tmp_path).table["nbytes"].isna().all()
+    assert looked_at == [half]

@@ -52,13 +52,15 @@ _WORDS = (
 )
 
 
-def parameter_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns of a frame that hold parameters of components, those of components that are not here included.
+def parameter_columns(frame: pd.DataFrame) -> dict[str, str]:
+    """The columns of a frame that hold parameters of components, and what these are called on the command line.
+
+    Those of components that are not here are included.
 
     Args:
         frame: some columns of a results table.
     """
-    return [str(name) for name in frame if parameter_key(str(name)) is not None]
+    return {name: key for name in map(str, frame) if (key := parameter_key(name)) is not None}
 
 
 def scheme_columns(frame: pd.DataFrame) -> list[str]:

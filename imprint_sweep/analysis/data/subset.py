@@ -20,7 +20,7 @@ def axes_of(frame: pd.DataFrame) -> dict[str, str]:
     Parameters of components are among them.
     """
     own = {axis.name: axis.column for axis in AXES if axis.stored != "strings"}
-    return own | {name.replace("_", ".", 1): name for name in parameter_columns(frame)}
+    return own | {key: name for name, key in parameter_columns(frame).items()}
 
 
 def subset(results: Results, condition: str) -> Results:

@@ -34,7 +34,7 @@ COLUMNS = (
 def columns_of(frame: pd.DataFrame) -> tuple[Column, ...]:
     """:data:`COLUMNS`, and behind the gen the parameters of components that a results frame has."""
     place = next(i for i, column in enumerate(COLUMNS) if column.name == "gen") + 1
-    own = (Column(name, name.replace("_", ".", 1), _kind(frame[name])) for name in parameter_columns(frame))
+    own = (Column(name, key, _kind(frame[name])) for name, key in parameter_columns(frame).items())
     return (*COLUMNS[:place], *own, *COLUMNS[place:])
 
 
