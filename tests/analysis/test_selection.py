@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -226,6 +226,7 @@ def test_of_cells_that_differ_in_no_axis_the_newest_counts_and_that_is_said() ->
 
 
 @given(arrays.arrays(np.bool_, st.tuples(st.integers(1, 8), st.integers(1, 8))))
+@example(np.array([[0, 1, 0], [0, 1, 1], [1, 1, 0], [1, 1, 0], [0, 1, 1], [0, 1, 1]], np.bool_))
 def test_what_is_kept_lacks_nothing_and_what_lacks_nothing_is_kept(lacking: NDArray[np.bool_]) -> None:
     rows, columns = complete(lacking)
     assert not lacking[np.ix_(rows, columns)].any()

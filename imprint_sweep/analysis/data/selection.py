@@ -240,6 +240,9 @@ def complete(lacking: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.
             of_row[row] = 0
     if not (rows.any() and columns.any()):
         rows[:], columns[:] = False, False
+        return rows, columns
+    # A row that went early comes back if the columns that it lacks went later.
+    rows |= ~lacking[:, columns].any(axis=1)
     return rows, columns
 
 
