@@ -1,8 +1,4 @@
-"""What all tests share: no skips in CI, hypothesis without deadlines, the one real dataset that no package brings.
-
-Two processes may share the tests (``--numprocesses 2 --dist loadgroup``): a file stays with one of them, for what its
-tests set up once, and all that submit jobs stay together, as there is one SLURM.
-"""
+"""What all tests share: no skips in CI, hypothesis without deadlines, the one real dataset that no package brings."""
 
 from __future__ import annotations
 
@@ -29,15 +25,6 @@ def fashion_mnist() -> Path:
     if not DEBIAN.is_dir():
         pytest.skip("Debian's dataset-fashion-mnist is not installed")
     return DEBIAN
-
-
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say which tests have to stay with one process."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            together = "slurm" if item.get_closest_marker("slurm") else item.location[0]
-            item.add_marker(pytest.mark.xdist_group(together))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -130,6 +130,7 @@ def test_the_classifier_of_a_row_has_its_accuracy(settings: Settings) -> None:
         ["gen=least_squares", "norm=none", "task.merge=2", "task.remap=1"],
     ]
     cells = [composed([*PIXELS, *line], settings) for line in lines]
+    ims.load_embeddings("pixels", "digits", outputs=settings.outputs)  # makes them
     run_cells(Plan.of_cells(cells), settings)
     rows = ims.load_results(settings.results).set_index("cell_id")
     for cell in cells:
