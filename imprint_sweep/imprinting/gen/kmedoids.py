@@ -11,6 +11,8 @@ from imprint_sweep.errors import StageError
 from imprint_sweep.imprinting.components import ClassSamples, Gen, Keep, Making, Piece, Rows, Sizes, Variant
 
 MAX_ITERATIONS = 300
+_ROWS = 64
+"""Rows of distances that are gathered at a time, within the processor's cache."""
 
 
 class KMedoids(Gen):
@@ -104,9 +106,7 @@ def kmedoids(distances: NDArray[np.float32], totals: NDArray[np.float32], k: int
             if not len(members) or np.array_equal(members, clusters[cluster]):
                 continue
             clusters[cluster] = members
-            # The distances of all members to each, added in their order; rows are gathered faster than columns.
-            within = distances if len(members) == n else distances.take(members, axis=0).take(members, axis=1)
-            costs = np.ascontiguousarray(within.T).sum(axis=1)
+            costs = _costs(distances, members)
             best = costs.argmin()
             # The medoid itself may be a member of another cluster, where duplicates of it are; then the first stands.
             if costs[best] < costs[(members == before[cluster]).argmax()]:
@@ -114,6 +114,16 @@ def kmedoids(distances: NDArray[np.float32], totals: NDArray[np.float32], k: int
         if np.array_equal(medoids, before):
             break
     return medoids
+
+
+def _costs(distances: NDArray[np.float32], members: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The sum of the distances of all members to each, added in their order: (m,) float32."""
+    to_each = np.empty((len(members), len(members)), np.float32)
+    for start in range(0, len(members), _ROWS):
+        some = slice(start, start + _ROWS)
+        to_each[:, some] = distances[members[some]][:, members].T  # rows are gathered faster than columns
+    costs: NDArray[np.float32] = to_each.sum(axis=1)
+    return costs
 
 
 KMEDOIDS = KMedoids()
