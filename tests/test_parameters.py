@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hydra.core.config_store import ConfigStore
 
 from imprint_sweep.analysis.artefacts import ARTEFACTS, make
 from imprint_sweep.analysis.data import names
@@ -30,7 +29,7 @@ from imprint_sweep.grid.tasks import make_task
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.store import compact, load_results, table_schema
-from tests.extending import files
+from tests.extending import files, forget_gens
 from tests.outputs import ROOT
 
 TRIMMED = "mine.trimmed:TRIMMED_MEAN"
@@ -106,18 +105,10 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what is registered be forgotten at the end of the test."""
-    GENS.get("mean")
-    monkeypatch.setitem(ConfigStore.instance().repo, "gen", dict(ConfigStore.instance().repo.get("gen", {})))
-    for table in ("_found", "_names", "_places", "_broken"):
-        monkeypatch.setattr(GENS, table, dict(getattr(GENS, table)))
-
-
 @pytest.fixture
 def trimmed(package: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name under which the trimmed mean of the page on extending is registered."""
-    forget(monkeypatch)
+    forget_gens(monkeypatch)
     monkeypatch.syspath_prepend(str(package))
     yield GENS.register(TRIMMED)
     for module in [name for name in sys.modules if name.partition(".")[0] == "mine"]:

@@ -37,7 +37,7 @@ Assignment = Mapping[str, Value]
 Used = Mapping[str, Sequence[str]]
 """Group -> the options that a sweep uses, at least one for each of the groups of a cell."""
 
-_BLIND = ("oc.env", "now", "python_version", "imprint_outputs")
+_BLIND = ("oc.env", "now", "python_version", "imprint_outputs", "imprint_baselines")
 """Resolvers that are known to read nothing of a configuration but their arguments."""
 
 _MAY_READ_ANYTHING = re.compile(

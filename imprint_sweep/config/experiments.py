@@ -29,6 +29,7 @@ from imprint_sweep.config.schemas import GROUPS
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.grid.axes import AXES
 from imprint_sweep.grid.conditions import Condition
+from imprint_sweep.grid.scheme import words_of_parameters
 
 WORDS: dict[str, Collection[str]] = {
     f"{axis.name}.name" if axis.name in GROUPS else axis.name: axis.words for axis in AXES if axis.words is not None
@@ -118,9 +119,10 @@ def _block(given: Mapping[str, Any], tree: Tree) -> Block:
 
 def _condition(text: Any, tree: Tree) -> Condition:
     def vocabulary(axis: str) -> Collection[str] | None:
-        return tree.options(axis) if axis in GROUPS else WORDS.get(axis)
+        return tree.options(axis) if axis in GROUPS else WORDS.get(axis, words.get(axis))
 
-    return Condition.read(str(text), axis_names(), vocabulary)
+    words = words_of_parameters()
+    return Condition.read(str(text), axis_names(), vocabulary, mixed=words)
 
 
 def _listed(value: Any) -> list[Any]:

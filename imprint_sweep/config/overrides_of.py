@@ -46,7 +46,9 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
         raise StoreError(f"row {row['cell_id']} is of a gen that is not here: {GENS.unknown(row['gen'])}")
     own = {key: (row.get(parameter_column(key)), parameter) for key, parameter in parameters_of(row).items()}
     # Rows of the time before a parameter or an axis was there are null; what they computed is its neutral value.
-    parameters = sorted((key, parameter.neutral if value is None else value) for key, (value, parameter) in own.items())
+    parameters = sorted(
+        (key, parameter.neutral if value is None else parameter.read(value)) for key, (value, parameter) in own.items()
+    )
     axes = {name: row[name] for name in FIELDS} | {name: row.get(name) or value for name, value in NEUTRAL.items()}
     cell = Cell(
         Model.recorded(row["model"], row["weights"], row["image_size"], row["precision"]),

@@ -49,20 +49,28 @@ from imprint_sweep.config.schemas import (
 )
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
-from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbeddingsError, one_line
+from imprint_sweep.errors import (
+    ConfigError,
+    InvalidCellError,
+    MissingEmbeddingsError,
+    UnknownOptionError,
+    one_line,
+)
 from imprint_sweep.grid.axes import AXES, Axis
 from imprint_sweep.grid.cell import Cell, Model, Task, check_name, precision_named
 from imprint_sweep.grid.scheme import (
     COMPONENTS,
     TEST,
     Scheme,
+    baselines,
     check_count,
     known_parameters,
     meaningless,
     parameters_of,
+    words_of_parameters,
 )
 from imprint_sweep.grid.tasks import SELECTIONS, classes_of, make_task
-from imprint_sweep.imprinting.components import GENS
+from imprint_sweep.imprinting.components import GENS, alternatives
 from imprint_sweep.invocation import conf_folder, named_path, outputs_folder
 
 MAX_CLASSES = 1_000_000
@@ -97,10 +105,11 @@ Node = TypeVar(
 
 
 def register_resolvers() -> None:
-    """Teach OmegaConf the interpolation that ``conf/config.yaml`` uses; safe to call again."""
+    """Teach OmegaConf the interpolations that ``conf/config.yaml`` uses; safe to call again."""
     OmegaConf.register_new_resolver(
         "imprint_outputs", lambda configured: str(outputs_folder(configured, start_folder())), replace=True
     )
+    OmegaConf.register_new_resolver("imprint_baselines", lambda: ", ".join(baselines()), replace=True)
 
 
 def start_folder() -> Path:
@@ -457,15 +466,18 @@ def _registered(place: str, name: object) -> str:
 
 def _parameter(key: str, value: Any) -> Any:
     """The value of a component's parameter, converted as OmegaConf converts the keys of a schema."""
-    kind, node, words = {
-        int: (int, IntegerNode, "a whole number"),
-        float: (float, FloatNode, "a number"),
-        str: (str, StringNode, "a word"),
-    }[known_parameters()[key].type]
+    parameter = known_parameters()[key]
+    words = words_of_parameters().get(key, ())
+    if isinstance(value, str) and value in words:
+        return value
+    kind, node = {int: (int, IntegerNode), float: (float, FloatNode), str: (str, StringNode)}[parameter.type]
     try:
         return kind(OmegaConf.create({key: node(value)})[key])
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: expected {words} or null, got {_shown(value)}") from error
+        if isinstance(value, str) and words:
+            raise UnknownOptionError(key, value, [parameter.kind, *words]) from error
+        expected = alternatives([parameter.kind, *sorted(words), "null"])
+        raise ConfigError(f"{key}: expected {expected}, got {_shown(value)}") from error
 
 
 def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:

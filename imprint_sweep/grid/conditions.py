@@ -65,6 +65,7 @@ class Condition:
         vocabulary: Vocabulary = lambda axis: None,
         *,
         arithmetic: bool = True,
+        mixed: Collection[str] = (),
     ) -> Condition:
         """Read a condition.
 
@@ -73,6 +74,7 @@ class Condition:
             axes: the names that exist.
             vocabulary: the words that make sense beside each of them.
             arithmetic: whether it may calculate with numbers; else it only compares.
+            mixed: axes whose values are numbers or words; a word is neither smaller nor larger than a number.
 
         Raises:
             UnknownOptionError: a name that is no axis, or a word that the axis beside it never is.
@@ -80,7 +82,7 @@ class Condition:
         """
         try:
             tree = ast.parse(text.strip(), mode="eval").body
-            reader = _Reader(text, axes, vocabulary, arithmetic)
+            reader = _Reader(text, axes, vocabulary, arithmetic, mixed)
             evaluate = reader.read(tree)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             shown = text if len(text) <= 200 else f"{text[:200]}..."
@@ -105,8 +107,10 @@ class Condition:
 class _Reader:
     """Turns a syntax tree into a function of the values, and notes the axes on the way."""
 
-    def __init__(self, text: str, axes: Collection[str], vocabulary: Vocabulary, arithmetic: bool) -> None:
-        self.text, self.axes, self.vocabulary, self.arithmetic = text, axes, vocabulary, arithmetic
+    def __init__(
+        self, text: str, axes: Collection[str], vocabulary: Vocabulary, arithmetic: bool, mixed: Collection[str]
+    ) -> None:
+        self.text, self.axes, self.vocabulary, self.arithmetic, self.mixed = text, axes, vocabulary, arithmetic, mixed
         self.names: set[str] = set()
 
     def read(self, node: ast.expr, words: Collection[str] | None = ()) -> Evaluate:
@@ -152,6 +156,8 @@ class _Reader:
             raise ConfigError(f"the condition {self.text!r} uses is; write == instead")
         compare = _COMPARISONS[type(op)]
         if isinstance(op, _ORDER):
+            if ast.unparse(left) in self.mixed or ast.unparse(right) in self.mixed:
+                compare = _of_one_kind(compare)
             return _unless_null(compare, self.read(left), self.read(right), False)
         first, second = self.read(left, self._words_beside(right)), self.read(right, self._words_beside(left))
         return lambda values: compare(first(values), second(values))
@@ -187,6 +193,11 @@ def _of_numbers(compute: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         return compute(first, second)
 
     return checked
+
+
+def _of_one_kind(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A comparison that does not hold between a word and a number."""
+    return lambda first, second: isinstance(first, str) == isinstance(second, str) and compare(first, second)
 
 
 def _unless_null(compute: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate, otherwise: Any) -> Evaluate:

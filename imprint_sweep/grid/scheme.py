@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -15,12 +15,14 @@ from imprint_sweep.imprinting.components import (
     GENS,
     METRICS,
     NORMS,
+    REGISTRIES,
     WEIGHTINGS,
     Parameter,
     Position,
     Registry,
     Setting,
     Value,
+    alternatives,
     norms_at,
 )
 
@@ -102,7 +104,7 @@ class Scheme:
         if agg == "mnn" and not METRICS[metric].is_distance:
             distances = [name for name, other in METRICS.items() if other.is_distance]
             raise InvalidCellError(
-                f"agg=mnn needs a distance and {metric} is none; use agg.metric={_alternatives(distances)}, or agg=max"
+                f"agg=mnn needs a distance and {metric} is none; use agg.metric={alternatives(distances)}, or agg=max"
             )
         dropped = meaningless(gen=gen, agg=agg)
         if "weighting" not in dropped and weighting not in WEIGHTINGS:
@@ -246,6 +248,15 @@ def known_parameters() -> dict[str, Parameter]:
     return {key: parameter for key, parameter, _, _ in declared_parameters()}
 
 
+def words_of_parameters() -> dict[str, set[str]]:
+    """The words that may stand in the place of numbers, by the names of the parameters on the command line."""
+    found: dict[str, set[str]] = {}
+    for key, parameter, _, _ in declared_parameters():
+        if parameter.words:
+            found.setdefault(key, set()).update(parameter.words)
+    return found
+
+
 def declared_parameters() -> Iterator[tuple[str, Parameter, str, str]]:
     """Each parameter of each component with its name on the command line, and the field and name of the component.
 
@@ -256,6 +267,20 @@ def declared_parameters() -> Iterator[tuple[str, Parameter, str, str]]:
         for name in registry:
             for key, parameter in registry.parameters(name).items():
                 yield key, parameter, field, name
+
+
+def baselines(registries: Iterable[Registry[Any]] = REGISTRIES) -> list[str]:
+    """The components that are no imprinting but what it is compared with, as the command line chooses them.
+
+    Args:
+        registries: of which kinds.
+    """
+    return [
+        f"{registry.key}={name}"
+        for registry in registries
+        for name, component in registry.items()
+        if component.baseline
+    ]
 
 
 def meaningless(*, gen: str, agg: str) -> frozenset[str]:
@@ -275,12 +300,3 @@ def _check_norm(position: Position, name: str) -> None:
         raise InvalidCellError(f"{key}={name} means nothing: {NORMS[name].not_here[position]}; use norm.post={name}")
     if name not in norms_at(position):
         raise NORMS.unknown(name, key, norms_at(position))
-
-
-def _alternatives(names: Sequence[str]) -> str:
-    """Names for a message.
-
-    >>> _alternatives(["a", "b", "c"])
-    'a, b or c'
-    """
-    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

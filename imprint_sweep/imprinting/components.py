@@ -50,6 +50,7 @@ class Keep(Enum):
 Value = int | float | str
 """A value of a parameter."""
 
+_ValueType = type[int] | type[float] | type[str]
 _KINDS: Mapping[type, str] = {int: "a whole number", float: "a number", str: "a word"}
 
 
@@ -65,17 +66,49 @@ class Parameter:
         neutral: the value where nothing is said. It enters no identity, so a parameter that is added later leaves the
             ids of all cells that do not use it.
         doc: what it means, one sentence.
-        least, below: numbers must be at least `least` and less than `below`.
-        choices: words must be one of these, if any are given.
+        least, below, most: numbers must be at least `least`, less than `below` and at most `most`.
+        choices: values of type str must be one of these, if any are given.
+        words: may stand in the place of a number, such as the name of a rule that finds one. The column of such a
+            parameter holds texts, see :meth:`recorded`.
     """
 
     name: str
-    type: type[int] | type[float] | type[str]
+    type: _ValueType
     neutral: Value
     doc: str
     least: float = -math.inf
     below: float = math.inf
+    most: float = math.inf
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    @property
+    def stored(self) -> _ValueType:
+        """The type of the column's values."""
+        return str if self.words else self.type
+
+    @property
+    def kind(self) -> str:
+        """The type in words, for messages."""
+        return _KINDS[self.type]
+
+    def recorded(self, value: Value) -> Value:
+        """A value as the column holds it: a text where words are possible, numbers as they are typed.
+
+        >>> shrinkage = Parameter("shrinkage", float, "oas", "How much.", words=("oas",))
+        >>> shrinkage.recorded(0.1), shrinkage.recorded(1.0), shrinkage.recorded("oas")
+        ('0.1', '1', 'oas')
+        """
+        return repr(value).removesuffix(".0") if self.words and isinstance(value, int | float) else value
+
+    def read(self, recorded: Value) -> Value:
+        """The value that a column holds, the inverse of :meth:`recorded`; a text that is no number stays one."""
+        if self.type is str or not isinstance(recorded, str):
+            return recorded
+        try:
+            return self.type(recorded)
+        except ValueError:
+            return recorded
 
     def checked(self, key: str, value: object) -> Value:
         """The value as the parameter's type; whole numbers pass for float.
@@ -86,18 +119,23 @@ class Parameter:
 
         Raises:
             InvalidCellError: another type, or out of range.
-            UnknownOptionError: none of the choices.
+            UnknownOptionError: none of the choices or words.
         """
+        if isinstance(value, str) and self.words:
+            if value not in self.words:
+                raise UnknownOptionError(key, value, [self.kind, *self.words])
+            return value
         if self.type is float and isinstance(value, int | float) and not isinstance(value, bool):
             value = float(value) + 0.0  # -0.0 and 0.0 are equal but spelled differently in an identity
         if not isinstance(value, self.type) or isinstance(value, bool):
-            raise InvalidCellError(f"{key}: expected {_KINDS[self.type]}, got {value!r}")
+            raise InvalidCellError(f"{key}: expected {alternatives([self.kind, *self.words])}, got {value!r}")
         if isinstance(value, str):
             if self.choices and value not in self.choices:
                 raise UnknownOptionError(key, value, self.choices)
-        elif not self.least <= value < self.below:
+        elif not (self.least <= value < self.below and value <= self.most):
             bounds = [f"at least {self.least:g}"] * (self.least > -math.inf)
             bounds += [f"less than {self.below:g}"] * (self.below < math.inf)
+            bounds += [f"at most {self.most:g}"] * (self.most < math.inf)
             raise InvalidCellError(f"{key} must be {' and '.join(bounds) or 'finite'}, got {value}")
         return value
 
@@ -117,17 +155,33 @@ class Component:
         name: as it is written on the command line and stands in the table.
         version: raised when any number may change; rows of another version no longer count as done.
         label: what a reader calls it in tables and figures; the name where nothing else is said.
+        baseline: whether it is no imprinting, but what imprinting is compared with. So is every cell that it takes part
+            in: tables say so, and it is never chosen as the best.
         parameters: parameters of its own.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     label: ClassVar[str] = ""
+    baseline: ClassVar[bool] = False
     parameters: ClassVar[tuple[Parameter, ...]] = ()
 
 
-@dataclass(frozen=True, order=True)
-class Setting:
+class _Ordered:
+    """What has an order that is always the same, also where a parameter is here a number and there a word."""
+
+    parameters: tuple[tuple[str, Value], ...]
+
+    def __lt__(self, other: Self) -> bool:
+        return self._rank() < other._rank()
+
+    def _rank(self) -> tuple[Any, ...]:
+        values = [(name, isinstance(value, str), value) for name, value in self.parameters]
+        return *(value for field, value in vars(self).items() if field != "parameters"), values
+
+
+@dataclass(frozen=True)
+class Setting(_Ordered):
     """A component, with values of its parameters.
 
     Args:
@@ -171,8 +225,8 @@ def _no_tensors(component: Component) -> NotImplementedError:
 # --- GEN --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, order=True)
-class Variant:
+@dataclass(frozen=True)
+class Variant(_Ordered):
     """One setting of a gen.
 
     Args:
@@ -310,7 +364,6 @@ class Gen(Component, ABC):
             whether they are normalised before or after the choice.
         with_one_proxy: the gen that computes the same with k = 1, None where there is none.
         cheap: whether making its proxies takes so little that several jobs may each do it.
-        baseline: whether it is no imprinting, but what imprinting is compared with.
         making: how variants that share stages are made.
     """
 
@@ -321,7 +374,6 @@ class Gen(Component, ABC):
     chooses_blindly: ClassVar[bool] = False
     with_one_proxy: ClassVar[str | None] = None
     cheap: ClassVar[bool] = False
-    baseline: ClassVar[bool] = False
     making: ClassVar[Making] = Making.ONE_BY_ONE
 
     @abstractmethod
@@ -739,10 +791,11 @@ class Registry(Mapping[str, C], Generic[C]):
         }
         for own in component.parameters:
             other, name = others.get(own.name, (own, ""))
-            if other.type is not own.type:
+            if (other.type, other.stored) != (own.type, own.stored):
+                mine, theirs = (f"{one.kind}{' or a name' * bool(one.words)}" for one in (own, other))
                 raise ConfigError(
-                    f"{self.key}: the parameter {own.name} of {place} is {_KINDS[own.type]}, but that of {name} is "
-                    f"{_KINDS[other.type]}; give it another name"
+                    f"{self.key}: the parameter {own.name} of {place} is {mine}, but that of {name} is {theirs}; give "
+                    "it another name"
                 )
 
     def _own(self) -> dict[str, C]:
@@ -803,6 +856,15 @@ WEIGHTINGS: Registry[Weighting] = Registry(
     "imprint_sweep.weightings",
 )
 REGISTRIES: tuple[Registry[Any], ...] = (GENS, NORMS, METRICS, WEIGHTINGS)
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """Names for a message.
+
+    >>> alternatives(["a", "b", "c"])
+    'a, b or c'
+    """
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def norms_at(position: Position) -> tuple[str, ...]:

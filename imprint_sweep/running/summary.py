@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.cache import EntryHeader, EntryKey, label_sizes
 from imprint_sweep.grid.axes import AXES, SEED, Axis
-from imprint_sweep.grid.scheme import known_parameters
+from imprint_sweep.grid.scheme import COMPONENTS, baselines, known_parameters
 from imprint_sweep.planning.cost import Estimate
 from imprint_sweep.planning.factorize import Codes, combined, factorize
 from imprint_sweep.planning.plan import Plan
@@ -137,7 +137,16 @@ def accuracy_table(plan: Plan, accuracy: NDArray[np.float64]) -> str:
         }
     )
     more = f"\n... and {len(grouped) - SHOWN:,} more" if len(grouped) > SHOWN else ""
-    return f"{shown.to_string(index=False)}{more}"
+    return f"{shown.to_string(index=False)}{more}{_marked(plan)}"
+
+
+def _marked(plan: Plan) -> str:
+    """A line that names the components of the cells that are baselines, if any are."""
+    there = {
+        f"{registry.key}={getattr(scheme, field)}" for scheme in plan.schemes for field, registry in COMPONENTS.items()
+    }
+    found = [baseline for baseline in baselines() if baseline in there]
+    return f"\nbaselines, which are no imprinting: {', '.join(found)}" if found else ""
 
 
 def _columns(plan: Plan) -> dict[str, tuple[Codes, list[Any]]]:

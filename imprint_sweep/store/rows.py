@@ -117,7 +117,11 @@ def _fields(part: Part) -> dict[str, Callable[[Any], Any]]:
 
 def _parameters(schemes: Sequence[Scheme]) -> dict[str, list[Any]]:
     """Columns of the components' own parameters, null where a component does not take part."""
-    return {parameter_column(key): [scheme.parameter(key) for scheme in schemes] for key in known_parameters()}
+    found = {}
+    for key, parameter in known_parameters().items():
+        values = [scheme.parameter(key) for scheme in schemes]
+        found[parameter_column(key)] = [None if value is None else parameter.recorded(value) for value in values]
+    return found
 
 
 def _shared(objects: Sequence[T], fields: dict[str, Callable[[T], Any]]) -> dict[str, pa.Array]:

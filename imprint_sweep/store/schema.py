@@ -109,7 +109,7 @@ def is_parameter(field: pa.Field) -> bool:
 def columns() -> dict[str, Column]:
     """Name -> column: those that all versions have, and one for each parameter of the components that are there."""
     own = {
-        parameter_column(key): Column(_ARROW[parameter.type], parameter.doc, True)
+        parameter_column(key): Column(_ARROW[parameter.stored], parameter.doc, True)
         for key, parameter in known_parameters().items()
     }
     return {**COLUMNS, **own}

@@ -140,5 +140,5 @@ def test_what_cannot_be_answered_is_a_sentence() -> None:
         best(table(), ["task33"])
     with pytest.raises(ConfigError, match="no configuration has at most 9 proxies; the fewest are 10, of mean"):
         best(table(), max_proxies=9)
-    with pytest.raises(ConfigError, match="nothing but least squares, which is no imprinting"):
+    with pytest.raises(ConfigError, match=r"nothing but baselines \(least squares\), which are no imprinting"):
         best(results([{"gen": "least_squares"}]))

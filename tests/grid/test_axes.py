@@ -63,6 +63,6 @@ def test_the_columns_of_the_analysis() -> None:
     )  # fmt: skip
     assert [column.title for column in LISTED] == [
         "model", "model.weights", "model.image_size", "model.precision", "task", "task.merge", "limit", "accuracy",
-        "n_shot", "norm.pre", "gen", "k", "norm.post", "norm.inf", "agg", "agg.metric", "agg.m", "agg.weighting",
-        "model.weight_decay", "task.classes", "remaps", "seeds",
+        "kind", "n_shot", "norm.pre", "gen", "k", "norm.post", "norm.inf", "agg", "agg.metric", "agg.m",
+        "agg.weighting", "model.weight_decay", "task.classes", "remaps", "seeds",
     ]  # fmt: skip

@@ -114,6 +114,26 @@ def test_a_condition_of_any_depth_is_answered_or_refused(depth: int) -> None:
         assert read("not " * depth + "k == 1").holds({"k": 1})
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("k > 0.1", 0.2, True),
+        ("k > 0.1", "oas", False),
+        ("0.1 >= k", "oas", False),
+        ("k == oas", "oas", True),
+        ("k == 0.2 or k in [oas, 0.1]", 0.1, True),
+        ("k < 0.1", None, False),
+    ],
+)
+def test_a_word_in_the_place_of_a_number_is_neither_smaller_nor_larger(text: str, value: Any, expected: bool) -> None:
+    def words(axis: str) -> Collection[str] | None:
+        return ("oas",) if axis == "k" else None
+
+    assert Condition.read(text, AXES, words, mixed=["k"]).holds({"k": value}) is expected
+    with pytest.raises(UnknownOptionError, match="did you mean oas"):
+        Condition.read("k == oass", AXES, words, mixed=["k"])
+
+
 def test_a_comparison_without_sense_names_the_values() -> None:
     with pytest.raises(ConfigError, match="'gen > k' makes no sense with gen='mean', k=1"):
         read("gen > k").holds({"gen": "mean", "k": 1})

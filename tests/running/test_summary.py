@@ -69,6 +69,12 @@ def test_what_follows_from_other_axes_is_not_repeated() -> None:
     assert table([BASE, data.cell(BASE.task, gen="least_squares")])[0] == ["gen", "accuracy", "seeds"]
 
 
+def test_baselines_are_named() -> None:
+    lines = table([BASE, data.cell(BASE.task, gen="least_squares")])
+    assert " ".join(lines[-1]) == "baselines, which are no imprinting: gen=least_squares"
+    assert len(table([BASE, data.cell(BASE.task, gen="all")])) == 3
+
+
 def test_the_median_over_seeds_best_first() -> None:
     cells = [data.cell(BASE.task, gen=gen, k=2, seed=seed) for gen in ("fps", "kmeans") for seed in (1, 2, 3)]
     nan = float("nan")

@@ -26,6 +26,7 @@ from imprint_sweep.grid.scheme import (
     declared_parameters,
     known_parameters,
 )
+from imprint_sweep.imprinting.components import Parameter
 from imprint_sweep.invocation import place_option, shell_line
 from imprint_sweep.store import labels_of, load_results, schema_found
 from imprint_sweep.store.schema import is_parameter
@@ -86,6 +87,18 @@ def without_parameters(frame: pd.DataFrame) -> pd.DataFrame:
                 same |= frame[field].isin([name]) & frame[column].isin([parameter.neutral])
         keep &= same.to_numpy(np.bool_)
     return frame if keep.all() else frame[keep].reset_index(drop=True)
+
+
+def is_baseline(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows are no imprinting, but what it is compared with: a component of theirs is a baseline, (n,).
+
+    Args:
+        frame: columns of :data:`SCHEME`.
+    """
+    found = np.zeros(len(frame), np.bool_)
+    for field, registry in COMPONENTS.items():
+        found |= frame[field].isin([name for name in registry if registry[name].baseline]).to_numpy(np.bool_)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +215,10 @@ def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST) -> Results
             f"{'' if split == TEST else f' with eval.split={split}'}{found}; run a cell or a sweep first"
         )
     frame = frame.astype(dict.fromkeys(_WORDS, "category"))
+    known = {parameter_column(key): parameter for key, parameter in known_parameters().items()}
+    for column in parameter_columns(frame):
+        if not pd.api.types.is_numeric_dtype(frame[column].dtype):
+            frame[column] = _as_categories(frame[column], known.get(column))
     # Rows come in the order in which they were finished.
     instance = frame.groupby([*MODEL, *TASK], observed=True, dropna=False, sort=False)
     code = frame["fingerprint"].cat.codes
@@ -229,8 +246,19 @@ def _read(table: Path) -> pd.DataFrame:
     # Rows of the time before a parameter was there are null; what they computed is its neutral value.
     for key, parameter, field, name in declared_parameters():
         column = parameter_column(key)
-        frame[column] = frame[column].mask(frame[field].isin([name]) & frame[column].isna(), parameter.neutral)
+        frame[column] = frame[column].mask(
+            frame[field].isin([name]) & frame[column].isna(), parameter.recorded(parameter.neutral)
+        )
     return frame
+
+
+def _as_categories(column: pd.Series, parameter: Parameter | None) -> pd.Series:
+    """The texts of a parameter as categories, those that are numbers of it as numbers: these first, ascending."""
+    values = {text: text if parameter is None else parameter.read(text) for text in column.dropna().unique()}
+    order = sorted(values.values(), key=lambda value: (isinstance(value, str), value))
+    # Mixed values would otherwise become texts again.
+    categories = pd.Index(order, dtype=object if len({type(value) for value in order}) > 1 else None)
+    return column.map(values).astype(pd.CategoricalDtype(categories, ordered=True))
 
 
 def _outdated(frame: pd.DataFrame) -> NDArray[np.bool_]:

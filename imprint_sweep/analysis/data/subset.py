@@ -12,6 +12,7 @@ from imprint_sweep.analysis.data.results import Results, parameter_columns
 from imprint_sweep.errors import ConfigError
 from imprint_sweep.grid.axes import AXES
 from imprint_sweep.grid.conditions import Condition
+from imprint_sweep.grid.scheme import words_of_parameters
 
 
 def axes_of(frame: pd.DataFrame) -> dict[str, str]:
@@ -42,9 +43,9 @@ def subset(results: Results, condition: str) -> Results:
         column = frame[columns[axis]]
         if not isinstance(column.dtype, pd.CategoricalDtype):
             return ()
-        return [str(word) for word in column.cat.categories]
+        return [word for word in column.cat.categories if isinstance(word, str)]
 
-    read = Condition.read(condition, columns, vocabulary, arithmetic=False)
+    read = Condition.read(condition, columns, vocabulary, arithmetic=False, mixed=words_of_parameters())
     axes = sorted(read.names)
     if not axes:
         raise ConfigError(f"the condition {condition!r} names no axis; there are {', '.join(columns)}")

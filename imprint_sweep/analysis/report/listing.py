@@ -10,7 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.analysis.artefact import Column, Kind
-from imprint_sweep.analysis.data.results import MODEL, SCHEME, TASK, Results, parameter_columns, scheme_columns
+from imprint_sweep.analysis.data.results import (
+    MODEL,
+    SCHEME,
+    TASK,
+    Results,
+    is_baseline,
+    parameter_columns,
+    scheme_columns,
+)
 from imprint_sweep.grid.axes import AXES, Stored
 
 ROWS = 50_000
@@ -24,11 +32,15 @@ _OF_AXES = {axis.column: Column(axis.column, axis.name, _KINDS[axis.stored]) for
 COLUMNS = (
     *(_OF_AXES[column] for column in (*MODEL, "task", "merge", "limit")),
     Column("accuracy", "accuracy", "percent", best="highest"),
+    Column("kind", "kind", "text"),
     *(_OF_AXES[column] for column in (*SCHEME, "weight_decay", "classes")),
     Column("remaps", "remaps", "count"),
     Column("seeds", "seeds", "count"),
 )
-"""What a row has, under the names of the command line; ``classes`` and ``remaps`` say what it is the mean over."""
+"""What a row has, under the names of the command line.
+
+``kind`` is imprinting or baseline; ``classes`` and ``remaps`` say what it is the mean over.
+"""
 
 
 def columns_of(frame: pd.DataFrame) -> tuple[Column, ...]:
@@ -83,6 +95,7 @@ def listing(results: Results) -> Listing:
     groups = rows.groupby(keys, observed=True, dropna=False, sort=False)
     frame = groups.agg(accuracy=("accuracy", "mean"), seeds=("seeds", "min"), remaps=("remap", "nunique")).reset_index()
     frame["remaps"] = frame["remaps"].where(frame["merge"].notna()).astype("Int64")
+    frame["kind"] = pd.Categorical(np.where(is_baseline(frame), "baseline", "imprinting"))
     frame["classes"] = pd.Categorical(_classes(rows["classes"], groups.ngroup().to_numpy(), len(frame)))
     frame = frame.sort_values(
         [*DATASET, "accuracy"], ascending=[True] * len(DATASET) + [False], kind="stable", ignore_index=True

@@ -50,7 +50,7 @@ for (const button of document.querySelectorAll(".copy")) {
 const collator = new Intl.Collator("en", { numeric: true });
 function compare(a, b, sign) {
   if (a === null || b === null) return (a === null) - (b === null);
-  return sign * (typeof a === "number" ? a - b : collator.compare(a, b));
+  return sign * (typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b));
 }
 
 // The buttons in a table's head: each click turns the direction around, and `sort` gets (column, sign).

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.analysis.data import names
-from imprint_sweep.analysis.data.results import Results, records, scheme_columns
+from imprint_sweep.analysis.data.results import Results, is_baseline, records, scheme_columns
 from imprint_sweep.analysis.data.selection import (
     FEW_SEEDS,
     INSTANCE,
@@ -28,11 +28,6 @@ from imprint_sweep.analysis.data.selection import (
 from imprint_sweep.analysis.stats import ranking
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.imprinting.components import GENS, METRICS, DenseMetric, FittedMetric, ProductMetric
-
-
-def baselines() -> list[str]:
-    """The gens that are no imprinting."""
-    return [name for name, gen in GENS.items() if gen.baseline]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +93,12 @@ def best(
             f"no row of {', '.join(tasks) or 'the results'} has n_shot = {'null' if n_shot is None else n_shot}; there "
             f"is n_shot = {', '.join(map(str, shots)) or 'null'}"
         )
-    imprinted = ~rows["gen"].isin(baselines())
+    imprinted = ~is_baseline(rows)
     if not imprinted.any():
         others = " and ".join(names.gen(gen) for gen in rows["gen"].unique())
-        raise ConfigError(f"there is nothing but {others}, which is no imprinting: there is nothing to choose from")
+        raise ConfigError(
+            f"there is nothing but baselines ({others}), which are no imprinting: there is nothing to choose from"
+        )
     if not with_baselines:
         rows = rows[imprinted]
     whole = select(rows, {"limit": [None], "merge": [None]})
@@ -115,16 +112,18 @@ def best(
     ranks = ranking.ranks_within(found.n_correct).mean(axis=0)
     preferred = _preferred(found.configurations, proxies, ranks)
     gens = found.configurations["gen"].astype(str).to_numpy()
-    winner = next((c for c in preferred if gens[c] not in baselines()), None)
+    apart = is_baseline(found.configurations)
+    winner = next((c for c in preferred if not apart[c]), None)
     if winner is None:
         raise ConfigError(" ".join(["nothing but baselines has a result on every instance.", *found.missing]))
     counts = found.n_correct
     equal = (counts == counts[:, [winner]]).all(axis=0)
     equal[winner] = False
-    of_gen: dict[str, int] = {}
+    # A gen that is compared by a metric that is a baseline is another rival than the gen alone.
+    of_gen: dict[tuple[str, bool], int] = {}
     for configuration in preferred:
-        of_gen.setdefault(gens[configuration], configuration)
-    rivals = [configuration for gen, configuration in of_gen.items() if gen != gens[winner]]
+        of_gen.setdefault((gens[configuration], apart[configuration]), configuration)
+    rivals = [configuration for gen, configuration in of_gen.items() if gen != (gens[winner], False)]
     return Best(
         matrix=found,
         winner=winner,
@@ -235,7 +234,7 @@ def _against(
         {
             "configuration": positions,
             "gen": [names.gen(gen) for gen in found.configurations["gen"].iloc[positions]],
-            "baseline": found.configurations["gen"].iloc[positions].isin(baselines()).to_numpy(np.bool_),
+            "baseline": is_baseline(found.configurations.iloc[positions]),
             "name": names.configurations(found.configurations.iloc[positions]),
             "proxies": proxies[positions],
             "accuracy": found.accuracy[:, positions].mean(axis=0),
