@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from imprint_sweep import engine
-from imprint_sweep.embeddings.cache import EmbeddingCache, Embeddings, EntryKey
+from imprint_sweep.embeddings.cache import EmbeddingCache, Embeddings, EntryKey, Split
 from imprint_sweep.grid.cell import Cell
 from imprint_sweep.invocation import outputs_folder
 from imprint_sweep.planning.plan import Plan
@@ -158,9 +158,9 @@ def stratified(plan: Plan, n: int, rng: random.Random) -> list[int]:
 
 def plain_cell(cache: EmbeddingCache) -> Callable[[Cell], object]:
     """A cell through the tests' oracle, embeddings loaded and process warm."""
-    loaded: dict[tuple[str, str], Embeddings] = {}
+    loaded: dict[tuple[str, Split], Embeddings] = {}
 
-    def entry(cell: Cell, dataset: str, split: str) -> Embeddings:
+    def entry(cell: Cell, dataset: str, split: Split) -> Embeddings:
         if (dataset, split) not in loaded:
             mapped = cache.open(EntryKey(cell.model, dataset, split, cell.task.limit))
             loaded[dataset, split] = Embeddings(mapped.header, np.array(mapped.features), np.array(mapped.labels))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey
 from imprint_sweep.grid.cell import Cell, Label, Model, Task
 from imprint_sweep.grid.scheme import Scheme
 
@@ -120,7 +120,7 @@ def joined() -> tuple[Dataset, Dataset]:
 def write(cache: EmbeddingCache, *datasets: Dataset, limit: int | None = None) -> None:
     """Store datasets in an embedding cache as those of :data:`MODEL`."""
     for dataset in datasets:
-        for split, samples in (("train", dataset.train), ("test", dataset.test)):
+        for split, samples in zip(SPLITS, (dataset.train, dataset.test), strict=True):
             key = EntryKey(MODEL, dataset.name, split, limit)
             cache.write(key, samples.features, samples.labels, metadata={"source": "tests/data.py"})
 

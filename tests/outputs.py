@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.dataset as ds
 
-from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey
 from imprint_sweep.grid.cell import Model
 from imprint_sweep.store import load_results
 from tests import data
@@ -48,7 +48,7 @@ class Outputs:
         small = data.blobs("small", train_sizes=dict.fromkeys(range(4), 60))
         large = data.blobs("large", train_sizes=dict.fromkeys(range(10), 1000), d=128)
         for dataset in (small, large):
-            for split, samples in (("train", dataset.train), ("test", dataset.test)):
+            for split, samples in zip(SPLITS, (dataset.train, dataset.test), strict=True):
                 # As the import command names them.
                 key = EntryKey(Model(name="toy", weights="imported"), dataset.name, split)
                 metadata = {"source": "tests/outputs.py"}

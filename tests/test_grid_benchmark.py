@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey
 from imprint_sweep.grid.cell import Model
 from tests import data
 from tests.outputs import ROOT
@@ -20,7 +20,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An entry that stands for real embeddings."""
     cache = EmbeddingCache(tmp_path_factory.mktemp("real"))
     blobs = data.blobs("fashion_mnist", train_sizes=dict.fromkeys(range(10), 50), test_size=20, d=600)
-    for split, samples in (("train", blobs.train), ("test", blobs.test)):
+    for split, samples in zip(SPLITS, (blobs.train, blobs.test), strict=True):
         cache.write(EntryKey(Model("toy", "none"), blobs.name, split), samples.features, samples.labels, metadata={})
     return cache.path(EntryKey(Model("toy", "none"), blobs.name, "train"))
 

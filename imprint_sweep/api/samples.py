@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from imprint_sweep.config.messages import explanation
 from imprint_sweep.config.overrides_of import compose
 from imprint_sweep.config.settings import Settings
-from imprint_sweep.embeddings.cache import READS, SPLITS, EntryKey
+from imprint_sweep.embeddings.cache import READS, SPLITS, EntryKey, Split
 from imprint_sweep.embeddings.features import Features
 from imprint_sweep.engine import draws
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.grid.cell import Cell, Label, Model, Task, spelled
 from imprint_sweep.grid.keys import Draw
-from imprint_sweep.grid.scheme import TEST
+from imprint_sweep.grid.scheme import TEST, EvalSplit
 from imprint_sweep.imprinting.keyed_labels import KeyedLabels
 from imprint_sweep.invocation import outputs_folder, override
 from imprint_sweep.running.bundled import is_bundled, make_bundled_entries
@@ -30,7 +30,7 @@ Samples = tuple[NDArray[np.float32], KeyedLabels]
 def load_embeddings(
     model: str | Model,
     task: str | Task,
-    split: str = "train",
+    split: Split = "train",
     *,
     overrides: Sequence[str] = (),
     outputs: str | PathLike[str] | None = None,
@@ -80,7 +80,7 @@ def composed(overrides: Sequence[str], settings: Settings) -> Cell:
         raise ConfigError(f"{' '.join(overrides)}: {explanation(error)}") from error
 
 
-def features_of(model: Model, task: Task, settings: Settings, tested_on: str = TEST) -> Features:
+def features_of(model: Model, task: Task, settings: Settings, tested_on: EvalSplit = TEST) -> Features:
     """The embeddings that a task reads, opened and verified; those that ship inside packages are made first."""
     splits = READS[tested_on]
     keys = [EntryKey(model, dataset, split, task.limit) for dataset in task.datasets for split in splits]
@@ -91,7 +91,7 @@ def features_of(model: Model, task: Task, settings: Settings, tested_on: str = T
     return features
 
 
-def samples(features: Features, task: Task, split: str) -> Samples:
+def samples(features: Features, task: Task, split: Split) -> Samples:
     """The samples of a task, label after label, in the order that its cells see."""
     return _labelled(task, [features.rows(split, label) for label in task.labels])
 

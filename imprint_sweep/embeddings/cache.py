@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, cast, get_args
 from urllib.parse import quote
 
 import numpy as np
@@ -31,12 +31,13 @@ from imprint_sweep.files.unreadable import pointer
 from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, chosen_network, overrides
 from imprint_sweep.grid.hashing import canonical_json, digest
-from imprint_sweep.grid.scheme import TEST, VALIDATION
+from imprint_sweep.grid.scheme import TEST, VALIDATION, EvalSplit
 from imprint_sweep.invocation import named, override, place, place_option, shell_line
 
 FORMAT_VERSION = 1
-SPLITS = ("train", "test")
-READS: Mapping[str, tuple[str, ...]] = {TEST: SPLITS, VALIDATION: ("train",)}
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+READS: Mapping[EvalSplit, tuple[Split, ...]] = {TEST: SPLITS, VALIDATION: ("train",)}
 """The splits that a cell reads, by what it is tested on."""
 SUFFIX = ".safetensors"
 RESERVED = (
@@ -69,7 +70,7 @@ class EntryKey:
 
     model: Model
     dataset: str
-    split: str
+    split: Split
     limit: int | None = None
 
     def __post_init__(self) -> None:
@@ -345,7 +346,7 @@ def cell_fingerprint(entries: Iterable[Entry]) -> str:
 
 
 def label_sizes(
-    model: Model, task: Task, split: str, header: Callable[[EntryKey], EntryHeader | None]
+    model: Model, task: Task, split: Split, header: Callable[[EntryKey], EntryHeader | None]
 ) -> list[int] | None:
     """How many samples each label of a task has, by headers alone; None if an entry is missing.
 
@@ -557,7 +558,7 @@ def _key_metadata(key: EntryKey) -> dict[str, str]:
 
 def _key_from_metadata(metadata: Mapping[str, str]) -> EntryKey:
     model = Model.recorded(metadata["model"], metadata["weights"], json.loads(metadata["image_size"]))
-    return EntryKey(model, metadata["dataset"], metadata["split"], json.loads(metadata["limit"]))
+    return EntryKey(model, metadata["dataset"], cast(Split, metadata["split"]), json.loads(metadata["limit"]))
 
 
 def validate(what: str, features: NDArray[Any], labels: NDArray[Any]) -> None:

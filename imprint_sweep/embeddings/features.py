@@ -14,6 +14,7 @@ from imprint_sweep.embeddings.cache import (
     EmbeddingCache,
     Embeddings,
     EntryKey,
+    Split,
     cell_fingerprint,
     check_classes,
     check_pair,
@@ -59,7 +60,7 @@ class Features:
         self._entries: dict[tuple[str, str], tuple[Embeddings, Mapping[int, NDArray[np.int64]]]] = {}
         self._lock = threading.Lock()
 
-    def open(self, task: Task, splits: Sequence[str] = SPLITS) -> str:
+    def open(self, task: Task, splits: Sequence[Split] = SPLITS) -> str:
         """Open every entry that the task reads and check that they fit each other and hold its classes.
 
         Args:
@@ -80,7 +81,7 @@ class Features:
                 check_classes(self._entry(dataset, split)[0], task.classes_in(dataset))
         return cell_fingerprint(entries)
 
-    def recorded(self, task: Task, splits: Sequence[str] = SPLITS) -> str:
+    def recorded(self, task: Task, splits: Sequence[Split] = SPLITS) -> str:
         """The fingerprint of what :meth:`open` opens by headers alone; empty if one is missing or damaged."""
         try:
             keys = [EntryKey(self._model, name, split, self._limit) for name in task.datasets for split in splits]
@@ -90,7 +91,7 @@ class Features:
         found = [header for header in headers if header is not None]
         return cell_fingerprint(found) if len(found) == len(keys) else ""
 
-    def rows(self, split: str, label: Label) -> NDArray[np.float32]:
+    def rows(self, split: Split, label: Label) -> NDArray[np.float32]:
         """A copy of the embeddings of one label, (n, d) float32: its parts in order, each in the dataset's order."""
         parts = []
         for dataset, value in label:
@@ -98,16 +99,16 @@ class Features:
             parts.append(entry.features[index[value]])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def blocks(self, split: str, label: Label) -> Blocks:
+    def blocks(self, split: Split, label: Label) -> Blocks:
         """The embeddings of one label as :meth:`rows` orders them, copied block by block."""
         entries = [(self._entry(dataset, split), value) for dataset, value in label]
         return Blocks(tuple((entry.features, index[value]) for (entry, index), value in entries))
 
-    def count(self, split: str, label: Label) -> int:
+    def count(self, split: Split, label: Label) -> int:
         """Samples of one label."""
         return sum(len(self._entry(dataset, split)[1][value]) for dataset, value in label)
 
-    def nbytes(self, split: str, labels: Iterable[Label]) -> int:
+    def nbytes(self, split: Split, labels: Iterable[Label]) -> int:
         """Bytes that the rows of some labels take."""
         return sum(
             len(index[value]) * entry.features.shape[1] * 4
@@ -120,7 +121,7 @@ class Features:
         """The fingerprints of the training entries behind one label, in the order of its parts."""
         return [self._entry(dataset, "train")[0].fingerprint for dataset, _ in label]
 
-    def _entry(self, dataset: str, split: str) -> tuple[Embeddings, Mapping[int, NDArray[np.int64]]]:
+    def _entry(self, dataset: str, split: Split) -> tuple[Embeddings, Mapping[int, NDArray[np.int64]]]:
         with self._lock:
             if (dataset, split) not in self._entries:
                 entry = self._cache.open(EntryKey(self._model, dataset, split, self._limit))

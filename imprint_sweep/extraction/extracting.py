@@ -24,7 +24,7 @@ from imprint_sweep import telling
 from imprint_sweep.embeddings.cache import CLASSES, EmbeddingCache, EntryHeader, EntryKey, limited_indices
 from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, enumerated
 from imprint_sweep.extraction.allocation import kept_memory
-from imprint_sweep.extraction.datasets import Split, check_splits, place_of, read_split
+from imprint_sweep.extraction.datasets import LabelledImages, check_splits, place_of, read_split
 from imprint_sweep.extraction.models import load_model
 from imprint_sweep.extraction.models.foundation_model import FoundationModel
 from imprint_sweep.grid.cell import Model
@@ -161,7 +161,7 @@ def extract(
 
     Args:
         model: the network and its transform.
-        images: as in :class:`~imprint_sweep.extraction.datasets.Split`.
+        images: as in :class:`~imprint_sweep.extraction.datasets.LabelledImages`.
         indices: (n,) which of them, in which order.
         device: where the network runs.
         batch_size: images per forward pass; changes the result by rounding alone. None means what suits the device.
@@ -290,7 +290,7 @@ def _load(model: Model, extraction: Extraction) -> FoundationModel:
 
 def _embed_split(
     key: EntryKey,
-    split: Split,
+    split: LabelledImages,
     classes: frozenset[int] | None,
     model: FoundationModel,
     cache: EmbeddingCache,

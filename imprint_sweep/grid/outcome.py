@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from imprint_sweep.grid.cell import Cell
 
-OK = "ok"
-FAILED = "failed"
+Status = Literal["ok", "failed"]
+OK: Final = "ok"
+FAILED: Final = "failed"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Outcome:
     cell: Cell
     computation_id: str
     fingerprint: str
-    status: str = OK
+    status: Status = OK
     n_correct: int | None = None
     n_test: int | None = None
     correct: tuple[int, ...] | None = None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.hashing import canonical_json
@@ -36,10 +36,12 @@ COMPONENTS: Mapping[str, Registry[Any]] = {
 }
 """The fields of a scheme that name components, and where these are."""
 
-TEST, VALIDATION = TESTED_ON = ("test", "validation")
+EvalSplit = Literal["test", "validation"]
+TESTED_ON: tuple[EvalSplit, ...] = get_args(EvalSplit)
+TEST, VALIDATION = TESTED_ON
 """What a cell is tested on: the test split, or training samples that it is not trained on."""
 
-NEUTRAL: Mapping[str, str] = {"split": TEST}
+NEUTRAL: Mapping[str, EvalSplit] = {"split": TEST}
 """Fields that enter an identity only where their value is another one, and that older rows do not have."""
 
 
@@ -62,7 +64,7 @@ class Scheme:
     weighting: str | None
     seed: int
     weight_decay: float | None
-    split: str = TEST
+    split: EvalSplit = TEST
     parameters: tuple[tuple[str, Value], ...] = ()
     """(key, value) of each parameter of the components' own, in the order of the keys, as in ``("gen.trim", 0.1)``."""
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep import engine
-from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey
 from imprint_sweep.engine.memory import cpu_type
 from imprint_sweep.files.locking import exclusive
 from imprint_sweep.files.replacing import replacing
@@ -174,7 +174,7 @@ def measure(threads: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="imprint-calibration-") as folder:
         cache = EmbeddingCache(Path(folder))
         task, cells = _cells()
-        for split, per_class in (("train", 1500), ("test", 300)):
+        for split, per_class in zip(SPLITS, (1500, 300), strict=True):
             features, labels = _embeddings(len(task.labels), per_class)
             cache.write(EntryKey(_MODEL, task.datasets[0], split), features, labels, metadata={})
         how = engine.EngineSettings(threads=threads, memory_gb=1.0)

@@ -12,7 +12,7 @@ import pytest
 from imprint_sweep.analysis.data.results import COLUMNS, load
 from imprint_sweep.errors import StoreError
 from imprint_sweep.grid.cell import METHOD_VERSION
-from imprint_sweep.grid.outcome import FAILED, OK, Outcome
+from imprint_sweep.grid.outcome import FAILED, OK, Outcome, Status
 from imprint_sweep.store import Provenance, table_schema
 from imprint_sweep.store.parts import write_part
 from imprint_sweep.store.rows import table_of
@@ -22,7 +22,7 @@ TASK = data.task(data.clean())
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def part(outputs: Path, *, seeds: range = range(1), status: str = OK, without: str = "", **columns: Any) -> None:
+def part(outputs: Path, *, seeds: range = range(1), status: Status = OK, without: str = "", **columns: Any) -> None:
     """Write rows of one configuration, a seed each, as another version of the package may have written them.
 
     Args:

@@ -99,7 +99,7 @@ def test_names_that_do_not_exist_are_refused(
 
 def test_a_split_that_does_not_exist_is_refused(settings: Settings) -> None:
     with pytest.raises(ConfigError, match="unknown split 'trian'; did you mean train"):
-        ims.load_embeddings("pixels", "digits", "trian", outputs=settings.outputs)
+        ims.load_embeddings("pixels", "digits", "trian", outputs=settings.outputs)  # type: ignore[arg-type]
 
 
 def test_embeddings_that_are_missing_name_the_command_that_makes_them(settings: Settings) -> None:

@@ -23,11 +23,12 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from imprint_sweep.embeddings.cache import SPLITS, Split
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.extraction.datasets import DATASETS, check_splits, mnist, read_split
 from imprint_sweep.extraction.datasets.idx import read_idx
 from imprint_sweep.extraction.datasets.image_files import ImageFiles
-from imprint_sweep.extraction.datasets.split import Split
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages
 from imprint_sweep.extraction.torchvision_operators import torchvision
 from tests import published
 from tests.published import Pixels, idx
@@ -38,7 +39,7 @@ GZIPPED = "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-i
 PIXELS = np.arange(4 * 28 * 28, dtype=np.int64).reshape(4, 28, 28) % 251
 
 
-def write(folder: Path, split: str, *, zipped: bool, labels: Sequence[int] = LABELS) -> None:
+def write(folder: Path, split: Split, *, zipped: bool, labels: Sequence[int] = LABELS) -> None:
     """MNIST or FashionMNIST."""
     published.write_idx(folder, split, PIXELS.astype(np.uint8), labels, zipped=zipped)
 
@@ -152,11 +153,11 @@ def test_the_users_files_come_before_those_of_the_system(tmp_path: Path, fashion
 
 
 def test_the_real_fashion_mnist(fashion_mnist: Path) -> None:
-    for split, count, first in (("train", 60_000, 9), ("test", 10_000, 9)):
+    for split, count in zip(SPLITS, (60_000, 10_000), strict=True):
         read = read_split("fashion_mnist", split, fashion_mnist)
         assert np.shape(read.images) == (count, 28, 28)
         assert np.bincount(read.labels).tolist() == [count // 10] * 10
-        assert read.labels[0] == first
+        assert read.labels[0] == 9
 
 
 def test_mnist_is_not_taken_for_fashion_mnist(tmp_path: Path) -> None:
@@ -225,7 +226,7 @@ class Server:
         self.calls += 1
         folder = Path(root) / "MNIST" / "raw"
         folder.mkdir(parents=True)
-        for split in ("train", "test"):
+        for split in SPLITS:
             published.write_idx(folder.with_name("whole"), split, PIXELS.astype(np.uint8), LABELS)
         for path in sorted(folder.with_name("whole").iterdir()):
             content = path.read_bytes()
@@ -251,7 +252,7 @@ def test_what_several_jobs_want_is_downloaded_once_and_read_whole(
     root = tmp_path / "data"
     with ThreadPoolExecutor(6) as executor:
         futures = []
-        for split in ["train", "test"] * 3:
+        for split in SPLITS * 3:
             futures.append(executor.submit(read_split, "mnist", split, root))
             time.sleep(0.04)
         for future in futures:
@@ -566,7 +567,7 @@ def save(path: Path, image: Pixels = RGB[0], form: str = "PNG") -> None:
     Image.fromarray(image).save(path, form)
 
 
-def listed(split: Split) -> list[tuple[str, int]]:
+def listed(split: LabelledImages) -> list[tuple[str, int]]:
     """Paths and labels, as torchvision's ImageFolder lists them."""
     assert isinstance(split.images, ImageFiles)
     paths = [str(file.path) for file in split.images.files]
@@ -659,14 +660,14 @@ def test_images_are_known_by_their_content(
 @pytest.mark.parametrize(
     ("content", "reason"), [(None, "fill the folder"), (b"x", "'x'"), (LFS, "git lfs pull"), (HTML, "web")]
 )
-def test_a_class_without_images_is_refused(tmp_path: Path, split: str, content: bytes | None, reason: str) -> None:
+def test_a_class_without_images_is_refused(tmp_path: Path, split: Split, content: bytes | None, reason: str) -> None:
     """It would vanish with the images of the other split, or fail in every cell."""
     write_image_folder(tmp_path / "pets")
     for part in ("train", "test"):
         save(tmp_path / "pets" / part / "dog" / "a.png")
     path = tmp_path / "pets" / split / "dog" / "a.png"
     path.unlink() if content is None else path.write_bytes(content)
-    other = "test" if split == "train" else "train"
+    other: Split = "test" if split == "train" else "train"
     read_split("pets", other, tmp_path)
     message = rf"pets/{split} has no images that Pillow can open for the class dog.*{reason}"
     with pytest.raises(DatasetError, match=message):
@@ -678,10 +679,10 @@ def test_a_class_without_images_is_refused(tmp_path: Path, split: str, content: 
 def test_folders_of_classes_may_have_any_name(tmp_path: Path) -> None:
     """A class is its number; its name is in messages alone, and these have one line."""
     names = ["\x1b[31mred", " ", "=1+1", "a,b'\"<b>", "a:b+c", "caf\udce9", "x\ny", "日本"]
-    for split in ("train", "test"):
+    for split in SPLITS:
         for name in names:
             save(tmp_path / "odd" / split / name / "a.png")
-    for split in ("train", "test"):
+    for split in SPLITS:
         assert read_split("odd", split, tmp_path).labels.tolist() == list(range(len(names)))
     (tmp_path / "odd" / "test" / "x\ny" / "a.png").unlink()
     with pytest.raises(DatasetError, match=r"^[^\n]* for the class x\\ny; fill [^\n]*$"):
@@ -708,7 +709,7 @@ def test_what_archivers_and_file_servers_leave_is_no_class(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_split_of_another_name_is_shown(tmp_path: Path, split: str) -> None:
+def test_a_split_of_another_name_is_shown(tmp_path: Path, split: Split) -> None:
     write_image_folder(tmp_path / "pets")
     (tmp_path / "pets" / split).rename(tmp_path / "pets" / "validation")
     with pytest.raises(DatasetError, match=rf"{split}.*pets has .*validation"):
@@ -752,4 +753,4 @@ def test_an_unknown_dataset_is_refused() -> None:
 
 def test_a_split_needs_images() -> None:
     with pytest.raises(DatasetError, match="0 images"):
-        Split(np.zeros((0, 8, 8), np.uint8), np.zeros(0, np.int64), "nowhere")
+        LabelledImages(np.zeros((0, 8, 8), np.uint8), np.zeros(0, np.int64), "nowhere")

@@ -18,7 +18,7 @@ from PIL import Image
 from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, limited_indices
 from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, UnknownOptionError
 from imprint_sweep.extraction import extracting as extraction
-from imprint_sweep.extraction.datasets import DATASETS, Split, read_split
+from imprint_sweep.extraction.datasets import DATASETS, LabelledImages, read_split
 from imprint_sweep.extraction.extracting import Extraction, checked_device, embed, ensure, extract
 from imprint_sweep.extraction.models import MODELS, load_model
 from imprint_sweep.extraction.models.foundation_model import FoundationModel
@@ -58,7 +58,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return tiny()
 
     monkeypatch.setitem(MODELS, "tiny", build)
-    monkeypatch.setitem(DATASETS, "noise", lambda split, root: Split(IMAGES, LABELS, f"noise for {split}"))
+    monkeypatch.setitem(DATASETS, "noise", lambda split, root: LabelledImages(IMAGES, LABELS, f"noise for {split}"))
     return loads
 
 
@@ -381,9 +381,9 @@ def test_three_jobs_that_add_classes_to_one_entry_lose_none(
 ) -> None:
     """The second waits for the first, and the third comes when the first has left and the second works."""
 
-    def slowly(split: str, root: Path) -> Split:
+    def slowly(split: str, root: Path) -> LabelledImages:
         time.sleep(0.6)
-        return Split(IMAGES, LABELS, f"noise for {split}")
+        return LabelledImages(IMAGES, LABELS, f"noise for {split}")
 
     monkeypatch.setitem(DATASETS, "noise", slowly)
     key = EntryKey(TINY, "noise", "train")
@@ -504,11 +504,11 @@ def test_a_gpu_gives_the_same_embeddings() -> None:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Split:
+def digits() -> LabelledImages:
     return read_split("digits", "train", Path("unused"))
 
 
-def test_a_real_network_tells_real_digits_apart(digits: Split) -> None:
+def test_a_real_network_tells_real_digits_apart(digits: LabelledImages) -> None:
     """32 digits, 1-nn by leave-one-out: chance is one in ten."""
     indices = np.arange(32)
     model = load_model(Model("efficientnet_lite0", "IMAGENET1K", 112))

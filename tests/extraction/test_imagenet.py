@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, Split
 from imprint_sweep.errors import DatasetError
-from imprint_sweep.extraction.datasets import Split, imagenet, read_split
+from imprint_sweep.extraction.datasets import LabelledImages, imagenet, read_split
 from imprint_sweep.extraction.datasets.image_files import ImageFiles
 from imprint_sweep.extraction.torchvision_operators import torchvision
 from imprint_sweep.grid.cell import Model
@@ -119,20 +119,20 @@ def unpacked(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root.parent
 
 
-def oracle(unpacked: Path, split: str) -> tuple[list[int], list[Path]]:
+def oracle(unpacked: Path, split: Split) -> tuple[list[int], list[Path]]:
     """Labels and files, as torchvision reads them."""
     read = torchvision.datasets.ImageNet(unpacked / "imagenet", "train" if split == "train" else "val")
     assert read.wnids == WNIDS
     return read.targets, [Path(path) for path, _ in read.imgs]
 
 
-def names(split: Split) -> list[str]:
+def names(split: LabelledImages) -> list[str]:
     assert isinstance(split.images, ImageFiles)
     return [file.name.rpartition("/")[2] or file.path.name for file in split.images.files]
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_archives_and_folders_are_read_as_torchvision_reads_them(published: Path, unpacked: Path, split: str) -> None:
+def test_archives_and_folders_are_read_as_torchvision_reads_them(published: Path, unpacked: Path, split: Split) -> None:
     labels, files = oracle(unpacked, split)
     for data_root in (published, unpacked):
         read = read_split("imagenet", split, data_root)
@@ -146,7 +146,7 @@ def test_archives_and_folders_are_read_as_torchvision_reads_them(published: Path
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_only_the_classes_asked_for_are_read(published: Path, unpacked: Path, split: str) -> None:
+def test_only_the_classes_asked_for_are_read(published: Path, unpacked: Path, split: Split) -> None:
     labels, files = oracle(unpacked, split)
     expected = [(label, path.name) for label, path in zip(labels, files, strict=True) if label in SOME]
     for data_root in (published, unpacked):
@@ -216,7 +216,7 @@ def test_a_class_that_does_not_exist_is_refused(published: Path) -> None:
 
 @pytest.mark.parametrize("kept", [0.3, 0.98])
 @pytest.mark.parametrize(("name", "split"), list(zip(ARCHIVES, ("train", "test", "test"), strict=True)))
-def test_a_truncated_archive_is_refused(copied: Path, name: str, split: str, kept: float) -> None:
+def test_a_truncated_archive_is_refused(copied: Path, name: str, split: Split, kept: float) -> None:
     path = copied / "imagenet" / name
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(DatasetError, match=r"fetch (the file|it) again") as caught:
@@ -257,7 +257,7 @@ def test_a_damaged_image_in_an_archive_is_named(copied: Path) -> None:
         ("val/ILSVRC2012_val_00000001.JPEG", "test", "has 1,009 images, the devkit the classes of 1,010"),
     ],
 )
-def test_a_class_must_have_all_its_images(copied: Path, remove: str, split: str, reason: str) -> None:
+def test_a_class_must_have_all_its_images(copied: Path, remove: str, split: Split, reason: str) -> None:
     """As after unpacking that was interrupted."""
     root, wnid = copied / "imagenet", WNIDS[3]
     with tarfile.open(root / imagenet.VALIDATION_ARCHIVE) as archive:

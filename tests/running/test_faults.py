@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from imprint_sweep.cli.app import INTERRUPTED, USER_ERROR
-from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, Split
 from imprint_sweep.engine import EngineSettings
 from imprint_sweep.engine import run as compute
 from imprint_sweep.grid.cell import Cell, Model, Task
@@ -68,7 +68,7 @@ def parts(outputs: Outputs) -> list[Path]:
     return ResultStore(outputs.root / "results").parts()
 
 
-def entry(outputs: Outputs, dataset: str = "small", split: str = "train") -> Path:
+def entry(outputs: Outputs, dataset: str = "small", split: Split = "train") -> Path:
     """The file of an entry of the embedding cache."""
     return EmbeddingCache(outputs.root / "embeddings").path(EntryKey(Model("toy", "imported"), dataset, split))
 
@@ -323,7 +323,7 @@ def test_replaced_embeddings_are_computed_anew_and_never_mixed(finished: Outputs
     before = finished.history()
     other = data.blobs("small", train_sizes=dict.fromkeys(range(4), 60), seed=9)
     cache = EmbeddingCache(finished.root / "embeddings")
-    for split, samples in (("train", other.train), ("test", other.test)):
+    for split, samples in zip(SPLITS, (other.train, other.test), strict=True):
         key = EntryKey(Model("toy", "imported"), "small", split)
         cache.write(key, samples.features, samples.labels, metadata={"source": "another"})
     out, _ = finished.run(*SMALL, "sweep.dry_run=true")

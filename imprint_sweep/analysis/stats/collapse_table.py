@@ -23,7 +23,7 @@ from imprint_sweep.analysis.data import names
 from imprint_sweep.analysis.data.results import MODEL, TASK, Results, records
 from imprint_sweep.analysis.stats import collapse
 from imprint_sweep.analysis.stats.collapse import Collapse
-from imprint_sweep.embeddings.cache import EmbeddingCache
+from imprint_sweep.embeddings.cache import EmbeddingCache, Split
 from imprint_sweep.embeddings.features import Features
 from imprint_sweep.errors import EmbeddingsError, StageError, StoreError
 from imprint_sweep.grid.cell import Model, Task, spelled
@@ -140,7 +140,7 @@ def _measured(instance: Instance, features: Features) -> Collapse:
         raise EmbeddingsError(
             f"the embeddings of {instance.name} were replaced after its results were computed; compute its cells again"
         )
-    split = "test" if set(task.datasets) & set(ON_TEST_SPLIT) else "train"
+    split: Split = "test" if set(task.datasets) & set(ON_TEST_SPLIT) else "train"
     # In one order whatever the task's, so that not even rounding tells equal partitions apart.
     labels = sorted(tuple(sorted(label)) for label in task.labels)
     return collapse.measure([features.blocks(split, label) for label in labels])

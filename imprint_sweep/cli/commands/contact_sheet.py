@@ -26,7 +26,7 @@ from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import SPLITS
 from imprint_sweep.errors import ConfigError, DatasetError, UnknownOptionError
 from imprint_sweep.extraction.contact_sheet import contact_sheet
-from imprint_sweep.extraction.datasets import Split, read_split
+from imprint_sweep.extraction.datasets import LabelledImages, read_split
 from imprint_sweep.grid.cell import Part, Task, stage_seed
 from imprint_sweep.wording import counted
 
@@ -65,7 +65,7 @@ def _draw(config: ContactSheetConfig, settings: Settings) -> None:
     print(f"{counted(len(rows), 'row')} of at most {config.images} images: {path}")
 
 
-def _task(option: TaskConfig, splits: dict[str, Split]) -> Task:
+def _task(option: TaskConfig, splits: dict[str, LabelledImages]) -> Task:
     """The task; an option that lists no classes has those of the images."""
     if option.labels is not None:
         return task_from(option)
@@ -89,7 +89,7 @@ def _title(config: ContactSheetConfig, task: Task) -> PngInfo:
     return title
 
 
-def _rows(task: Task, splits: dict[str, Split], n: int, seed: int) -> Iterator[tuple[str, Images]]:
+def _rows(task: Task, splits: dict[str, LabelledImages], n: int, seed: int) -> Iterator[tuple[str, Images]]:
     """Label and images of each row, in the task's order."""
     one_class = len({value for label in task.labels for _, value in label}) == 1
     for label in task.labels:
@@ -97,7 +97,7 @@ def _rows(task: Task, splits: dict[str, Split], n: int, seed: int) -> Iterator[t
             yield dataset if one_class else f"{dataset} {value}", _samples((dataset, value), splits[dataset], n, seed)
 
 
-def _samples(part: Part, split: Split, n: int, seed: int) -> Images:
+def _samples(part: Part, split: LabelledImages, n: int, seed: int) -> Images:
     rows = np.flatnonzero(split.labels == part[1])
     if not len(rows):
         raise DatasetError(f"{split.source} has no image of class {part[1]}")

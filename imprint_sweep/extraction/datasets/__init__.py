@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from imprint_sweep.embeddings.cache import Split
 from imprint_sweep.errors import DatasetError, did_you_mean
 from imprint_sweep.extraction.datasets import cifar10, digits, image_folder, imagenet, mnist, mnist_m, svhn, usps
 from imprint_sweep.extraction.datasets.files import PublishedFiles
-from imprint_sweep.extraction.datasets.split import Split
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages
 from imprint_sweep.grid.cell import check_name
 from imprint_sweep.telling import note
 
-__all__ = ["DATASETS", "Split", "check_splits", "place_of", "read_split"]
+__all__ = ["DATASETS", "LabelledImages", "check_splits", "place_of", "read_split"]
 
-DATASETS: dict[str, Callable[[str, Path], Split]] = {
+DATASETS: dict[str, Callable[[Split, Path], LabelledImages]] = {
     "digits": digits.read,
     "mnist": mnist.MNIST.read,
     "fashion_mnist": mnist.FASHION_MNIST.read,
@@ -26,7 +27,7 @@ DATASETS: dict[str, Callable[[str, Path], Split]] = {
     "svhn": svhn.read,
     "usps": usps.read,
 }
-"""Reader of each dataset: (split, data root) -> :class:`Split`."""
+"""Reader of each dataset: (split, data root) -> :class:`LabelledImages`."""
 
 
 FILES: dict[str, PublishedFiles] = {
@@ -43,7 +44,7 @@ IMAGENET = "imagenet"
 """Its reader takes the classes as well: most users want few of a thousand."""
 
 
-def read_split(dataset: str, split: str, data_root: Path, classes: Collection[int] | None = None) -> Split:
+def read_split(dataset: str, split: Split, data_root: Path, classes: Collection[int] | None = None) -> LabelledImages:
     """Read one split of a dataset.
 
     Args:
@@ -89,7 +90,7 @@ def check_splits(dataset: str, data_root: Path) -> None:
         image_folder.check(dataset, data_root)
 
 
-def place_of(dataset: str, split: str, data_root: Path) -> Path | None:
+def place_of(dataset: str, split: Split, data_root: Path) -> Path | None:
     """The folder that a split would be read from; None if it is nowhere, or not in a folder of its own."""
     if dataset in FILES:
         found = FILES[dataset].find(split, data_root)

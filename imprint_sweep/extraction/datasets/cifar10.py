@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from imprint_sweep.embeddings.cache import Split
 from imprint_sweep.extraction.datasets.files import PublishedFiles, content, damaged
-from imprint_sweep.extraction.datasets.split import Split, digits_of
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages, digits_of
 
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 
 
-def _download(folder: Path, split: str) -> None:
+def _download(folder: Path, split: Split) -> None:
     from imprint_sweep.extraction.torchvision_operators import torchvision
 
     torchvision.datasets.CIFAR10(folder, download=True)
@@ -31,7 +32,7 @@ FILES = PublishedFiles(
 )
 
 
-def read(split: str, data_root: Path) -> Split:
+def read(split: Split, data_root: Path) -> LabelledImages:
     """Read one split from ``cifar-10-batches-py``, downloading it if it is not under the data root.
 
     Args:
@@ -44,7 +45,7 @@ def read(split: str, data_root: Path) -> Split:
     found = FILES.fetch(split, data_root)
     images, labels = zip(*map(_read_batch, found), strict=True)
     source = str(found[0].parent)
-    return Split(np.concatenate(images), digits_of(np.concatenate(labels), source), source)
+    return LabelledImages(np.concatenate(images), digits_of(np.concatenate(labels), source), source)
 
 
 def _read_batch(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.int64]]]:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from imprint_sweep.extraction.datasets.split import Split
+from imprint_sweep.embeddings.cache import Split
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages
 
 TEST_SHARE = 0.3
 
 
-def read(split: str, data_root: Path) -> Split:
+def read(split: Split, data_root: Path) -> LabelledImages:
     """Read one split: a fixed stratified 70/30 division, each part in the dataset's order.
 
     The file's grey values 0..16 are stretched to 0..255.
@@ -28,4 +29,4 @@ def read(split: str, data_root: Path) -> Split:
     train, test = train_test_split(np.arange(len(labels)), test_size=TEST_SHARE, random_state=0, stratify=labels)
     rows = np.sort(train if split == "train" else test)
     images = np.rint(bunch.images[rows] * (255 / 16)).astype(np.uint8)
-    return Split(images, labels[rows], "scikit-learn load_digits")
+    return LabelledImages(images, labels[rows], "scikit-learn load_digits")

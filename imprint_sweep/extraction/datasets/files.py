@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from imprint_sweep.embeddings.cache import Split
 from imprint_sweep.errors import DatasetError, one_line
 from imprint_sweep.files.locking import exclusive
 from imprint_sweep.files.unreadable import unreadable
@@ -39,14 +40,14 @@ class PublishedFiles:
     dataset: str
     folders: Sequence[str]
     names: Mapping[str, Sequence[str]]
-    download: Callable[[Path, str], object] | None = None
+    download: Callable[[Path, Split], object] | None = None
     source: str | None = None
     archives: Sequence[str] = ()
     shared: Sequence[Path] = ()
     respelled: Callable[[str], str] = lambda name: name
     published: Sequence[str] = ()
 
-    def find(self, split: str, data_root: Path) -> list[Path] | None:
+    def find(self, split: Split, data_root: Path) -> list[Path] | None:
         """The files of a split in the first folder that has them all; None if no folder has.
 
         Args:
@@ -60,7 +61,7 @@ class PublishedFiles:
                 return whole
         return None
 
-    def fetch(self, split: str, data_root: Path) -> list[Path]:
+    def fetch(self, split: Split, data_root: Path) -> list[Path]:
         """The files of a split, downloaded into the data root if they are nowhere. Arguments: see :meth:`find`.
 
         One process downloads at a time, into a folder beside; files appear under their names when they are whole.
@@ -89,7 +90,7 @@ class PublishedFiles:
             # Some archives hold each file in a folder of its own name.
             yield from (folder / spelling, folder / f"{spelling}.gz", folder / spelling / spelling)
 
-    def _download(self, split: str, data_root: Path) -> None:
+    def _download(self, split: Split, data_root: Path) -> None:
         assert self.download is not None
         data_root.mkdir(parents=True, exist_ok=True)
         name = f".{self.dataset}.download"

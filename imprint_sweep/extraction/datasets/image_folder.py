@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imprint_sweep.embeddings.cache import Split
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.extraction.datasets.image_files import ImageFile, ImageFiles, why_no_image
-from imprint_sweep.extraction.datasets.split import Split
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages
 from imprint_sweep.telling import note
 
 SYSTEM_FOLDERS = frozenset(
@@ -37,7 +38,7 @@ class Skipped(NamedTuple):
     reason: str
 
 
-def read(name: str, split: str, data_root: Path) -> Split:
+def read(name: str, split: Split, data_root: Path) -> LabelledImages:
     """Read one split of a folder.
 
     Labels are 0, 1, 2, ... in the alphabetical order of the class folders of the training split; within a class, images
@@ -71,7 +72,9 @@ def read(name: str, split: str, data_root: Path) -> Split:
     if skipped:
         note(_summary(root / split, skipped))
     paths, labels = zip(*found, strict=True)
-    return Split(ImageFiles([ImageFile(path) for path in paths]), np.array(labels, np.int64), str(root / split))
+    return LabelledImages(
+        ImageFiles([ImageFile(path) for path in paths]), np.array(labels, np.int64), str(root / split)
+    )
 
 
 def check(name: str, data_root: Path) -> None:
@@ -89,7 +92,7 @@ def check(name: str, data_root: Path) -> None:
                 raise DatasetError(_nothing_in(root / split, [folder], skipped))
 
 
-def _classes(root: Path, split: str) -> list[str]:
+def _classes(root: Path, split: Split) -> list[str]:
     """The class folders of the training split, which those of the split must be too."""
     classes, present = (_class_folders(root, part) for part in ("train", split))
     if unknown := sorted(set(present) - set(classes)):
@@ -99,7 +102,7 @@ def _classes(root: Path, split: str) -> list[str]:
     return classes
 
 
-def _class_folders(root: Path, split: str) -> list[str]:
+def _class_folders(root: Path, split: Split) -> list[str]:
     folder = root / split
     if not folder.is_dir():
         raise DatasetError(

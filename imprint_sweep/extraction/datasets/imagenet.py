@@ -16,10 +16,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from imprint_sweep.embeddings.cache import Split
 from imprint_sweep.errors import DatasetError, enumerated
 from imprint_sweep.extraction.datasets.files import damaged
 from imprint_sweep.extraction.datasets.image_files import ImageFile, ImageFiles
-from imprint_sweep.extraction.datasets.split import Split
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages
 
 N_CLASSES = 1000
 FOLDERS = ("imagenet", "ImageNet", "ILSVRC2012", ".")
@@ -51,7 +52,7 @@ class Devkit:
     training_counts: Mapping[str, int] = field(default_factory=dict)
 
 
-def read(split: str, data_root: Path, classes: Collection[int] | None = None) -> Split:
+def read(split: Split, data_root: Path, classes: Collection[int] | None = None) -> LabelledImages:
     """Read one split: class after class, and within a class by file name, however the images are kept.
 
     ``train`` and ``val`` are folders of images by WordNet id (``val`` may be flat, as published), or the published
@@ -76,10 +77,10 @@ def read(split: str, data_root: Path, classes: Collection[int] | None = None) ->
         raise DatasetError(f"{place} lacks {len(absent)} of the {len(wanted)} classes asked for: {_listed(absent)}")
     ordered = [(file, label) for wnid, label in wanted.items() for file in sorted(images[wnid], key=_file_name)]
     files, numbers = zip(*ordered, strict=True)
-    return Split(ImageFiles(files), np.array(numbers, np.int64), str(place), complete=len(labels) == N_CLASSES)
+    return LabelledImages(ImageFiles(files), np.array(numbers, np.int64), str(place), complete=len(labels) == N_CLASSES)
 
 
-def _root(split: str, data_root: Path) -> Path:
+def _root(split: Split, data_root: Path) -> Path:
     """The folder that has the images of a split."""
     folder, archive = ("train", TRAIN_ARCHIVE) if split == "train" else ("val", VALIDATION_ARCHIVE)
     for root in (data_root / name for name in FOLDERS):

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imprint_sweep.embeddings.cache import Split
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.extraction.datasets.files import PublishedFiles
 from imprint_sweep.extraction.datasets.idx import read_idx
-from imprint_sweep.extraction.datasets.split import Split, digits_of
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages, digits_of
 
 _PREFIX = {"train": "train", "test": "t10k"}
 _KINDS = ("images-idx3", "labels-idx1")
@@ -50,7 +51,7 @@ class IdxDataset:
             published=[f"{name}.gz" for both in names.values() for name in both],
         )
 
-    def read(self, split: str, data_root: Path) -> Split:
+    def read(self, split: Split, data_root: Path) -> LabelledImages:
         """Read one split, downloading the dataset into the data root if it is nowhere to be found.
 
         Args:
@@ -70,9 +71,9 @@ class IdxDataset:
             if other is not self and tuple(labels[:10].tolist()) == other.first_labels[split]:
                 raise DatasetError(f"{found[1]} is {other.torchvision_name}'s, not {self.torchvision_name}'s")
         source = ", ".join(map(str, found))
-        return Split(images, digits_of(labels, source), source)
+        return LabelledImages(images, digits_of(labels, source), source)
 
-    def _download(self, folder: Path, split: str) -> None:
+    def _download(self, folder: Path, split: Split) -> None:
         from imprint_sweep.extraction.torchvision_operators import torchvision
 
         getattr(torchvision.datasets, self.torchvision_name)(folder, download=True)

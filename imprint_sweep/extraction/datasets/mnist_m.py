@@ -5,8 +5,9 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
+from imprint_sweep.embeddings.cache import Split
 from imprint_sweep.extraction.datasets.files import PublishedFiles, content, damaged
-from imprint_sweep.extraction.datasets.split import Split, digits_of
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages, digits_of
 
 FILES = PublishedFiles(
     dataset="MNIST-M",
@@ -16,7 +17,7 @@ FILES = PublishedFiles(
 )
 
 
-def read(split: str, data_root: Path) -> Split:
+def read(split: Split, data_root: Path) -> LabelledImages:
     """Read one split from ``mnist_m_train.pt`` or ``mnist_m_test.pt``: (images uint8 n x 28 x 28 x 3, labels).
 
     Args:
@@ -36,4 +37,4 @@ def read(split: str, data_root: Path) -> Split:
             raise ValueError(f"images are {tuple(images.shape)} of {images.dtype}, expected (n, 28, 28, 3) of uint8")
     except Exception as error:  # a damaged file can raise anything
         raise damaged(path, error, "tensors") from error
-    return Split(images.numpy(), digits_of(labels.numpy(), str(path)), str(path))
+    return LabelledImages(images.numpy(), digits_of(labels.numpy(), str(path)), str(path))

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from imprint_sweep.embeddings.cache import Split
 from imprint_sweep.extraction.datasets.files import PublishedFiles, content, damaged
-from imprint_sweep.extraction.datasets.split import Split, digits_of
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages, digits_of
 
 SOURCE = "http://ufldl.stanford.edu/housenumbers/"
 
 
-def _download(folder: Path, split: str) -> None:
+def _download(folder: Path, split: Split) -> None:
     from imprint_sweep.extraction.torchvision_operators import torchvision
 
     torchvision.datasets.SVHN(folder / "svhn", split=split, download=True)
@@ -30,7 +31,7 @@ FILES = PublishedFiles(
 )
 
 
-def read(split: str, data_root: Path) -> Split:
+def read(split: Split, data_root: Path) -> LabelledImages:
     """Read one split from ``{train,test}_32x32.mat``, downloading it if it is not under the data root.
 
     Labels are the digits shown: the file's 10 stands for 0.
@@ -54,4 +55,4 @@ def read(split: str, data_root: Path) -> Split:
     except Exception as error:  # a damaged file can raise anything
         raise damaged(path, error) from error
     labels = np.where(labels == 10, 0, labels)
-    return Split(np.ascontiguousarray(images), digits_of(labels, str(path)), str(path))
+    return LabelledImages(np.ascontiguousarray(images), digits_of(labels, str(path)), str(path))

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from imprint_sweep.embeddings.cache import Split
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.extraction.datasets.files import PublishedFiles, content, damaged
-from imprint_sweep.extraction.datasets.split import Split, digits_of
+from imprint_sweep.extraction.datasets.labelled_images import LabelledImages, digits_of
 
 SOURCE = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
 
 
-def _download(folder: Path, split: str) -> None:
+def _download(folder: Path, split: Split) -> None:
     from imprint_sweep.extraction.torchvision_operators import torchvision
 
     torchvision.datasets.USPS(folder / "usps", train=split == "train", download=True)
@@ -31,7 +32,7 @@ FILES = PublishedFiles(
 )
 
 
-def read(split: str, data_root: Path) -> Split:
+def read(split: Split, data_root: Path) -> LabelledImages:
     """Read one split from ``usps.bz2`` or ``usps.t.bz2``, downloading it if it is not under the data root.
 
     Labels are the digits shown: the file counts from 1. Values in [-1, 1] become grey levels as torchvision makes them.
@@ -53,4 +54,4 @@ def read(split: str, data_root: Path) -> Split:
     if (np.diff(values.indptr) != 256).any() or not (np.abs(values.data) <= 1).all():
         raise DatasetError(f"{path}: expected 256 values in [-1, 1] for each image; fetch the file again")
     grey = ((values.toarray().astype(np.float32) + 1) / 2 * 255).astype(np.uint8)
-    return Split(grey.reshape(-1, 16, 16), digits_of(labels - 1, str(path)), str(path))
+    return LabelledImages(grey.reshape(-1, 16, 16), digits_of(labels - 1, str(path)), str(path))

@@ -17,7 +17,7 @@ from imprint_sweep.cli.commands.cell import main
 from imprint_sweep.config.overrides_of import cell_of, compose, overrides_of
 from imprint_sweep.config.schemas import GROUPS, SweepConfig
 from imprint_sweep.config.settings import Settings
-from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey
 from imprint_sweep.errors import StoreError
 from imprint_sweep.grid.cell import Cell, Model
 from imprint_sweep.grid.outcome import FAILED, OK, Outcome
@@ -188,7 +188,7 @@ def outputs(tmp_path: Path) -> Path:
     """A table with two computed cells of imported embeddings."""
     cache = EmbeddingCache(tmp_path / "embeddings")
     dataset = data.clean()
-    for split, samples in (("train", dataset.train), ("test", dataset.test)):
+    for split, samples in zip(SPLITS, (dataset.train, dataset.test), strict=True):
         key = EntryKey(Model("mynet", "imported"), "mydata", split)
         cache.write(key, samples.features, samples.labels, metadata={})
     for cell in two_cells(tmp_path):

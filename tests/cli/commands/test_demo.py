@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from imprint_sweep.cli.commands.demo import FIG2, fig2, main, table
 from imprint_sweep.config.overrides_of import compose
-from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.store import load_results
@@ -38,7 +38,7 @@ def outputs(tmp_path: Path) -> Path:
     cell = compose(["gen=mean"])
     pixels, labels = load_digits(return_X_y=True)
     cache = EmbeddingCache(tmp_path / "embeddings")
-    for split, rows in (("train", slice(0, 700)), ("test", slice(700, 1000))):
+    for split, rows in zip(SPLITS, (slice(0, 700), slice(700, 1000)), strict=True):
         key = EntryKey(cell.model, "digits", split)
         cache.write(key, pixels[rows].astype(np.float32), labels[rows].astype(np.int64), metadata={})
     return tmp_path

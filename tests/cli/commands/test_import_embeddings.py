@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from imprint_sweep.cli.commands.import_embeddings import main
-from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, Split
 from imprint_sweep.grid.cell import Model
 
 RNG = np.random.default_rng(0)
@@ -32,21 +32,21 @@ def arguments(folder: Path, **changes: NDArray[Any]) -> list[str]:
         "test_labels": TEST_LABELS,
     } | changes
     words = ["--model", "mynet", "--dataset", "mydata", "--outputs", str(folder / "outputs")]
-    for split in ("train", "test"):
+    for split in SPLITS:
         path = folder / f"{split}.npz"
         np.savez(path, embeddings=arrays[split], labels=arrays[f"{split}_labels"])
         words += [f"--{split}", str(path)]
     return words
 
 
-def key(split: str) -> EntryKey:
+def key(split: Split) -> EntryKey:
     return EntryKey(Model("mynet", "imported"), "mydata", split)
 
 
 def test_embeddings_are_cached_under_the_names_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(arguments(tmp_path))
     cache = EmbeddingCache(tmp_path / "outputs" / "embeddings")
-    for split, features, labels in (("train", TRAIN, TRAIN_LABELS), ("test", TEST, TEST_LABELS)):
+    for split, features, labels in zip(SPLITS, (TRAIN, TEST), (TRAIN_LABELS, TEST_LABELS), strict=True):
         entry = cache.open(key(split))
         np.testing.assert_array_equal(entry.features, features)
         np.testing.assert_array_equal(entry.labels, labels)

@@ -13,7 +13,7 @@ from imprint_sweep.errors import DatasetError
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class LabelledImages:
     """Images and labels of one split, in the dataset's own order.
 
     Args:
