@@ -133,11 +133,11 @@ def test_shares_add_up_to_the_cost_of_the_work() -> None:
 def test_searches_share_scores_as_the_engine_does(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Inner products serve every scaling, every score but Mahalanobis' every task, a whitening either NORM_inf.
 
-    The queries after each NORM_inf are whitened and multiplied for themselves, which is more than half of it.
+    The queries after each NORM_inf are whitened and multiplied for themselves, which is three quarters of it.
     """
     first, second = (data.cell(axes.pop("task", ALL), gen="all", **axes) for axes in (dict(one), dict(other)))
     less, more = sorted([total(first), total(second)])
-    assert more < total(first, second) < more + 0.6 * less
+    assert more < total(first, second) < more + 0.8 * less
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.agg.metrics.euclidean import EUCLIDEAN
-from imprint_sweep.imprinting.compiled import compiled
 from imprint_sweep.imprinting.components import FittedMetric, Rows
+from imprint_sweep.imprinting.ordered_product import ordered_product
 from imprint_sweep.imprinting.vectors import Filter, Vectors, lengths
 
 RIDGE = 1e-6
 """VI = inv(cov(proxies) + RIDGE I)."""
 
-_ROWS = 256
+_ROWS = 1024
 _BLOCK = 4096
-_COLUMNS = 64
 
 
 class Mahalanobis(FittedMetric):
@@ -98,9 +97,9 @@ class Whitening:
         for start in range(0, len(x), _ROWS):
             block = slice(start, start + _ROWS)
             centred = x[block].astype(np.float64) - self.center
-            rows[block] = _product(centred, self.matrix)
+            rows[block] = ordered_product(centred, self.matrix)
             if self.basis is not None:
-                inside = _product(_product(centred, self.basis), np.ascontiguousarray(self.basis.T))
+                inside = ordered_product(ordered_product(centred, self.basis), np.ascontiguousarray(self.basis.T))
                 rest[block] = lengths(centred - inside) ** 2 / RIDGE
         return Vectors.of(rows, rest)
 
@@ -137,45 +136,6 @@ def fit(proxies: NDArray[np.float32]) -> Whitening:
     variance = singular[inside] ** 2 / max(p - 1, 1)
     # Where the proxies span everything nothing is left outside, and rounding must not pass for it.
     return Whitening(center, basis / np.sqrt(variance + RIDGE), basis if basis.shape[1] < d else None)
-
-
-def _product(x: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, d) times (d, r), both C-contiguous, every element summed from the first feature to the last.
-
-    BLAS chooses its order of summation by the shape and by where in it a row stands.
-    """
-    out = np.empty((len(x), matrix.shape[1]))
-    _multiply(x, matrix, out)
-    return out
-
-
-@compiled()
-def _multiply(x, matrix, out):  # type: ignore[no-untyped-def]
-    # 2 rows x 4 features at a time: sums are loaded and stored once for four products.
-    n, d = x.shape
-    r = matrix.shape[1]
-    whole = d - d % 4
-    s, t = np.empty(_COLUMNS), np.empty(_COLUMNS)
-    for j in range(0, r, _COLUMNS):
-        w = min(_COLUMNS, r - j)
-        for i in range(0, n, 2):
-            a, b = x[i], x[min(i + 1, n - 1)]
-            s[:] = 0.0
-            t[:] = 0.0
-            for f in range(0, whole, 4):
-                a0, a1, a2, a3 = a[f], a[f + 1], a[f + 2], a[f + 3]
-                b0, b1, b2, b3 = b[f], b[f + 1], b[f + 2], b[f + 3]
-                m0, m1 = matrix[f, j : j + w], matrix[f + 1, j : j + w]
-                m2, m3 = matrix[f + 2, j : j + w], matrix[f + 3, j : j + w]
-                for c in range(w):
-                    s[c] = (((s[c] + a0 * m0[c]) + a1 * m1[c]) + a2 * m2[c]) + a3 * m3[c]
-                    t[c] = (((t[c] + b0 * m0[c]) + b1 * m1[c]) + b2 * m2[c]) + b3 * m3[c]
-            for f in range(whole, d):
-                for c in range(w):
-                    s[c] += a[f] * matrix[f, j + c]
-                    t[c] += b[f] * matrix[f, j + c]
-            out[i, j : j + w] = s[:w]
-            out[min(i + 1, n - 1), j : j + w] = t[:w]
 
 
 MAHALANOBIS = Mahalanobis()
