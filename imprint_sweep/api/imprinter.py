@@ -31,7 +31,17 @@ from imprint_sweep.imprinting import n_shot
 from imprint_sweep.imprinting.agg import voting
 from imprint_sweep.imprinting.agg.comparison import Comparison
 from imprint_sweep.imprinting.alone import Alone
-from imprint_sweep.imprinting.components import GENS, NORMS, WEIGHTINGS, Position, Rows, SequentialNorm, Setting
+from imprint_sweep.imprinting.components import (
+    AGGREGATIONS,
+    GENS,
+    NORMS,
+    WEIGHTINGS,
+    ClassScore,
+    Position,
+    Rows,
+    SequentialNorm,
+    Setting,
+)
 from imprint_sweep.imprinting.generation import class_proxies, joint_proxies, normalised, training_samples
 from imprint_sweep.imprinting.keyed_labels import Key, key_of
 from imprint_sweep.imprinting.one_core import one_core
@@ -108,9 +118,11 @@ class _Imprinted:
         """The score of each class, (n, C); its largest, the first of equal ones, is what :meth:`predict` says."""
         scheme = self.scheme
         queries = normalised(x, scheme.setting("norm_inf"), Position.INF)
-        if scheme.m is None or scheme.weighting is None:
-            scores = -self.shown.best(queries, self.sizes)
+        aggregation = AGGREGATIONS[scheme.setting("agg")]
+        if isinstance(aggregation, ClassScore):
+            scores = self.shown.scores(queries, self.sizes, aggregation)
         else:
+            assert scheme.m is not None
             found = self.shown.nearest(queries, scheme.m)
             weighting = WEIGHTINGS[scheme.setting("weighting")]
             scores = voting.tally(self.labels[found.position], found.distance, weighting, len(self.generated))
@@ -317,6 +329,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 metric=scheme.setting("metric"),
                 proxies=imprinted.proxies,
                 sizes=imprinted.sizes,
+                agg=scheme.setting("agg"),
                 m=scheme.m,
                 weighting=scheme.setting("weighting") if scheme.weighting else None,
             )
@@ -336,7 +349,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         import torch
 
         scheme, imprinted = self._imprinted.scheme, self._imprinted
-        if scheme.agg != "max" or scheme.metric != "inner_product":
+        of_one = AGGREGATIONS[scheme.agg].with_one_proxy
+        if of_one is None or scheme.metric != "inner_product":
             raise ImprinterError(
                 f"agg={scheme.agg} metric={scheme.metric} is no linear layer; agg=max metric=inner_product is (with "
                 "norm_post=l2 it predicts what cosines do), or use to_torch"
@@ -451,12 +465,11 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scheme(self) -> Scheme:
         """The parameters, checked."""
-        metric = self.metric
-        if metric is None:
-            metric = "euclidean" if self.agg == "mnn" else "inner_product"
         if not isinstance(self.parameters, Mapping | None):
             raise ImprinterError(f"parameters: expected a mapping such as {{'gen.trim': 0.1}}, got {self.parameters!r}")
+        agg = _word("agg", self.agg)
         try:
+            metric = AGGREGATIONS[agg].usual_metric if self.metric is None else _word("metric", self.metric)
             return Scheme.create(
                 gen=_word("gen", self.gen),
                 k=_optional(_whole, "k", self.k),
@@ -464,8 +477,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 norm_pre=self._norm(Position.PRE),
                 norm_post=self._norm(Position.POST),
                 norm_inf=self._norm(Position.INF),
-                agg=_word("agg", self.agg),
-                metric=_word("metric", metric),
+                agg=agg,
+                metric=metric,
                 m=_optional(_whole, "m", self.m),
                 weighting=_optional(_word, "weighting", self.weighting),
                 seed=_whole("seed", self.seed),

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imprint_sweep.grid.cell import Precision
-from imprint_sweep.grid.scheme import AGGREGATIONS, COMPONENTS, NEUTRAL, TESTED_ON
+from imprint_sweep.grid.scheme import COMPONENTS, NEUTRAL, TESTED_ON
 from imprint_sweep.grid.tasks import SELECTIONS
-from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEIGHTINGS, Position, norms_at
 
 Part = Literal["model", "task", "scheme"]
 Stored = Literal["string", "strings", "int16", "int32", "int64", "double"]
@@ -84,13 +84,13 @@ AXES = (
          "Normalization of the proxies: none, l2 or quantile.", words=norms_at(Position.POST)),
     Axis("norm.inf", "scheme", "norm_inf", "norm_inf", "string",
          "Normalization of the test embeddings: none or l2.", words=norms_at(Position.INF)),
-    Axis("agg", "scheme", "agg", "agg", "string", "The aggregation (AGG): max or mnn.", words=AGGREGATIONS),
+    Axis("agg", "scheme", "agg", "agg", "string", "The aggregation (AGG).", words=AGGREGATIONS),
     Axis("agg.metric", "scheme", "metric", "metric", "string",
          "How a test embedding and a proxy are compared.", words=METRICS),
     Axis("agg.m", "scheme", "m", "m", "int64",
-         "Nearest proxies that vote; null under max.", nullable=True, depends_on="agg"),
+         "Nearest proxies that vote; null where none do.", nullable=True, depends_on="agg"),
     Axis("agg.weighting", "scheme", "weighting", "weighting", "string",
-         "How their votes are weighted; null under max.", nullable=True, depends_on="agg", words=WEIGHTINGS),
+         "How their votes are weighted; null where there are none.", nullable=True, depends_on="agg", words=WEIGHTINGS),
     Axis("seed", "scheme", "seed", "seed", "int64", "The seed of everything random."),
     Axis("model.weight_decay", "scheme", "weight_decay", "weight_decay", "double",
          "Lambda of the two least-squares generators; null for all others.",

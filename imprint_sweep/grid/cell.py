@@ -24,7 +24,7 @@ from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.hashing import canonical_json, digest
 from imprint_sweep.grid.scheme import Scheme
-from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, WEIGHTINGS, Component
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, NORMS, WEIGHTINGS, Component
 from imprint_sweep.wording import visible
 
 METHOD_VERSION = 1
@@ -293,6 +293,7 @@ def component_versions(scheme: Scheme, n_labels: int) -> str:
     used: dict[str, Component] = {}
     for form in forms:
         used[f"gen:{form.gen}"] = GENS[form.gen]
+        used[f"agg:{form.agg}"] = AGGREGATIONS[form.agg]
         used[f"metric:{form.metric}"] = METRICS[form.metric]
         used |= {f"norm:{name}": NORMS[name] for name in (form.norm_pre, form.norm_post, form.norm_inf)}
         if form.weighting is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from imprint_sweep.grid.scheme import Scheme
-from imprint_sweep.imprinting.components import GENS, METRICS, NORMS
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, NORMS
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def _nothing_drawn(s: Scheme, _: Context) -> Scheme:
 
 
 def _max_is_nearest(s: Scheme, _: Context) -> Scheme:
-    return replace(s, agg="mnn", m=1) if s.agg == "max" else s
+    same = AGGREGATIONS[s.agg].same_as
+    return s if same is None else s.changed(agg=same[0], m=same[1])
 
 
 def _all_vote(s: Scheme, context: Context) -> Scheme:

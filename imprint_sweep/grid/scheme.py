@@ -12,6 +12,7 @@ from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.hashing import canonical_json
 from imprint_sweep.imprinting import validation
 from imprint_sweep.imprinting.components import (
+    AGGREGATIONS,
     GENS,
     METRICS,
     NORMS,
@@ -22,15 +23,15 @@ from imprint_sweep.imprinting.components import (
     Registry,
     Setting,
     Value,
+    Voting,
     alternatives,
     norms_at,
 )
 
-AGGREGATIONS = ("max", "mnn")
-
 COMPONENTS: Mapping[str, Registry[Any]] = {
     "gen": GENS,
     **{f"norm_{position}": NORMS for position in Position},
+    "agg": AGGREGATIONS,
     "metric": METRICS,
     "weighting": WEIGHTINGS,
 }
@@ -96,17 +97,17 @@ class Scheme:
             UnknownOptionError: a name that does not exist.
             InvalidCellError: a number below 1, a number missing, or a combination that means nothing.
         """
-        if agg not in AGGREGATIONS:
-            raise UnknownOptionError("agg", agg, AGGREGATIONS)
-        for registry, name in ((GENS, gen), (METRICS, metric)):
+        for registry, name in ((AGGREGATIONS, agg), (GENS, gen), (METRICS, metric)):
             if name not in registry:
                 raise registry.unknown(name)
         for position, name in ((Position.PRE, norm_pre), (Position.POST, norm_post), (Position.INF, norm_inf)):
             _check_norm(position, name)
-        if agg == "mnn" and not METRICS[metric].is_distance:
+        if AGGREGATIONS[agg].needs_distance and not METRICS[metric].is_distance:
             distances = [name for name, other in METRICS.items() if other.is_distance]
+            others = [name for name, other in AGGREGATIONS.items() if not other.needs_distance]
             raise InvalidCellError(
-                f"agg=mnn needs a distance and {metric} is none; use agg.metric={alternatives(distances)}, or agg=max"
+                f"agg={agg} needs a distance and {metric} is none; use agg.metric={alternatives(distances)}, or "
+                f"agg={alternatives(others)}"
             )
         dropped = meaningless(gen=gen, agg=agg)
         if "weighting" not in dropped and weighting not in WEIGHTINGS:
@@ -291,7 +292,7 @@ def meaningless(*, gen: str, agg: str) -> frozenset[str]:
     fields = set() if generator.takes_k else {"k"}
     if not generator.uses_weight_decay:
         fields.add("weight_decay")
-    if agg == "max":
+    if not isinstance(AGGREGATIONS[agg], Voting):
         fields |= {"m", "weighting"}
     return frozenset(fields)
 

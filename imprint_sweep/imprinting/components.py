@@ -1,4 +1,4 @@
-"""What a component of the IMPRINT framework declares: GEN, NORM, metric or weighting (section 3.1 of the paper).
+"""What a component of the framework declares: GEN, NORM, AGG, metric or weighting (section 3.1 of the paper).
 
 A component is one file: its mathematics, its parameters, what it depends on, its version, and which equalities hold for
 it. Planner, engine and cost model ask the component; none of them knows a name. Reading the registries loads neither
@@ -60,8 +60,8 @@ class Parameter:
 
     Args:
         name: after the group on the command line: ``trim`` of a GEN is ``gen.trim``, and the column ``gen_trim``;
-            ``power`` of a NORM is ``norm.power``, and ``scale`` of a metric or a weighting ``agg.scale``. Components of
-            one group that have a parameter of the same name have the same value of it.
+            ``power`` of a NORM is ``norm.power``, and ``scale`` of an AGG, a metric or a weighting ``agg.scale``.
+            Components of one group that have a parameter of the same name have the same value of it.
         type: int, float or str.
         neutral: the value where nothing is said. It enters no identity, so a parameter that is added later leaves the
             ids of all cells that do not use it.
@@ -634,6 +634,70 @@ class Weighting(Adjustable, ABC):
         raise _no_tensors(self)
 
 
+# --- AGG --------------------------------------------------------------------------------------------------------------
+
+
+class Aggregation(Adjustable, ABC):
+    """How the proxies of a task, compared with a query, become a label: a :class:`Voting` or a :class:`ClassScore`.
+
+    Attributes:
+        needs_distance: whether the metric must be a distance.
+        usual_metric: where no metric is named.
+        same_as: the aggregation that votes, and its m, with the same predictions; None where there is none.
+        with_one_proxy: the aggregation with the same predictions where no class has more than one proxy.
+    """
+
+    needs_distance: ClassVar[bool] = False
+    usual_metric: ClassVar[str] = "inner_product"
+    same_as: ClassVar[tuple[str, int] | None] = None
+    with_one_proxy: ClassVar[str | None] = None
+
+    def shown(self, m: int | None) -> str:
+        """What a reader calls it in tables and figures.
+
+        Args:
+            m: proxies that vote, None where nothing votes.
+        """
+        return self.label or self.name.replace("_", " ")
+
+
+class Voting(Aggregation):
+    """The ``agg.m`` nearest proxies of all classes vote, weighted by ``agg.weighting``."""
+
+    needs_distance = True
+    usual_metric = "euclidean"
+
+    def shown(self, m: int | None) -> str:
+        """As in 5-nn."""
+        return f"{m}-nn"
+
+
+class ClassScore(Aggregation):
+    """Each class has a score made from the values of its own proxies; the largest wins, the first of equal ones.
+
+    Attributes:
+        reads: how many of the nearest proxies of a class its score depends on; None for all of them.
+    """
+
+    reads: ClassVar[int | None] = None
+
+    @abstractmethod
+    def scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The score of a class for each query, larger is better; that of a query depends on its own row alone.
+
+        Args:
+            values: (b, n) float64, the metric's values of the proxies of the class in their order, smaller is nearer;
+                if it :attr:`reads` fewer than all, those, nearest first.
+
+        Returns:
+            (b,) float64. If every value of a row changes by at most e, its score does.
+        """
+
+    def on_tensors(self, values: Any) -> Any:
+        """:meth:`scores` of a torch tensor, (b, n) to (b,), to rounding; always of all proxies of the class."""
+        raise _no_tensors(self)
+
+
 # --- Registries -------------------------------------------------------------------------------------------------------
 
 C = TypeVar("C", bound=Component)
@@ -855,7 +919,13 @@ WEIGHTINGS: Registry[Weighting] = Registry(
     Weighting,  # type: ignore[type-abstract]
     "imprint_sweep.weightings",
 )
-REGISTRIES: tuple[Registry[Any], ...] = (GENS, NORMS, METRICS, WEIGHTINGS)
+AGGREGATIONS: Registry[Aggregation] = Registry(
+    "agg",
+    f"{__package__}.agg.aggregations",
+    Aggregation,
+    "imprint_sweep.aggregations",
+)
+REGISTRIES: tuple[Registry[Any], ...] = (GENS, NORMS, METRICS, WEIGHTINGS, AGGREGATIONS)
 
 
 def alternatives(names: Sequence[str]) -> str:

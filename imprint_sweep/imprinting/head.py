@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imprint_sweep.imprinting.components import METRICS, NORMS, WEIGHTINGS, Rows, Setting
+from imprint_sweep.imprinting.components import AGGREGATIONS, METRICS, NORMS, WEIGHTINGS, ClassScore, Rows, Setting
 
 
 class Head(nn.Module):
@@ -21,8 +21,9 @@ class Head(nn.Module):
         metric: how they are compared with proxies.
         proxies: (p, d) float32 after NORM_post, class after class.
         sizes: proxies of each class.
-        m: how many vote; None is max, the best score of each class.
-        weighting: of the votes; None under max.
+        agg: how classes are scored.
+        m: how many vote, None where none do.
+        weighting: of the votes, None where there are none.
 
     Raises:
         NotImplementedError: a component has no form for tensors.
@@ -37,11 +38,12 @@ class Head(nn.Module):
         metric: Setting,
         proxies: Rows,
         sizes: Sequence[int],
+        agg: Setting,
         m: int | None = None,
         weighting: Setting | None = None,
     ) -> None:
         super().__init__()
-        self.norm_inf, self.metric, self.weighting = norm_inf, metric, weighting
+        self.norm_inf, self.metric, self.agg, self.weighting = norm_inf, metric, agg, weighting
         self.sizes = list(sizes)
         self.m = None if m is None else min(m, len(proxies))
         of_proxies = METRICS[metric].tensors(proxies)
@@ -65,8 +67,12 @@ class Head(nn.Module):
         """
         queries = NORMS[self.norm_inf].on_tensors(embeddings)
         values: Tensor = METRICS[self.metric].on_tensors(queries, {name: getattr(self, name) for name in self._names})
-        if self.m is None or self.weighting is None:
-            return torch.stack([-part.amin(dim=1) for part in torch.split(values, self.sizes, dim=1)], dim=1)
+        aggregation = AGGREGATIONS[self.agg]
+        if isinstance(aggregation, ClassScore):
+            of_class = torch.split(values, self.sizes, dim=1)
+            return torch.stack([aggregation.on_tensors(part) for part in of_class], dim=1)
+        assert self.m is not None
+        assert self.weighting is not None
         nearest, position = values.topk(self.m, dim=1, largest=False)
         weights = WEIGHTINGS[self.weighting].on_tensors(nearest)
         votes = weights.new_zeros((weights.shape[0], len(self.sizes)))  # len() would fix b in an exported graph
@@ -75,5 +81,5 @@ class Head(nn.Module):
 
     def extra_repr(self) -> str:
         """What the module is, for its representation."""
-        agg = "max" if self.m is None else f"mnn, m={self.m}, weighting={self.weighting}"
+        agg = f"{self.agg}" if self.m is None else f"{self.agg}, m={self.m}, weighting={self.weighting}"
         return f"norm_inf={self.norm_inf}, metric={self.metric}, agg={agg}, proxies={sum(self.sizes)}"

@@ -59,8 +59,8 @@ COLUMNS: dict[str, Column] = {
     ),
     "component_versions": Column(
         _STRING,
-        "Versions of the components (GEN, NORM, metric, weighting) that computed the row, as in gen:kmeans=2, where "
-        "they are not 1; null where all are. Rows of other versions do not count as done.",
+        "Versions of the components (GEN, NORM, AGG, metric, weighting) that computed the row, as in gen:kmeans=2, "
+        "where they are not 1; null where all are. Rows of other versions do not count as done.",
         True,
     ),
     **_of_axes(),

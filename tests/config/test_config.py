@@ -37,8 +37,17 @@ from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, ImprintError, MissingEmbeddingsError
 from imprint_sweep.extraction.models import efficientnet_lite, torchvision_models
 from imprint_sweep.grid.cell import Model
-from imprint_sweep.grid.scheme import AGGREGATIONS, Scheme, known_parameters
-from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, WEIGHTINGS, Position, norms_at
+from imprint_sweep.grid.scheme import Scheme, known_parameters
+from imprint_sweep.imprinting.components import (
+    AGGREGATIONS,
+    GENS,
+    METRICS,
+    NORMS,
+    WEIGHTINGS,
+    Position,
+    Voting,
+    norms_at,
+)
 from imprint_sweep.invocation import conf_folder, outputs_folder
 
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
@@ -74,7 +83,6 @@ def with_embeddings(tmp_path: Path, model: Model, **classes: list[int]) -> str:
 
 def test_the_groups_have_the_options_of_the_method() -> None:
     options = {group: {option for g, option in OPTIONS if g == group} for group in GROUPS}
-    assert options["agg"] == set(AGGREGATIONS)
     assert options["model"] >= {"efficientnet_lite0", "resnet18", "resnet50", "vit_b_16", "swin_b", "imported"}
     assert options["task"] >= {"digits", "fashion_mnist", "combi_digits", "imagenet", "imported", "image_folder"}
 
@@ -92,9 +100,16 @@ def test_the_options_and_the_registries_say_the_same() -> None:
     assert set(norms) == set(NORMS)
     for option, file in norms.items():
         assert set(file.values()) <= {option, "none"}
-    aggs = [file for (g, _), file in files.items() if g == "agg"]
-    assert {file.metric for file in aggs} <= set(METRICS)
-    assert {file.weighting for file in aggs if file.weighting is not None} <= set(WEIGHTINGS)
+    aggs = {option: file for (g, option), file in files.items() if g == "agg"}
+    assert {option: file.name for option, file in aggs.items()} == {name: name for name in AGGREGATIONS}
+    for name, file in aggs.items():
+        aggregation = AGGREGATIONS[name]
+        assert file.metric == aggregation.usual_metric
+        assert (file.m is not None) == (file.weighting in WEIGHTINGS) == isinstance(aggregation, Voting)
+        own = {parameter.name: parameter for parameter in aggregation.parameters}
+        assert set(file) == {"name", "metric", "m", "weighting", *own}
+        for key, parameter in own.items():
+            parameter.checked(key, file[key])
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.cell import Cell, Label, Model, Task, cell_ids, stage_seed
 from imprint_sweep.grid.equalities import normal_form
-from imprint_sweep.grid.scheme import AGGREGATIONS, FIELDS, TESTED_ON, Scheme
+from imprint_sweep.grid.scheme import FIELDS, TESTED_ON, Scheme
 from imprint_sweep.grid.tasks import make_task
-from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEIGHTINGS, Position, norms_at
 
 MODEL = Model("efficientnet_lite0", "IMAGENET1K", 112)
 DIGITS = tuple((("digits", value),) for value in range(10))
@@ -355,7 +355,7 @@ def test_more_shots_are_other_shots() -> None:
 @st.composite
 def schemes(draw: st.DrawFn) -> Scheme:
     """Any valid scheme, small numbers preferred: there the rules meet."""
-    agg = draw(st.sampled_from(AGGREGATIONS))
+    agg = draw(st.sampled_from(list(AGGREGATIONS)))
     metrics = tuple(METRICS) if agg == "max" else tuple(metric for metric in METRICS if metric != "inner_product")
     split = draw(st.sampled_from(TESTED_ON))
     return Scheme.create(

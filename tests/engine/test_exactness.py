@@ -21,9 +21,8 @@ from imprint_sweep.engine import EngineSettings, evaluation, predictions, run
 from imprint_sweep.engine.memory import ProxyCache
 from imprint_sweep.grid.cell import Cell, Task
 from imprint_sweep.grid.outcome import OK, Outcome
-from imprint_sweep.grid.scheme import AGGREGATIONS
 from imprint_sweep.imprinting.agg.directions import Directions
-from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEIGHTINGS, Position, norms_at
 from imprint_sweep.imprinting.vectors import Vectors
 from tests import data, oracle
 
@@ -74,7 +73,7 @@ def random_cells(n: int, seed: int, tasks: Iterable[Task] = TASKS.values()) -> l
     gens_and_tasks = list(product(GENS, tasks))
     while len(cells) < n:
         gen, task = gens_and_tasks[rng.integers(len(gens_and_tasks))]
-        agg, metric = rng.choice(AGGREGATIONS), rng.choice(list(METRICS))
+        agg, metric = rng.choice(list(AGGREGATIONS)), rng.choice(list(METRICS))
         if agg == "mnn" and metric == "inner_product":
             continue
         n_shot = (None, None, 1, 4, 10)[rng.integers(5)]

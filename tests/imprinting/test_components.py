@@ -18,9 +18,7 @@ from imprint_sweep.grid.outcome import OK
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting.components import (
     GENS,
-    METRICS,
-    NORMS,
-    WEIGHTINGS,
+    REGISTRIES,
     Component,
     Gen,
     Parameter,
@@ -84,15 +82,15 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def test_reading_the_registries_loads_nothing_heavy() -> None:
     program = (
-        "import sys; from imprint_sweep.imprinting.components import GENS, METRICS, NORMS, WEIGHTINGS\n"
-        "print([*GENS, *METRICS, *NORMS, *WEIGHTINGS] != [])\n"
+        "import sys; from imprint_sweep.imprinting.components import REGISTRIES\n"
+        "print(all(list(registry) for registry in REGISTRIES))\n"
         "print([name for name in ('numba', 'scipy', 'sklearn', 'pandas', 'torch') if name in sys.modules])"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert finished.stdout.split("\n")[:2] == ["True", "[]"]
 
 
-@pytest.mark.parametrize("registry", [GENS, NORMS, METRICS, WEIGHTINGS], ids=lambda registry: registry.key)
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.key)
 def test_every_component_goes_by_its_own_name(registry: dict[str, Component]) -> None:
     assert len(registry) >= 2
     for name, component in registry.items():

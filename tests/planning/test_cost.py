@@ -16,8 +16,8 @@ from imprint_sweep.embeddings.cache import EmbeddingCache, EntryHeader, EntryKey
 from imprint_sweep.engine import EngineSettings, Ledger, run
 from imprint_sweep.grid.cell import Cell, Model
 from imprint_sweep.grid.outcome import OK
-from imprint_sweep.grid.scheme import AGGREGATIONS, TESTED_ON
-from imprint_sweep.imprinting.components import GENS, METRICS, Position, norms_at
+from imprint_sweep.grid.scheme import TESTED_ON
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, Position, norms_at
 from imprint_sweep.planning.cost import CELL_SECONDS, COPY_RATE, IDLE, Estimate, estimate
 from imprint_sweep.planning.plan import Plan, look_up, shards
 from tests import data

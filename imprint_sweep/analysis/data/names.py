@@ -10,7 +10,7 @@ import pandas as pd
 from imprint_sweep.analysis.data.results import MODEL, TASK, parameter_columns, records
 from imprint_sweep.grid.axes import parameter_key
 from imprint_sweep.grid.scheme import COMPONENTS, parameters_of
-from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEIGHTINGS, Voting
 
 
 def gen(name: str, k: int | None = None) -> str:
@@ -68,18 +68,18 @@ def norm(pre: str, post: str, inf: str) -> str:
 
 
 def agg(name: str, metric: str, m: int | None = None, weighting: str | None = None) -> str:
-    """An aggregation; what is the default of ``max`` (inner products) or of m-nn (Euclidean, weighted) goes unsaid.
+    """An aggregation; its usual metric and m-nn's usual weighting go unsaid.
 
     >>> agg("max", "inner_product"), agg("mnn", "euclidean", 5, "inverse_distance"), agg("mnn", "cosine", 5, "uniform")
     ('max', '5-nn', '5-nn, cosine, uniform')
     >>> agg("max", "euclidean", None, float("nan"))
     'max, euclidean'
     """
-    shown = "max" if name == "max" else f"{m}-nn"
-    usual = "inner_product" if name == "max" else "euclidean"
-    details = [] if metric == usual else [metric.replace("_", " ")]
-    # Only votes have a weighting; in a table, that of max is NaN.
-    if name != "max" and weighting not in (None, "inverse_distance") and m != 1:
+    known = AGGREGATIONS[name] if name in AGGREGATIONS else None  # noqa: SIM401 (an unknown name is no KeyError)
+    shown = name if known is None else known.shown(m)
+    details = [] if known is not None and metric == known.usual_metric else [metric.replace("_", " ")]
+    # Only votes have a weighting; in a table, that of others is NaN.
+    if isinstance(known, Voting) and weighting not in (None, "inverse_distance") and m != 1:
         details.append((WEIGHTINGS[weighting].label if weighting in WEIGHTINGS else "") or weighting.replace("_", " "))
     return ", ".join([shown, *details])
 

@@ -27,7 +27,15 @@ from imprint_sweep.analysis.data.selection import (
 )
 from imprint_sweep.analysis.stats import ranking
 from imprint_sweep.errors import ConfigError, UnknownOptionError
-from imprint_sweep.imprinting.components import GENS, METRICS, DenseMetric, FittedMetric, ProductMetric
+from imprint_sweep.imprinting.components import (
+    AGGREGATIONS,
+    GENS,
+    METRICS,
+    DenseMetric,
+    FittedMetric,
+    ProductMetric,
+    Voting,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +228,9 @@ def _preferred(configurations: pd.DataFrame, proxies: NDArray[np.int64], ranks: 
     """All configurations, the best first."""
     by_effort = {metric: place for place, metric in enumerate(_by_effort())}
     metric = configurations["metric"].astype(object).map(lambda name: by_effort.get(name, len(by_effort)))
-    order = np.lexsort((metric.to_numpy(np.int64), configurations["agg"] != "max", proxies, ranks))
+    votes = [name for name, aggregation in AGGREGATIONS.items() if isinstance(aggregation, Voting)]
+    voting = configurations["agg"].isin(votes).to_numpy(np.bool_)
+    order = np.lexsort((metric.to_numpy(np.int64), voting, proxies, ranks))
     return [int(configuration) for configuration in order]
 
 

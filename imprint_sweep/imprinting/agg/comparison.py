@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.agg import search
-from imprint_sweep.imprinting.components import METRICS, DenseMetric, FittedMetric, Map, ProductMetric, Rows, Setting
+from imprint_sweep.imprinting.components import (
+    METRICS,
+    ClassScore,
+    DenseMetric,
+    FittedMetric,
+    Map,
+    ProductMetric,
+    Rows,
+    Setting,
+)
 from imprint_sweep.imprinting.vectors import Filter, Vectors, inner_products, narrowed
 
 _SCORES = 1 << 24
@@ -57,19 +66,22 @@ class Comparison:
             found.position[block.rows], found.distance[block.rows] = among.position, among.distance
         return found
 
-    def best(self, queries: Rows, sizes: Sequence[int]) -> NDArray[np.float64]:
-        """The exact value of the nearest proxy of each class, (n, C) float64; smaller is nearer.
+    def scores(self, queries: Rows, sizes: Sequence[int], aggregation: ClassScore) -> NDArray[np.float64]:
+        """The score of each class, (n, C) float64, from exact values.
 
         Args:
             queries: (n, d) float32 after NORM_inf.
             sizes: proxies of each class, in task order.
+            aggregation: makes the scores.
         """
+        m = aggregation.reads or len(self.proxies)
         stops = np.cumsum(sizes).tolist()
         of_class = [(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
         out = np.empty((len(queries), len(sizes)))
         for block in self._blocks(queries):
             for c, columns in enumerate(of_class):
-                out[block.rows, c] = self._among(block, columns, 1, distances=True).distance[:, 0]
+                nearest = self._among(block, columns, m, distances=True).distance
+                out[block.rows, c] = aggregation.scores(nearest)
         return out
 
     def _among(self, block: _Block, columns: tuple[int, int], m: int, distances: bool) -> search.Neighbors:

@@ -1,0 +1,1 @@
+"""How compared proxies become a label, an aggregation a file."""
