@@ -449,13 +449,16 @@ class JointGen(Gen):
     def prepare(self, given: ClassSamples, variant: Variant) -> None:
         """Compute what depends on one class alone, ahead of :meth:`solve` and in parallel over classes."""
 
-    def task_work(self, d: int, proxies: int, variant: Variant) -> Sequence[Piece]:
-        """What :meth:`solve` takes beside :meth:`work`; the seconds are those of one task, as arrays of no dimension.
+    def task_work(self, d: int, proxies: Seconds, variant: Variant) -> Sequence[Piece]:
+        """What :meth:`solve` takes beside :meth:`work`.
 
         Args:
             d: features.
-            proxies: of all classes of the task.
+            proxies: (tasks,) float64, of all classes of each of several tasks.
             variant: which.
+
+        Returns:
+            Pieces whose seconds are one number for each task, or one for all.
         """
         return []
 
@@ -948,7 +951,7 @@ def work_of(name: str, work: Callable[[], Sequence[Piece]], classes: int) -> Seq
     Args:
         name: the gen's.
         work: its :meth:`Gen.work` or :meth:`JointGen.task_work`, with its arguments.
-        classes: how many seconds each piece has to have.
+        classes: or tasks, how many seconds each piece has to have.
 
     Raises:
         ConfigError: it fails, or says anything but numbers of at least 0.
@@ -960,7 +963,7 @@ def work_of(name: str, work: Callable[[], Sequence[Piece]], classes: int) -> Seq
         what = f"{type(error).__name__}: {one_line(error)}"
         raise ConfigError(f"gen={name} cannot say how long it takes: {what}") from error
     for taken in seconds:
-        if not (np.isfinite(taken) & (taken >= 0)).all():
+        if not 0 <= taken.min(initial=0) <= taken.max(initial=0) < np.inf:
             raise ConfigError(f"gen={name} says that a class takes {taken.min()} s; expected a number of at least 0")
     return pieces
 

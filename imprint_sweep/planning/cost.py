@@ -31,11 +31,13 @@ from imprint_sweep.imprinting.components import (
     DenseMetric,
     FittedMetric,
     JointGen,
+    Metric,
     Piece,
     SequentialNorm,
     Sizes,
     work_of,
 )
+from imprint_sweep.imprinting.one_core import one_core
 from imprint_sweep.planning.factorize import combined, factorize
 from imprint_sweep.planning.plan import Plan
 
@@ -172,11 +174,12 @@ def estimate(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> Estimate:
     of_pair = factorize((model, task.datasets, task.limit) for model, task in reads)[0].astype(np.int64)
     source = of_pair[pair]
     bill = _Bill(len(plan))
-    for cells in _split(source):
-        mine, task = np.unique(pair[cells], return_inverse=True)
-        embeddings = _Embeddings.of([reads[i] for i in mine.tolist()], headers)
-        if embeddings is not None:
-            _Source(embeddings, schemes, cells, task, form[cells], bill).add()
+    with one_core():  # threads would take longer to wait for each other than these products do
+        for cells in _split(source):
+            mine, task = np.unique(pair[cells], return_inverse=True)
+            embeddings = _Embeddings.of([reads[i] for i in mine.tolist()], headers)
+            if embeddings is not None:
+                _Source(embeddings, schemes, cells, task, form[cells], bill).add()
     rest = CELL_SECONDS + IDLE * sum(bill.stages.values(), start=np.zeros(len(plan)))
     # Tasks of the same labels are one computation.
     labels = factorize(task.computation_fragment for _, task in reads)[0].astype(np.int64)[pair]
@@ -223,6 +226,9 @@ class _Schemes:
         gen: code of the spec.
         unit: code of what a shard keeps together.
         readout, view, scores: codes of everything after GEN, of the search, and of the scores that it reads.
+        scoring: code of the stage that makes the scores.
+        stages: name of each such stage, and a metric that reads its scores.
+        m: neighbours that vote.
         alone: whether each task has scores of its own, because its proxies or what is fitted to them are.
     """
 
@@ -234,6 +240,9 @@ class _Schemes:
     readout: Codes
     view: Codes
     scores: Codes
+    scoring: Codes
+    stages: Sequence[tuple[str, Metric]]
+    m: Codes
     alone: NDArray[np.bool_]
 
     @classmethod
@@ -241,6 +250,8 @@ class _Schemes:
         specs = [GenSpec.of(s) for s in forms]
         readouts = [Readout.of(s) for s in forms]
         distinct = list(dict.fromkeys(specs))
+        metrics = [METRICS[s.metric] for s in forms]
+        scoring, firsts = factorize(map(_stage, metrics))
         return cls(
             forms,
             distinct,
@@ -250,6 +261,9 @@ class _Schemes:
             factorize(readouts)[0].astype(np.int64),
             factorize(readout.view for readout in readouts)[0].astype(np.int64),
             factorize(_scores(s) for s in forms)[0].astype(np.int64),
+            scoring.astype(np.int64),
+            [(_stage(metrics[i]), metrics[i]) for i in firsts],
+            np.array([s.m or 1 for s in forms], np.int64),
             np.array([_of_one_task(s) for s in forms], bool),
         )
 
@@ -262,6 +276,11 @@ def _scores(s: Scheme) -> tuple[str, ...]:
         case FittedMetric():
             return (s.metric, s.norm_post)
     return ("products", *("" if NORMS[name].scales else name for name in (s.norm_post, s.norm_inf)))
+
+
+def _stage(metric: Metric) -> str:
+    """The stage that makes the scores which a metric reads."""
+    return metric.name if isinstance(metric, DenseMetric | FittedMetric) else "inner_products"
 
 
 def _of_one_task(s: Scheme) -> bool:
@@ -378,59 +397,56 @@ class _Source:
 
     def _add_gen(self, gen: Codes, chosen: Codes, proxies: NDArray[np.float64]) -> None:
         """The proxies of one draw, for some of the cells."""
-        members, train, d = self.embeddings.members, self.embeddings.train, self.embeddings.d
-        specs, column = np.unique(gen[chosen], return_inverse=True)
-        task, spec = self.task[chosen], column
-        count = np.zeros((members.shape[1], len(specs)))
-        np.add.at(count, (task, spec), 1.0)
-        asks = (count > 0).astype(np.float64)  # which task asks for which spec
-        users = members @ asks  # (labels, specs), how many tasks ask for a spec of a label
-        shares: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros_like(users))
-        patterns, pattern = np.unique(users > 0, axis=0, return_inverse=True)
-        drawn = self.embeddings.drawn(self.schemes.specs[specs[0]].draw)
-        for number, wanted in enumerate(patterns):
-            labels, columns = np.flatnonzero(pattern.ravel() == number), np.flatnonzero(wanted)
-            if not len(columns):
-                continue
-            sizes = Sizes(drawn[labels], self.embeddings.parts[labels])
-            work = [(Piece("samples", None, train[labels] * d / COPY_RATE), columns.tolist())]
-            made = {i: self.schemes.specs[specs[i]] for i in columns.tolist()}
-            work += _merged(
-                (piece, i)
-                for i, one in made.items()
-                for piece in work_of(one.gen, partial(GENS[one.gen].work, sizes, d, one.variant), classes=len(labels))
-            )
-            for piece, wanting in work:
-                who = np.ix_(labels, np.array(wanting))
-                shares[piece.stage][who] += (piece.seconds / users[who].sum(axis=1))[:, None]
-                self.bill.calls[piece.stage] += piece.calls * len(labels)
-        of_task = {stage: members.T @ share for stage, share in shares.items()}
-        self._add_joint(specs.tolist(), asks, of_task, proxies)
-        for stage, seconds in of_task.items():
-            self.bill.stages[stage][self.cells[chosen]] += (seconds / np.maximum(count, 1.0))[task, spec]
+        numbers, spec = np.unique(gen[chosen], return_inverse=True)
+        tasks, task = np.unique(self.task[chosen], return_inverse=True)
+        specs, cells = [self.schemes.specs[number] for number in numbers], self.cells[chosen]
+        count = np.zeros((len(specs), len(tasks)))
+        np.add.at(count, (spec, task), 1.0)
+        asks = (count > 0).astype(np.float64)
+        members = self.embeddings.members[:, tasks]
+        labels = np.flatnonzero(members.any(axis=1))
+        members, d = members[labels], self.embeddings.d
+        sizes = Sizes(self.embeddings.drawn(specs[0].draw)[labels], self.embeddings.parts[labels])
+        reading = Piece("samples", None, self.embeddings.train[labels] * d / COPY_RATE)
+        of_label: list[tuple[int, Piece]] = []
+        of_task: list[tuple[int, Piece]] = []
+        for i, one in enumerate(specs):
+            component = GENS[one.gen]
+            work = work_of(one.gen, partial(component.work, sizes, d, one.variant), classes=len(labels))
+            of_label += [(i, reading), *((i, piece) for piece in work)]
+            if isinstance(component, JointGen):
+                asked = partial(component.task_work, d, proxies[numbers[i], tasks], one.variant)
+                of_task += [(i, piece) for piece in work_of(one.gen, asked, classes=len(tasks))]
+        for stage, shares in self._divided(of_label, asks @ members.T).items():
+            self.bill.stages[stage][cells] += (shares @ members / np.maximum(count, 1.0))[spec, task]
+        for stage, shares in self._divided(of_task, asks).items():
+            self.bill.stages[stage][cells] += (shares / np.maximum(count, 1.0))[spec, task]
 
-    def _add_joint(
-        self,
-        specs: Sequence[int],
-        asks: NDArray[np.float64],
-        of_task: dict[str, NDArray[np.float64]],
-        proxies: NDArray[np.float64],
-    ) -> None:
-        """What gens that see all classes do for each task."""
-        joint = [i for i, spec in enumerate(specs) if self.schemes.specs[spec].joint]
-        for task in np.flatnonzero(asks[:, joint].any(axis=1)).tolist():
-            pieces = []
-            for i in joint:
-                if asks[task, i]:
-                    one = self.schemes.specs[specs[i]]
-                    component = GENS[one.gen]
-                    assert isinstance(component, JointGen)
-                    asked = partial(component.task_work, self.embeddings.d, int(proxies[specs[i], task]), one.variant)
-                    for piece in work_of(one.gen, asked, classes=1):
-                        pieces.append((piece, i))
-            for piece, wanting in _merged(pieces):
-                of_task.setdefault(piece.stage, np.zeros_like(asks))[task, wanting] += piece.seconds / len(wanting)
-                self.bill.calls[piece.stage] += piece.calls
+    def _divided(
+        self, pieces: Iterable[tuple[int, Piece]], users: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Count the calls of pieces of work, each distinct piece once, and divide its seconds among its users.
+
+        Args:
+            pieces: each with the spec that needs it; its seconds are those at every place, a label or a task.
+            users: (specs, places) float64, how many tasks need what a spec needs at a place.
+
+        Returns:
+            Stage -> (specs, places) float64, seconds of each user. A piece takes as long as the largest of its key.
+        """
+        needed = users > 0
+        found: dict[tuple[str, Hashable], tuple[Piece, Seconds, dict[int, None]]] = {}
+        for spec, piece in pieces:
+            new = piece, np.zeros(users.shape[1]), dict[int, None]()
+            _, seconds, specs = found.setdefault((piece.stage, piece.key), new)
+            np.maximum(seconds, piece.seconds, out=seconds, where=needed[spec])
+            specs[spec] = None
+        shares: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros_like(users))
+        for piece, seconds, specs in found.values():
+            n_users = users[list(specs)].sum(axis=0)
+            shares[piece.stage][list(specs)] += seconds / np.maximum(n_users, 1.0)
+            self.bill.calls[piece.stage] += piece.calls * int(np.count_nonzero(n_users))
+        return shares
 
     def _add_searches(self, gen: Codes, proxies: NDArray[np.float64], queries: NDArray[np.float64]) -> None:
         """Passes, the searches in them, and votes."""
@@ -449,15 +465,14 @@ class _Source:
         holder = np.where(schemes.alone[form], task, family)
         passes = combined(gen, schemes.scores[form], holder)
         views = combined(gen, schemes.view[form], task)
-        m = np.minimum(np.array([s.m or 1 for s in schemes.forms])[form], proxies[gen, task])
+        m = np.minimum(schemes.m[form], proxies[gen, task])
         rough = self._add_passes(passes, holder, gen, views, proxies, queries, m)
         most = np.zeros(int(views.max()) + 1)
         np.maximum.at(most, views, m)
         first = np.unique(views, return_index=True)[1]
-        p, q, g = proxies[gen[first], task[first]], queries[gen[first], task[first]], schemes.view[form[first]]
-        of_view = dict(zip(schemes.view.tolist(), schemes.forms, strict=True))
-        fitted = np.array([isinstance(METRICS[of_view[code].metric], FittedMetric) for code in g.tolist()])
-        width = np.where(fitted, np.minimum(p, d), d)
+        p, q = proxies[gen[first], task[first]], queries[gen[first], task[first]]
+        fitted = np.array([isinstance(metric, FittedMetric) for _, metric in schemes.stages])[schemes.scoring]
+        width = np.where(fitted[form[first]], np.minimum(p, d), d)
         element = np.where(4 * p * width < CACHE_BYTES, *ELEMENT_SECONDS)
         kept = q * np.where(rough[passes[first]], _roughly_near(most), np.where(most > 1, most, 0.02))
         self._share(views, "search", q * p / SCAN_RATE + kept * (PAIR_SECONDS + width * element))
@@ -477,51 +492,50 @@ class _Source:
         m: Seconds,
     ) -> NDArray[np.bool_]:
         """Passes; says which of them have scores in directions (:mod:`imprint_sweep.imprinting.agg.directions`)."""
-        first, n = np.unique(passes, return_index=True)[1], int(passes.max()) + 1
-        most, searching, rough = np.zeros(n), np.zeros(n), np.zeros(n, bool)
+        schemes, d = self.schemes, self.embeddings.d
+        first = np.unique(passes, return_index=True)[1]
+        p, queries = proxies[gen[first], holder[first]], self._queries(passes, holder, gen, asked)
+        most, searching = np.zeros((2, len(first)))
         np.maximum.at(most, passes, m)
-        near = _roughly_near(most)
         of_view = np.unique(views, return_index=True)[1]
         np.add.at(searching, passes[of_view], asked[gen[of_view], self.task[of_view]])
-        readers: list[set[int]] = [set() for _ in range(n)]
-        for number, one in np.unique(np.stack([passes, self.task], 1), axis=0).tolist():
-            readers[number].add(one)
-        infs: list[set[str]] = [set() for _ in range(n)]
-        for number, code in np.unique(np.stack([passes, self.form], 1), axis=0).tolist():
-            infs[number].add(self.schemes.forms[code].norm_inf)
-        seconds: defaultdict[str, Seconds] = defaultdict(lambda: np.zeros(n))
-        for number, cell in enumerate(first.tolist()):
-            p = float(proxies[gen[cell], holder[cell]])
-            metric = METRICS[self.schemes.forms[self.form[cell]].metric]
-            stage = metric.name if isinstance(metric, DenseMetric | FittedMetric) else "inner_products"
-            queries = self._queries(readers[number], int(holder[cell]), self.schemes.specs[gen[cell]].draw)
-            operations = queries * p * self.embeddings.d * (1 if isinstance(metric, DenseMetric) else 2)
-            reading = (queries + p) * self.embeddings.d / COPY_RATE
+        in_pass = np.unique(np.stack([passes, schemes.view[self.form]], 1), axis=0)[:, 0]
+        reading, products = (queries + p) * d / COPY_RATE, queries * p * d
+        # Scores in directions, where they take less than whole products.
+        exact = searching / np.maximum(queries, 1.0) * _roughly_near(most) * EXACT * d
+        rough = (queries * p * d >= LARGE) & (p * d / PART + exact < p * d)
+        scoring = schemes.scoring[self.form[first]]
+        for number in np.unique(scoring).tolist():
+            stage, metric = schemes.stages[number]
+            of_stage = scoring == number
             if isinstance(metric, FittedMetric):
-                n_views = len(infs[number])
-                operations = queries * p * min(p, self.embeddings.d) * 2 * n_views
-                seconds[stage][number] = _fitted_seconds(queries * n_views, p, self.embeddings.d)
+                seconds = _fitted_seconds(queries * np.bincount(in_pass), p, d)
+                operations = 2 * np.bincount(in_pass) * queries * p * np.minimum(p, d)
+                rough[of_stage] = False
             elif isinstance(metric, DenseMetric):
-                seconds[stage][number] = operations / metric.rate + reading
+                seconds, operations = products / metric.rate + reading, products
+                rough[of_stage] = False
             else:
-                whole = p * self.embeddings.d
-                exact = searching[number] / queries * near[number] * EXACT * self.embeddings.d
-                rough[number] = queries * whole >= LARGE and whole / PART + exact < whole
-                if rough[number]:
-                    operations /= PART
-                    reading += 2 * (queries + p) * self.embeddings.d**2 / PART / FLOPS_64
-                seconds[stage][number] = operations / FLOPS + reading
-            self.bill.calls[stage] += 1
-            self.bill.operations[stage] += int(operations)
-        for stage, taken in seconds.items():
-            self._share(passes, stage, taken)
+                operations = 2 * products / np.where(rough, PART, 1)
+                rotation = np.where(rough, 2 * (queries + p) * d**2 / PART / FLOPS_64, 0.0)
+                seconds = operations / FLOPS + reading + rotation
+            self._share(passes, stage, np.where(of_stage, seconds, 0.0))
+            self.bill.calls[stage] += int(np.count_nonzero(of_stage))
+            self.bill.operations[stage] += int(operations[of_stage].sum())
         return rough
 
-    def _queries(self, tasks: set[int], holder: int, draw: Draw) -> float:
-        """Queries of all labels of some tasks, one of which may have the labels of all."""
-        members = self.embeddings.members
-        labels = members[:, holder] if holder in tasks else members[:, sorted(tasks)].any(axis=1)
-        return float(self.embeddings.queries(draw) @ labels)
+    def _queries(self, passes: Codes, holder: Codes, gen: Codes, asked: NDArray[np.float64]) -> Seconds:
+        """Queries of each pass: those of all tasks that read it, of which the holder has the labels of all."""
+        first = np.unique(passes, return_index=True)[1]
+        queries = asked[gen[first], holder[first]]
+        absent = np.ones(len(first), bool)
+        absent[passes[self.task == holder]] = False
+        others = np.flatnonzero(absent[passes])
+        for cells in _split(passes[others]):
+            some = others[cells]
+            labels = self.embeddings.members[:, self.task[some]].any(axis=1)
+            queries[passes[some[0]]] = self.embeddings.queries(self.schemes.specs[gen[some[0]]].draw) @ labels
+        return queries
 
     def _share(self, group: Codes, stage: str, seconds: Seconds) -> None:
         """Bill the seconds of each group to its cells, equally."""
@@ -535,29 +549,15 @@ def _roughly_near(m: Seconds) -> Seconds:
     return near
 
 
-def _fitted_seconds(queries: float, p: float, d: int) -> float:
+def _fitted_seconds(queries: Seconds, p: Seconds, d: int) -> Seconds:
     """Fitting a whitening to p proxies, mapping them and the queries, and their inner products."""
     # Few proxies have a span of their own, which takes a decomposition, and two products more per row.
-    r = min(p, d)
-    fit = (p * d**2 * 2 + d**3) / FLOPS_64 if p > d else p * d * r * 14 / FLOPS_64
+    r = np.minimum(p, d)
+    fit = np.where(p > d, p * d**2 * 2 + d**3, p * d * r * 14) / FLOPS_64
     # Half of a triangular matrix takes no time.
-    rows = (p + queries) * d * r * (1 if p > d else 6)
-    return fit + rows / WHITENING_FLOPS + queries * p * r * 2 / FLOPS
-
-
-def _merged(pieces: Iterable[tuple[Piece, int]]) -> list[tuple[Piece, list[int]]]:
-    """Each distinct piece, as large as its largest, with who needs it."""
-    found: dict[tuple[str, Hashable], tuple[Piece, list[int]]] = {}
-    for piece, user in pieces:
-        key = piece.stage, piece.key
-        if key not in found:
-            found[key] = piece, [user]
-            continue
-        same, users = found[key]
-        if user not in users[-1:]:
-            users.append(user)
-        found[key] = replace(same, seconds=np.maximum(same.seconds, piece.seconds)), users
-    return list(found.values())
+    rows = (p + queries) * d * r * np.where(p > d, 1, 6)
+    seconds: Seconds = fit + rows / WHITENING_FLOPS + queries * p * r * 2 / FLOPS
+    return seconds
 
 
 def _components(source: Codes, tasks: Sequence[Task]) -> Codes:

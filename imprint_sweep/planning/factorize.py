@@ -11,6 +11,8 @@ Codes = NDArray[np.int32]
 Combined = NDArray[np.int64]
 
 _LARGEST = 2**63 - 1
+_TABLE = 8
+"""A table of all possible codes is faster than sorting up to this many entries for each value."""
 
 
 def factorize(keys: Iterable[Hashable]) -> tuple[Codes, list[int]]:
@@ -34,11 +36,16 @@ def combined(*columns: Codes | Combined) -> Combined:
     for column in columns:
         n = int(column.max(initial=0)) + 1
         if size * n > _LARGEST:
-            codes, size = _numbered(codes), len(codes)
+            codes, size = _numbered(codes, size), len(codes)
         codes, size = codes * n + column, size * n
-    return _numbered(codes)
+    return _numbered(codes, size)
 
 
-def _numbered(values: Combined) -> Combined:
-    codes: Combined = np.unique(values, return_inverse=True)[1]
-    return codes
+def _numbered(values: Combined, size: int) -> Combined:
+    """The rank of each value, of values below `size`, among the distinct ones."""
+    if size > _TABLE * len(values):
+        codes: Combined = np.unique(values, return_inverse=True)[1]
+        return codes
+    occurs = np.zeros(size, np.int64)
+    occurs[values] = 1
+    return (np.cumsum(occurs) - 1)[values]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,8 @@ class Plan:
     def versions(self) -> NDArray[np.uint64]:
         """(n,) code of the versions of the components that compute each cell; 0 where all are 1."""
         sized, position = self._sized
-        return np.array([code(component_versions(*pair)) for pair in sized], np.uint64)[position]
+        codes, first = factorize((replace(scheme, seed=0), n_labels) for scheme, n_labels in sized)  # no seed matters
+        return np.array([code(component_versions(*sized[i])) for i in first], np.uint64)[codes[position]]
 
     @cached_property
     def computation(self) -> Indices:

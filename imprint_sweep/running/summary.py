@@ -173,8 +173,9 @@ def _parameters() -> dict[str, tuple[str, str]]:
 
 def _coded(plan: Plan, part: str, field: str) -> tuple[Codes, list[Any]]:
     """(n,) code of each cell's value of one field, and the values."""
+    of_a_component = field in known_parameters()
     found = getattr(plan, f"{part}s")
-    values = [value.parameter(field) if field in known_parameters() else getattr(value, field) for value in found]
+    values = [value.parameter(field) if of_a_component else getattr(value, field) for value in found]
     codes, first = factorize(values)
     return codes[getattr(plan, part)], [values[i] for i in first]
 

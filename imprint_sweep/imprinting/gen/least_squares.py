@@ -59,11 +59,11 @@ class LeastSquares(JointGen):
         """The second moment, and the mean."""
         return [*moments(of, d), Piece("class_means", None, of.n * d / 8e8)]
 
-    def task_work(self, d: int, proxies: int, variant: Variant) -> Sequence[Piece]:
+    def task_work(self, d: int, proxies: NDArray[np.float64], variant: Variant) -> Sequence[Piece]:
         """One factorisation for every k and seed, and the solution."""
         return [
             Piece("factorization", variant.weight_decay, np.array(d**3 / 80e9)),
-            Piece("solve", variant, np.array(d**2 * (2 * proxies + 100) / 40e9)),
+            Piece("solve", variant, d**2 * (2 * proxies + 100) / 40e9),
         ]
 
 
