@@ -62,7 +62,19 @@ class EmbeddingsError(ImprintError):
 
 
 class MissingEmbeddingsError(EmbeddingsError):
-    """The embeddings have not been computed yet; the message carries the command that makes them."""
+    """The embeddings have not been computed yet.
+
+    Args:
+        message: which, and what makes them.
+        commands: the commands that make them, as one types them, where they are known.
+    """
+
+    def __init__(self, message: str, commands: Sequence[str] = ()) -> None:
+        self.commands = list(commands)
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[MissingEmbeddingsError], tuple[str, list[str]]]:
+        return type(self), (str(self), self.commands)
 
 
 class InvalidEmbeddingsError(EmbeddingsError):

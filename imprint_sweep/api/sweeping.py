@@ -29,7 +29,7 @@ from imprint_sweep.invocation import choices, conf_folder, override
 from imprint_sweep.planning.from_command_line import requested
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.running.bundled import is_bundled, make_bundled_entries
-from imprint_sweep.running.work import Work, find_work, missing_message, run_cells
+from imprint_sweep.running.work import Work, find_work, run_cells
 from imprint_sweep.store import load_results
 from imprint_sweep.wording import counted
 
@@ -82,7 +82,7 @@ def sweep(
     missing = work.missing()
     make_bundled_entries(missing, settings, prepare=False)
     if absent := [key for key in missing if not is_bundled(key)]:
-        raise MissingEmbeddingsError(missing_message(absent, settings))
+        raise settings.cache.missing(absent)
     failed: list[Outcome] = []
     with tqdm(total=None, unit="cell", disable=None if progress else True, leave=False) as bar:
 

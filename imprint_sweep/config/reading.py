@@ -52,7 +52,6 @@ from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import (
     ConfigError,
     InvalidCellError,
-    MissingEmbeddingsError,
     UnknownOptionError,
     one_line,
 )
@@ -521,7 +520,7 @@ def _labels(task: TaskConfig, limit: int | None, model: Model | None, cache: Emb
         key = EntryKey(model, dataset, "train", limit)
         header = cache.header(key)
         if header is None:
-            raise MissingEmbeddingsError(f"there are no embeddings of {key}; make them with: {cache.remedy(key)}")
+            raise cache.missing([key])
         found[dataset] = sorted(header.class_counts)
     first, *others = found
     for other in others:

@@ -28,11 +28,10 @@ from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, Missin
 from imprint_sweep.files.locking import exclusive
 from imprint_sweep.files.replacing import replacing
 from imprint_sweep.files.unreadable import pointer
+from imprint_sweep.grid import commands
 from imprint_sweep.grid.cell import Model, Task
-from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, chosen_network, overrides
 from imprint_sweep.grid.hashing import canonical_json, digest
 from imprint_sweep.grid.scheme import TEST, VALIDATION, EvalSplit
-from imprint_sweep.invocation import named, override, place, place_option, shell_line
 
 FORMAT_VERSION = 1
 Split = Literal["train", "test"]
@@ -49,8 +48,6 @@ RESERVED = (
 CLASSES = "classes"
 """Metadata of an entry that holds some of its dataset's classes only: which, as a JSON list."""
 
-MOST_LISTED = 100
-"""Classes that a command of a message may list."""
 
 _CHUNK_BYTES = 1 << 24
 _ALIGNMENT = 64
@@ -264,7 +261,7 @@ class EmbeddingCache:
             InvalidEmbeddingsError: it is damaged or was altered; the message says how to mend it.
         """
         if not self.path(key).is_file():
-            raise MissingEmbeddingsError(f"there are no embeddings of {key}; make them with: {self.remedy(key)}")
+            raise self.missing([key])
         entry = open_entry(self.path(key), self.remedy(key, force=True))
         self._check_key(entry.header, key)
         return entry
@@ -284,7 +281,15 @@ class EmbeddingCache:
 
     def remedy(self, key: EntryKey, *, force: bool = False) -> str:
         """The command that makes an entry of this cache, with ``force`` also where a damaged one is in its place."""
-        return remedy(key, force=force, outputs=self.root.parent, data=self._data)
+        return commands.embedding(
+            key.model, key.dataset, key.limit, force=force, outputs=self.root.parent, data=self._data
+        )
+
+    def missing(self, keys: Sequence[EntryKey]) -> MissingEmbeddingsError:
+        """The error for entries that are not there, at least one; it names the first, and what makes them all."""
+        lines = list(dict.fromkeys(self.remedy(key) for key in keys))
+        shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
+        return MissingEmbeddingsError(f"there are no embeddings of {keys[0]}; make them with: {shown}", lines)
 
     def classes(self, model: Model, datasets: Iterable[str], limit: int | None = None) -> tuple[int, ...] | None:
         """The classes of the training embeddings of all of some datasets; None where some lack, or they differ."""
@@ -387,7 +392,7 @@ def check_classes(entry: Entry, classes: Iterable[int]) -> None:
     key, present = header.key, sorted(header.class_counts)
     message = f"{header.path}: no {key.split} sample of class {enumerated(absent)}"
     if not header.covers(frozenset(absent)):
-        mend = remedy(key, classes=absent, outputs=header.path.parents[3])
+        mend = commands.embedding(key.model, key.dataset, key.limit, classes=absent, outputs=header.path.parents[3])
         raise InvalidEmbeddingsError(f"{message} was embedded; add them with: {mend}")
     limited = "" if key.limit is None else f" (limit={key.limit} may be too low)"
     raise InvalidEmbeddingsError(f"{message}{limited}; {key.dataset} has {enumerated(present)} there")
@@ -409,39 +414,6 @@ def limited_indices(n: int, limit: int | None) -> NDArray[np.int64]:
     if limit is None or limit >= n:
         return np.arange(n, dtype=np.int64)
     return np.arange(limit, dtype=np.int64) * n // limit
-
-
-def remedy(
-    key: EntryKey,
-    *,
-    classes: Sequence[int] | None = None,
-    force: bool = False,
-    outputs: Path | None = None,
-    data: Path | None = None,
-) -> str:
-    """The command that makes an entry.
-
-    Args:
-        key: the entry.
-        classes: the classes that it must hold, besides those that it has; None means those of the dataset's task. Of
-            more than :data:`MOST_LISTED` the command makes all that the dataset has.
-        force: also where a damaged one is in its place.
-        outputs: the folder in whose ``embeddings`` it is to be; None means the default.
-        data: the folder of the data sets; None means the default.
-    """
-    model = key.model
-    if model.weights == IMPORTED:
-        given = [*named("--model", model.name), *named("--dataset", key.dataset), "--train", "FILE", "--test", "FILE"]
-        given += [] if outputs is None else place_option(outputs)
-        return shell_line("import_embeddings", [*given, *(["--force"] if force else [])])
-    chosen = {**chosen_network(model), **chosen_dataset(key.dataset)}
-    if classes is not None:
-        chosen |= {"task.labels": list(classes) if len(classes) <= MOST_LISTED else None, "task.sample": None}
-    if key.limit is not None:
-        chosen["limit"] = key.limit
-    data_folder = [] if data is None else [override("paths.data", str(data.absolute()))]
-    anew = [override("force", True)] if force else []
-    return shell_line("embed", [*overrides(chosen), *place(outputs), *data_folder, *anew])
 
 
 def read_header(path: Path, mend: str = "delete it and make it again") -> EntryHeader:

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from imprint_sweep.errors import InvalidCellError
 from imprint_sweep.grid.axes import of_part
 from imprint_sweep.grid.cell import Cell, Model, Precision, Task
-from imprint_sweep.grid.scheme import TEST, Scheme, parameters_of
+from imprint_sweep.grid.scheme import Scheme, parameters_of
 from imprint_sweep.grid.tasks import SELECTIONS, make_task
 from imprint_sweep.invocation import OverrideValue, conf_folder, override
 
@@ -147,32 +147,13 @@ def chosen_task(task: Task, model: Model, classes: Classes = unknown, *, by_name
 
 
 def chosen_scheme(scheme: Scheme) -> Chosen:
-    """The overrides of all axes but the model and the task."""
-    neutral = {key: parameter.neutral for key, parameter in parameters_of(vars(scheme)).items()}
-
-    def own(group: str) -> Chosen:
-        """What the components of a group are asked for beyond what goes without saying."""
-        of_group = {key: value for key, value in scheme.parameters if key.startswith(f"{group}.")}
-        return {key: value for key, value in of_group.items() if key not in neutral or value != neutral[key]}
-
-    chosen: dict[str, OverrideValue] = {
-        "gen": scheme.gen,
-        **own("gen"),
-        "k": scheme.k,
-        "norm.pre": scheme.norm_pre,
-        "norm.post": scheme.norm_post,
-        "norm.inf": scheme.norm_inf,
-        **own("norm"),
-        "agg": scheme.agg,
-        "agg.metric": scheme.metric,
-        "agg.m": scheme.m,
-        "agg.weighting": scheme.weighting,
-        **own("agg"),
-        "n_shot": scheme.n_shot,
-        "seed": scheme.seed,
-        "eval.split": None if scheme.split == TEST else scheme.split,
-    }
-    return {key: value for key, value in chosen.items() if value is not None}
+    """The overrides of all axes but the model and the task; values that go without saying are left out."""
+    axes = [axis for axis in of_part("scheme") if not axis.name.startswith("model.")]  # those come with the model
+    chosen: Chosen = {axis.name: getattr(scheme, axis.field) for axis in axes}
+    neutral: Chosen = {axis.name: axis.neutral for axis in axes}
+    neutral |= {key: parameter.neutral for key, parameter in parameters_of(vars(scheme)).items()}
+    chosen |= dict(scheme.parameters)
+    return {key: value for key, value in chosen.items() if value is not None and value != neutral.get(key)}
 
 
 def _made_of(model: Model) -> Chosen:

@@ -23,9 +23,10 @@ from imprint_sweep import engine, telling
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EntryKey
 from imprint_sweep.errors import CellFailedError, MissingEmbeddingsError, StoreError, SweepError, SweepFailedError
+from imprint_sweep.grid import commands
 from imprint_sweep.grid.cell import Cell, component_versions
 from imprint_sweep.grid.outcome import OK, Outcome
-from imprint_sweep.invocation import override, place_option, shell_line
+from imprint_sweep.invocation import override
 from imprint_sweep.planning.cost import Estimate
 from imprint_sweep.planning.plan import Plan, shards
 from imprint_sweep.planning.request import Request
@@ -42,8 +43,8 @@ from imprint_sweep.running.summary import (
     planned_lines,
     shots_of_everything,
 )
-from imprint_sweep.running.work import Work, find_work, missing_message, run_cells, threads_of
-from imprint_sweep.store import ResultStore, errors_of, newest_row, repair_command
+from imprint_sweep.running.work import Work, find_work, run_cells, threads_of
+from imprint_sweep.store import ResultStore, errors_of, newest_row
 from imprint_sweep.wording import counted, duration
 
 PLAN = "plan.npz"
@@ -68,7 +69,7 @@ def run_single(cell: Cell, settings: Settings) -> float:
     make_bundled_embeddings(plan, settings)
     work = find_work(plan, settings, since=since)
     if missing := work.missing():
-        raise MissingEmbeddingsError(missing_message(missing, settings))
+        raise settings.cache.missing(missing)
     if not work.todo[0]:
         return _known(work, settings)
     for line in shots_of_everything(plan, work.sources.headers):
@@ -106,7 +107,7 @@ def _known(work: Work, settings: Settings) -> float:
     if row is None:
         raise StoreError(
             f"the row of cell {cell_id} is in a damaged file of {settings.results}; move it aside with "
-            f"{repair_command(settings.results)}, then the same command computes the cell again"
+            f"{commands.repair(settings.results)}, then the same command computes the cell again"
         )
     if not done:
         raise CellFailedError(f"the cell failed before (sweep.retry_failed=true tries again): {row['error']}")
@@ -259,10 +260,13 @@ def _check_missing(request: Request, waiting: int, absent: Sequence[EntryKey], s
         f"the classes of {counted(count, 'combination')} are those of embeddings that are missing: {reason}"
         for reason, count in request.missing.items()
     ]
+    lines = []
     if absent:
-        messages.append(f"embeddings of {counted(waiting, 'cell')} are missing: {missing_message(absent, settings)}")
+        error = settings.cache.missing(absent)
+        messages.append(f"embeddings of {counted(waiting, 'cell')} are missing: {error}")
+        lines = error.commands
     if messages and not settings.sweep.dry_run and not settings.sweep.allow_missing:
-        raise MissingEmbeddingsError("; ".join(messages))
+        raise MissingEmbeddingsError("; ".join(messages), lines)
     for message in messages:
         telling.note(message)
 
@@ -325,7 +329,7 @@ def _through_slurm(sweep: Sweep, settings: Settings, hydra: Hydra, overrides: Se
         return None
     array = submit(script)
     array.save(sweep.folder)
-    telling.say(f"submitted as SLURM job {array}; follow it with: {status_command(settings)}")
+    telling.say(f"submitted as SLURM job {array}; follow it with: {commands.status(settings.outputs)}")
     if not settings.sweep.wait:
         return None
     try:
@@ -373,7 +377,7 @@ def _report(sweep: Sweep, settings: Settings, problems: Sequence[str], *, second
         problems = [
             *problems,
             f"{counted(failed, 'cell')} failed and {undone:,} were not computed; run the same command again, or "
-            f"see {status_command(settings)}",
+            f"see {commands.status(settings.outputs)}",
         ]
     if problems:
         raise SweepFailedError(problems, reasons)
@@ -423,11 +427,6 @@ def _write_ledger(folder: Path, index: int, content: Mapping[str, Any]) -> None:
     """Say what a shard computed: a convenience, as progress is. A full disk must not hide what ended the shard."""
     with suppress(OSError):
         (folder / f"ledger-{index:04d}.json").write_text(json.dumps(content, indent=1))
-
-
-def status_command(settings: Settings) -> str:
-    """The line that shows how far the sweeps are."""
-    return shell_line("status", place_option(settings.outputs))
 
 
 def _reasons(failed: Plan, errors: Mapping[str, str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -137,14 +137,6 @@ def run_cells(
 def threads_of(settings: Settings) -> int:
     """The threads that cells are computed with."""
     return min(settings.sweep.threads or available_cores(), available_cores())
-
-
-def missing_message(missing: Sequence[EntryKey], settings: Settings) -> str:
-    """One line that says which embeddings are missing and which commands make them."""
-    cache = settings.cache
-    commands = list(dict.fromkeys(cache.remedy(key) for key in missing))
-    shown = "; ".join(commands[:3]) + (f"; and {len(commands) - 3} more" if len(commands) > 3 else "")
-    return f"there are no embeddings of {missing[0]}; make them with: {shown}"
 
 
 def _report_conflicts(before: Snapshot, outcome: Outcome) -> None:

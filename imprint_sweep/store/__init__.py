@@ -5,7 +5,7 @@ Rows are only ever added. A cell has several when it failed and was tried again,
 """
 
 from imprint_sweep.store.compaction import Compaction, compact
-from imprint_sweep.store.parts import DamagedPartWarning, repair_command, schema_found
+from imprint_sweep.store.parts import DamagedPartWarning, schema_found
 from imprint_sweep.store.reading import (
     Conflict,
     LookUp,
@@ -38,7 +38,6 @@ __all__ = [
     "labels_of",
     "load_results",
     "newest_row",
-    "repair_command",
     "schema_found",
     "table_schema",
 ]

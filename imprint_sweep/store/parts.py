@@ -28,8 +28,8 @@ import pyarrow.parquet as pq
 
 from imprint_sweep.errors import StoreError, one_line
 from imprint_sweep.files.replacing import replacing
+from imprint_sweep.grid import commands
 from imprint_sweep.grid.cell import split_weights
-from imprint_sweep.invocation import shell_line
 from imprint_sweep.store.schema import is_parameter, table_schema
 
 SUFFIX = ".parquet"
@@ -260,18 +260,13 @@ def is_own(path: Path) -> bool:
     return path.name.startswith((WRITTEN, COMPACTED))
 
 
-def repair_command(root: Path) -> str:
-    """The command that moves the damaged parts of a table aside."""
-    return shell_line("compact", ["--results", str(root.absolute()), "--repair"])
-
-
 def warn_of_damage(damaged: Mapping[Path, str]) -> None:
     """Name each damaged part in a :class:`DamagedPartWarning`."""
     for path, why in damaged.items():
         if is_own(path):
             message = (
                 f"{path} is damaged and was passed over ({why}); cells without another row will be computed again. "
-                f"Move it aside with: {repair_command(path.parent)}"
+                f"Move it aside with: {commands.repair(path.parent)}"
             )
         else:
             message = (

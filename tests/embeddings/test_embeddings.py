@@ -25,7 +25,6 @@ from safetensors import safe_open
 from imprint_sweep.embeddings import cache as embeddings
 from imprint_sweep.embeddings.cache import (
     CLASSES,
-    MOST_LISTED,
     EmbeddingCache,
     EntryKey,
     cell_fingerprint,
@@ -33,10 +32,10 @@ from imprint_sweep.embeddings.cache import (
     check_pair,
     limited_indices,
     open_entry,
-    remedy,
 )
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, MissingEmbeddingsError
 from imprint_sweep.grid.cell import Model
+from imprint_sweep.grid.commands import MOST_LISTED, embedding
 from tests.stand_ins import LFS
 
 KEY = EntryKey(Model("net", "v1", 112), "data", "train")
@@ -377,7 +376,7 @@ def test_a_class_that_was_not_embedded_is_refused_with_the_command_that_adds_it(
     cache.write(KEY, FEATURES, LABELS, metadata={CLASSES: "[-2, 3, 7, 1099511627776]"})
     with pytest.raises(InvalidEmbeddingsError, match="no train sample of class 4, 5 was embedded; add") as caught:
         check_classes(cache.open(KEY), [7, 4, 5])
-    assert str(caught.value).endswith(remedy(KEY, classes=[4, 5], outputs=cache.root.parent))
+    assert str(caught.value).endswith(embedding(KEY.model, "data", classes=[4, 5], outputs=cache.root.parent))
     with pytest.raises(InvalidEmbeddingsError, match="no train sample of class 3; data has"):
         check_classes(cache.open(KEY), [3])  # it was asked for, and the dataset has none
 
@@ -447,9 +446,9 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(tmp_path: Path
 # A message names the command that helps.
 
 
-def test_the_remedy_makes_exactly_this_entry(tmp_path: Path) -> None:
+def test_the_command_makes_exactly_these_embeddings(tmp_path: Path) -> None:
     def words(key: EntryKey, **options: Any) -> str:
-        return remedy(key, **options).partition("embed")[2].partition(" ")[2]
+        return embedding(key.model, key.dataset, key.limit, **options).partition("embed")[2].partition(" ")[2]
 
     assert words(KEY) == "model=net model.weights=v1 model.image_size=112 task=image_folder task.name=data"
     assert words(EntryKey(Model("net", "v1"), "usps", "test", 9), force=True) == (

@@ -40,7 +40,7 @@ from imprint_sweep.analysis.stats.curves import (
     spread,
     with_models,
 )
-from imprint_sweep.invocation import place_option, shell_line
+from imprint_sweep.grid.commands import collapse as collapse_command
 from imprint_sweep.wording import counted
 
 _SPLIT = 1.0
@@ -67,7 +67,7 @@ def fig11a(results: Results, options: Options) -> Artefact:
     unknown = _unknown(nc1, published=True)
     absent = merge_missing(frame, over_remaps(nc1[nc1["merge"].notna()], TASK, "value"))
     commands = [merged_sweep("+experiment=collapse_imagenet", frame, results)] if absent else []
-    commands += [shell_line("collapse", place_option(results.outputs))] if unknown or absent else []
+    commands += [collapse_command(results.outputs)] if unknown or absent else []
     if known.empty:
         return FIG_11A.nothing([*unknown, *absent], commands)
     tables, figures = [], []
@@ -218,7 +218,7 @@ def fig12(results: Results, options: Options) -> Artefact:
     table = _gains(joined[joined["value"].notna()])
     accuracies = lines_run(over_remaps(found.table, [*TASK, "k"], "accuracy_mean"))
     absent, commands = modes_missing(frame, accuracies, _K, _REQUESTS, results, complete=found.complete)
-    commands += [shell_line("collapse", place_option(results.outputs))] if unknown or commands else []
+    commands += [collapse_command(results.outputs)] if unknown or commands else []
     missing = [*found.missing, *absent, *unknown]
     positive = table["nc1"] > 0
     if not positive.all():

@@ -11,9 +11,10 @@ import pandas as pd
 from imprint_sweep.analysis.data.results import MODEL, TASK, Results, records
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.errors import StoreError
+from imprint_sweep.grid import commands
 from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.grid.choosing import Chosen, chosen_model, chosen_task, chosen_whole
-from imprint_sweep.invocation import MAIN, OverrideValue, choices, place, shell_line
+from imprint_sweep.invocation import OverrideValue, choices
 
 Box = dict[str, list[OverrideValue]]
 """Key -> values: the product of some axes."""
@@ -39,7 +40,7 @@ def command(
     words = request.split() if isinstance(request, str) else request
     asked = _products([_chosen(row, results, whole=whole, exactly=exactly) for row in _instances(frame)])
     return " && ".join(
-        shell_line(MAIN, ["-m", *words, *(choices(key, of) for key, of in box.items()), *place(results.outputs)])
+        commands.sweep([*words, *(choices(key, of) for key, of in box.items())], results.outputs)
         for box in asked or [{}]
     )
 

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import StoreError, UnknownOptionError
+from imprint_sweep.grid import commands
 from imprint_sweep.grid.axes import AXES, SEED, of_part, parameter_column, parameter_key
 from imprint_sweep.grid.cell import METHOD_VERSION, Task, component_versions
 from imprint_sweep.grid.outcome import OK
@@ -27,7 +28,6 @@ from imprint_sweep.grid.scheme import (
     known_parameters,
 )
 from imprint_sweep.imprinting.components import Parameter
-from imprint_sweep.invocation import place_option, shell_line
 from imprint_sweep.store import labels_of, load_results, schema_found
 from imprint_sweep.store.schema import is_parameter
 
@@ -200,8 +200,7 @@ def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST) -> Results
     good = frame.pop("status") == OK
     if not good.all():
         notes.append(
-            f"Left out are cells that only ever failed: {int((~good).sum()):,}; see "
-            f"{shell_line('status', place_option(outputs))}."
+            f"Left out are cells that only ever failed: {int((~good).sum()):,}; see {commands.status(outputs)}."
         )
         frame = frame[good]
     untested = (frame["n_test"] == 0).fillna(False)

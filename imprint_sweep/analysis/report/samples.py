@@ -14,8 +14,8 @@ from PIL import Image
 
 from imprint_sweep.analysis.data import filling
 from imprint_sweep.analysis.data.results import MODEL, TASK, Results
-from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, is_option, overrides
-from imprint_sweep.invocation import override, place, shell_line
+from imprint_sweep.grid import commands
+from imprint_sweep.grid.choosing import IMPORTED, Chosen, chosen_dataset, is_option
 
 SHEETS = "figures/contact_sheet-*.png"
 """The sheets that the command ``contact_sheet`` has drawn, under the folder of the report."""
@@ -82,7 +82,7 @@ def projections(results: Results, root: Path) -> Drawn:
     most = rows[sizes == sizes.mode().min()]  # the model and the task with the most rows
     draw = []
     if len(most):
-        draw.append(shell_line("projection", [*overrides(filling.chosen(most, results)), *place(results.outputs)]))
+        draw.append(commands.projection(filling.chosen(most, results), results.outputs))
     return Drawn(*_pictures(root, PROJECTIONS), draw)
 
 
@@ -111,6 +111,6 @@ def _commands(results: Results) -> list[str]:
     frame = results.frame
     embedded = frame[(frame["weights"] != IMPORTED) & (frame["task"] != _PAPERS_TASK)]
     tasks = embedded.groupby("task", observed=True)["n_labels"].max().sort_values(kind="stable").index
-    drawn = [[override("task", _PAPERS_TASK), override("task.classes", _PAPERS_CLASSES)]]
-    drawn += [overrides(chosen_dataset(task)) for task in tasks if is_option("task", task)][:1]
-    return [shell_line("contact_sheet", [*chosen, *place(results.outputs)]) for chosen in drawn]
+    drawn: list[Chosen] = [{"task": _PAPERS_TASK, "task.classes": _PAPERS_CLASSES}]
+    drawn += [chosen_dataset(task) for task in tasks if is_option("task", task)][:1]
+    return [commands.contact_sheet(chosen, results.outputs) for chosen in drawn]
