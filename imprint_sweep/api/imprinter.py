@@ -7,8 +7,10 @@ labels it predicts what the cell does.
 from __future__ import annotations
 
 import numbers
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import index
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from imprint_sweep import __version__
 from imprint_sweep.api.head_file import HeadFile
+from imprint_sweep.api.labels import in_order, listed, position, read_labels, with_label, without
 from imprint_sweep.errors import ConfigError, ImprinterError, ImprintError, one_line
 from imprint_sweep.grid.cell import component_versions, stage_seed
 from imprint_sweep.grid.equalities import normal_form
@@ -45,6 +48,7 @@ from imprint_sweep.imprinting.components import (
 from imprint_sweep.imprinting.generation import class_proxies, joint_proxies, normalised, training_samples
 from imprint_sweep.imprinting.keyed_labels import Key, key_of
 from imprint_sweep.imprinting.one_core import one_core
+from imprint_sweep.imprinting.tensors import to_array
 
 if TYPE_CHECKING:
     import torch
@@ -215,8 +219,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Imprint every class.
 
         Args:
-            X: (n, d) numbers, finite in float32.
-            y: (n,) labels of one kind: whole numbers, texts or booleans.
+            X: (n, d) numbers, finite in float32: an array, a list, a data frame, or a torch tensor on any device.
+            y: (n,) labels of one kind, none of them missing: whole numbers, texts or booleans.
 
         Raises:
             ValueError, ImprinterError: a parameter, `X` or `y` is not what it should be.
@@ -224,10 +228,9 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         scheme = self._scheme()
         keys: Mapping[Any, Key] = getattr(y, "imprint_keys", {})
-        x, y = self._validated(X, y=y)
-        y = _plain(y)
+        x, y = self._validated(X, y=read_labels(y))
         check_classification_targets(y)
-        classes, positions = _in_order(y, self.classes)
+        classes, positions = in_order(y, self.classes)
         of_class = [key_of(keys, label) for label in classes]
         rows = [x[positions == c] for c in range(len(classes))]
         with one_core():
@@ -250,9 +253,9 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         self._check_separate("added")
         imprinted = self._imprinted
-        classes = _with(self.classes_, label)
+        classes = with_label(self.classes_, label)
         x = self._validated(X, reset=False)
-        of_class = key if key is not None else key_of(self._known_keys, classes[-1])
+        of_class = key_of(self._known_keys, classes[-1]) if key is None else _given_key(key)
         with one_core():
             (rows,) = _generated(imprinted.scheme, [x], [of_class])
             changed = _Imprinted.of(imprinted.scheme, [*imprinted.generated, rows])
@@ -267,16 +270,18 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         self._check_separate("removed")
-        gone = _position(self.classes_, label)
+        gone = position(self.classes_, label)
         if gone is None:
-            raise ImprinterError(f"there is no class {label!r} to remove; the classes are {_listed(self.classes_)}")
+            raise ImprinterError(
+                f"there is no class {reprlib.repr(label)} to remove; the classes are {listed(self.classes_)}"
+            )
         if len(self.classes_) == 1:
             raise ImprinterError(f"{label!r} is the only class: a classifier needs one")
         imprinted = self._imprinted
         rest = [c for c in range(len(self.classes_)) if c != gone]
         with one_core():
             changed = _Imprinted.of(imprinted.scheme, [imprinted.generated[c] for c in rest])
-        self._set(_shortest(self.classes_[rest]), [self.keys_[c] for c in rest], changed, self._changed())
+        self._set(without(self.classes_, gone), [self.keys_[c] for c in rest], changed, self._changed())
         return self
 
     # --- using --------------------------------------------------------------------------------------------------------
@@ -453,7 +458,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _validated(self, X: Any, **how: Any) -> Any:
         """X as (n, d) float32, C-contiguous; `how` as for scikit-learn's ``validate_data``."""
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for that
-            return validate_data(self, X, dtype=np.float32, order="C", **how)
+            return validate_data(self, to_array(X), dtype=np.float32, order="C", **how)
 
     def _check_separate(self, done: str) -> None:
         gen = self._imprinted.scheme.gen
@@ -499,9 +504,18 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return "none" if norm in NORMS and position not in NORMS[norm].positions else norm
 
 
+def _given_key(key: Any) -> Key:
+    try:
+        if parts := _parts(key):
+            return parts
+    except (TypeError, ValueError):
+        pass
+    raise ImprinterError(f"key: expected (dataset, class) parts such as (('digits', 3),), got {key!r}")
+
+
 def _parts(key: Sequence[Sequence[Any]]) -> Key:
     """The (dataset, class) parts of a label as JSON has them."""
-    return tuple((str(dataset), int(number)) for dataset, number in key)
+    return tuple((str(dataset), index(number)) for dataset, number in key)
 
 
 def _generated(scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str]) -> list[Rows]:
@@ -528,86 +542,6 @@ def _after(norm_post: Setting, generated: Sequence[Rows]) -> Rows:
     if isinstance(norm, SequentialNorm):
         return np.concatenate(norm.imprint(generated))
     return normalised(np.concatenate(generated), norm_post, Position.POST)
-
-
-def _plain(y: NDArray[Any]) -> NDArray[Any]:
-    """Labels that may have come as objects, as an array of their own kind; texts may stay objects."""
-    if y.dtype != object:
-        return y
-    kinds = {_kind(label): type(label).__name__ for label in y}
-    if len(kinds) > 1:
-        raise ImprinterError(f"y: expected labels of one kind, got {' and '.join(sorted(kinds.values()))}")
-    if None in kinds:
-        raise ImprinterError(f"y: expected whole numbers, texts or booleans, got {kinds[None]}")
-    return y if str in kinds else np.array(y.tolist())
-
-
-def _in_order(y: NDArray[Any], classes: Sequence[Any] | None) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """The labels in the order of imprinting, and the position of each sample's label among them."""
-    found, positions = np.unique(y, return_inverse=True)
-    if classes is None:
-        return found, positions
-    if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray):
-        raise ImprinterError(f"classes: expected a list of labels, got {classes!r}")
-    order: list[int] = []
-    for label in classes:
-        position = _position(found, label)
-        if position is None:
-            raise ImprinterError(f"classes: y has no sample of {label!r}; it has {_listed(found)}")
-        if position in order:
-            raise ImprinterError(f"classes: {label!r} is listed twice")
-        order.append(position)
-    if rest := [c for c in range(len(found)) if c not in order]:
-        raise ImprinterError(f"classes: y has samples of {_listed(found[rest])}, which {_are(rest)} not listed")
-    return found[order], np.argsort(order)[positions]
-
-
-def _position(classes: NDArray[Any], label: Any) -> int | None:
-    """Where a label stands among others; None if it does not."""
-    for position, other in enumerate(classes.tolist()):
-        if _kind(other) == _kind(label) and other == label:
-            return position
-    return None
-
-
-def _with(classes: NDArray[Any], label: Any) -> NDArray[Any]:
-    """Labels and one more."""
-    if isinstance(label, np.generic):
-        label = label.item()
-    if _position(classes, label) is not None:
-        raise ImprinterError(f"there is a class {label!r} already; remove it first, or choose another label")
-    kind = _kind(classes.tolist()[0])
-    if _kind(label) is not kind or kind is None:
-        raise ImprinterError(f"label: expected one of the same kind as {_listed(classes)}, got {label!r}")
-    more = np.concatenate([classes, np.array([label], dtype=object if classes.dtype == object else None)])
-    same = more.astype(classes.dtype)
-    return same if (same == more).all() else more
-
-
-def _kind(label: object) -> type | None:
-    """The kind of a label: bool, int, float or str; None for anything else."""
-    if isinstance(label, bool | np.bool_):
-        return bool
-    if isinstance(label, numbers.Integral):
-        return int
-    if isinstance(label, numbers.Real):
-        return float
-    return str if isinstance(label, str) else None
-
-
-def _shortest(classes: NDArray[Any]) -> NDArray[Any]:
-    """Texts in an array that is as wide as the longest of them."""
-    return np.array(classes.tolist()) if classes.dtype.kind == "U" else classes
-
-
-def _listed(classes: NDArray[Any]) -> str:
-    """Labels for a message, the first few of many."""
-    shown = ", ".join(repr(label) for label in classes[:10].tolist())
-    return f"{shown}, ... ({len(classes)} classes)" if len(classes) > 10 else shown
-
-
-def _are(things: Sequence[object]) -> str:
-    return "is" if len(things) == 1 else "are"
 
 
 def _json(value: Any) -> Any:

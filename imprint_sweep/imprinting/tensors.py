@@ -1,7 +1,8 @@
-"""Distances of torch tensors, also where torch is asked for a graph that other runtimes run."""
+"""Torch tensors: as arrays, and their distances, also where torch is asked for a graph that other runtimes run."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from imprint_sweep.errors import StageError
@@ -11,6 +12,18 @@ PART = 32
 
 MOST = 256 * PART
 """Proxies of an exported graph."""
+
+
+def to_array(x: Any) -> Any:
+    """A torch tensor as a NumPy array, from any device and graph; anything else as it is.
+
+    NumPy knows no bfloat16: such numbers become float32, which holds them exactly.
+    """
+    torch = sys.modules.get("torch")  # without it, nothing is a tensor
+    if torch is None or not isinstance(x, torch.Tensor):
+        return x
+    x = x.detach().cpu()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def distances(queries: Any, proxies: Any, p: float) -> Any:

@@ -417,7 +417,7 @@ BAD_SAMPLES: list[tuple[Any, Any, str]] = [
     (X[:, :0], Y, "0 feature"),
     (X, Y[:5], "inconsistent numbers of samples"),
     (X, None, "requires y"),
-    (X, np.where(Y == 3, np.nan, Y), "NaN"),
+    (X, np.where(Y == 3, np.nan, Y), r"y: 32 of 300 labels are missing \(NaN\), the first at position 18; leave"),
     (X, Y + 0.5, "[Uu]nknown label type"),
     (X, np.stack([Y, Y], axis=1), "shape|label type"),
     (np.where(X == 16, np.nan, X), Y, "NaN"),
@@ -426,7 +426,7 @@ BAD_SAMPLES: list[tuple[Any, Any, str]] = [
     (np.full(X.shape, "a"), Y, "could not convert"),
     (X * 1j, Y, "[Cc]omplex"),
     (X, np.array(["a", 1] * (len(X) // 2), dtype=object), "y: expected labels of one kind, got int and str"),
-    (X, np.array(["a", None] * (len(X) // 2), dtype=object), "y: expected labels of one kind, got NoneType and str"),
+    (X, np.array(["a", None] * (len(X) // 2), dtype=object), "the first at position 1; leave these samples out"),
     (X, np.array([("a", 1)] * len(X) + [None], dtype=object)[:-1], "y: expected whole numbers, texts or booleans"),
 ]
 
