@@ -73,7 +73,7 @@ from imprint_sweep.imprinting.components import GENS, alternatives
 from imprint_sweep.invocation import conf_folder, named_path, outputs_folder
 
 MAX_CLASSES = 1_000_000
-"""Classes of a data set; a larger number is a slip, and would take gigabytes to count."""
+"""Classes of a dataset; a larger number is a slip, and would take gigabytes to count."""
 
 MAX_MEMORY_GB = 1e9
 """Memory of one job; bytes are counted in 64 bits."""
@@ -221,7 +221,7 @@ def classes_from(task: DictConfig | TaskConfig) -> frozenset[int] | None:
     """The classes whose samples an option of the group ``task`` can ever read, whatever it selects or merges of them.
 
     Returns:
-        The classes; None if the option does not list them and hence means all that the data sets have.
+        The classes; None if the option does not list them and hence means all that the datasets have.
 
     Raises:
         ConfigError: see :func:`typed` and :func:`imprint_sweep.grid.tasks.classes_of`.
@@ -345,7 +345,7 @@ def settings_from(cfg: DictConfig | RunConfig) -> Settings:
         raise ConfigError(f"sweep.memory_gb must be positive and below {MAX_MEMORY_GB:g}, got {run.sweep.memory_gb}")
     outputs = outputs_folder(run.paths.outputs, start_folder())
     named = run.paths.data
-    data = outputs / "data" if named is None else absolute("the folder of data sets (paths.data)", named)
+    data = outputs / "data" if named is None else absolute("the folder of datasets (paths.data)", named)
     return Settings(
         outputs=outputs,
         data=data,
@@ -356,7 +356,7 @@ def settings_from(cfg: DictConfig | RunConfig) -> Settings:
 
 
 def data_folder(settings: Settings, paths: PathsConfig) -> Path:
-    """The folder that data sets are read from and downloaded into.
+    """The folder that datasets are read from and downloaded into.
 
     Raises:
         ConfigError: it was named and is not there; a slip would download everything anew.
@@ -494,7 +494,7 @@ def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:
             "dataset; rename the folder"
         )
     if len(set(task.datasets)) < len(task.datasets):
-        raise ConfigError(f"task.datasets lists a data set twice: [{','.join(task.datasets)}]")
+        raise ConfigError(f"task.datasets lists a dataset twice: [{','.join(task.datasets)}]")
     return task
 
 

@@ -15,7 +15,7 @@ class Settings:
 
     Args:
         outputs: folder of all that runs write, absolute.
-        data: folder of the data sets, absolute.
+        data: folder of the datasets, absolute.
         device: where embeddings are extracted.
         force: compute again what is done.
         sweep: how a sweep runs.

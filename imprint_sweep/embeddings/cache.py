@@ -163,7 +163,7 @@ class EmbeddingCache:
 
     Args:
         root: the folder; it need not exist before the first write.
-        data: the folder of the data sets, for the commands in messages; None means the default.
+        data: the folder of the datasets, for the commands in messages; None means the default.
     """
 
     def __init__(self, root: Path, data: Path | None = None) -> None:

@@ -33,7 +33,7 @@ def embedding(
             more than :data:`MOST_LISTED` the command makes all that the dataset has.
         force: also where damaged ones are in their place.
         outputs: the folder in whose ``embeddings`` they are to be; None means the default.
-        data: the folder of the data sets; None means the default.
+        data: the folder of the datasets; None means the default.
     """
     if model.weights == IMPORTED:
         given = [*named("--model", model.name), *named("--dataset", dataset), "--train", "FILE", "--test", "FILE"]

@@ -198,7 +198,7 @@ def test_a_folder_of_numbers_is_told_why_there_is_none(number: str, run: Run, tm
         (["paths.outputs="], "the name of the folder of outputs (paths.outputs) is empty"),
         (["-m", "paths.outputs=", "k=1,2"], "the name of the folder of outputs (paths.outputs) is empty"),
         (["paths.outputs=' '"], "the name of the folder of outputs (paths.outputs) is empty"),
-        (["paths.data="], "the name of the folder of data sets (paths.data) is empty"),
+        (["paths.data="], "the name of the folder of datasets (paths.data) is empty"),
         (["paths.outputs='~nosuchuser/x'"], "there is no such user"),
     ],
 )

@@ -306,7 +306,7 @@ def test_missing_imports_carry_the_command_that_makes_them(tmp_path: Path) -> No
         (["task.labels=0"], "task.labels must be at least 1"),
         (["task.datasets=digits"], "task.datasets: expected a list of names like [mnist,usps], got 'digits'"),
         (["task.datasets=[]"], "task.datasets is empty"),
-        (["task.datasets=[digits,digits]"], "task.datasets lists a data set twice"),
+        (["task.datasets=[digits,digits]"], "task.datasets lists a dataset twice"),
         (["limit=0"], "limit must be at least 1"),
         (["model=imported"], "model.name is missing: set it with model.name=..."),
         (["task=imported"], "task.name is missing: set it with task.name=..."),

@@ -201,7 +201,7 @@ def test_what_exists_is_kept_and_force_makes_it_anew(cache: EmbeddingCache, load
 
 
 def test_what_two_want_at_once_is_made_once(cache: EmbeddingCache, loaded: list[str]) -> None:
-    """Two jobs of a launcher, say, of tasks that share a data set."""
+    """Two jobs of a launcher, say, of tasks that share a dataset."""
     key = EntryKey(TINY, "noise", "train")
     cache.check_writable(key)
     with ThreadPoolExecutor(2) as executor:

@@ -1,4 +1,4 @@
-"""Tasks: selections, joined data sets, "d in 1"."""
+"""Tasks: selections, joined datasets, "d in 1"."""
 
 from __future__ import annotations
 

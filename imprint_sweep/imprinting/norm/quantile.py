@@ -44,16 +44,16 @@ def quantile(proxies_by_label: Sequence[Rows]) -> list[Rows]:
     first = proxies_by_label[0]
     d = first.shape[1]
     reference = _Reference(first)
-    normalized = [first]
+    normalised = [first]
     for proxies in proxies_by_label[1:]:
         values = reference.quantiles((np.arange(d) + 0.5) / d)
         imprinted = np.empty(proxies.shape, dtype=np.float32)
         for start in range(0, len(proxies), _AT_ONCE):
             rows = slice(start, start + _AT_ONCE)
             np.put_along_axis(imprinted[rows], _order(proxies[rows]), values[None], axis=1)
-        normalized.append(imprinted)
+        normalised.append(imprinted)
         reference.add(values, times=len(proxies))
-    return normalized
+    return normalised
 
 
 def _order(rows: Rows) -> NDArray[np.int64]:
