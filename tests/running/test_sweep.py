@@ -297,7 +297,7 @@ def test_why_cells_failed_is_told_where_older_rows_are_good(with_one: Settings) 
         run_sweep(request(*cells), short, Loop(short))
     summary, reason = str(failure.value).splitlines()
     assert reason.startswith(
-        "failed (2 cells): StageError: gen=kmedoids needs 1.6 kB for the distances between the 20 "
+        "failed (2 cells): StageError: gen=kmedoids needs 2.4 kB for the distances between the 20 "
     )
     assert "samples of here:0; raise sweep.memory_gb" in reason
     assert summary.startswith("2 cells failed and 0 were not computed")

@@ -26,7 +26,9 @@ class KMedoids(Gen):
     def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
         """The medoids in the order of their clusters; all samples in order where there are no more than k."""
         x = given.samples
-        given.reserve(4 * len(x) ** 2, f"the distances between the {len(x):,} samples")
+        n = len(x)
+        # The distances, and half as much: what scikit-learn makes them from, then those of a part of a cluster.
+        given.reserve(6 * n**2, f"the distances between the {n:,} samples")
 
         def compute() -> dict[str, NDArray[np.int64]]:
             distances = given.once("distances", None, lambda: pairwise_distances(x), Keep.JOB)
@@ -118,11 +120,15 @@ def kmedoids(distances: NDArray[np.float32], totals: NDArray[np.float32], k: int
 
 def _costs(distances: NDArray[np.float32], members: NDArray[np.int64]) -> NDArray[np.float32]:
     """The sum of the distances of all members to each, added in their order: (m,) float32."""
-    to_each = np.empty((len(members), len(members)), np.float32)
-    for start in range(0, len(members), _ROWS):
-        some = slice(start, start + _ROWS)
-        to_each[:, some] = distances[members[some]][:, members].T  # rows are gathered faster than columns
-    costs: NDArray[np.float32] = to_each.sum(axis=1)
+    m, part = len(members), -(-len(distances) // 2)
+    costs, room = np.empty(m, np.float32), np.empty((min(m, part), m), np.float32)
+    for first in range(0, m, part):
+        targets = members[first : first + part]
+        to_each = room[: len(targets)]
+        for start in range(0, m, _ROWS):
+            some = slice(start, start + _ROWS)
+            to_each[:, some] = distances[members[some]][:, targets].T  # rows are gathered faster than columns
+        costs[first : first + part] = to_each.sum(axis=1)
     return costs
 
 

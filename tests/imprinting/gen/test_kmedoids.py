@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from sklearn_extra.cluster import KMedoids
 from threadpoolctl import threadpool_limits
 
 from imprint_sweep.errors import StageError
+from imprint_sweep.imprinting.alone import Alone
+from imprint_sweep.imprinting.components import Variant
 from imprint_sweep.imprinting.gen import kmedoids
 
 # pytest replaces the process's filters, also those that the module under test sets at import.
@@ -68,6 +71,18 @@ def test_one_distance_matrix_gives_the_medoids_of_scikit_learn_extra_for_every_k
                 medoids = kmedoids.kmedoids(distances, distances.sum(axis=1), k)
                 assert medoids.dtype == np.int64
                 np.testing.assert_array_equal(medoids, oracle.medoid_indices_)
+
+
+def test_no_more_memory_is_taken_than_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, reserved = samples(3000, 4), list[int]()
+    alone = Alone(x, lambda stage, seed: np.random.default_rng())
+    monkeypatch.setattr(alone, "reserve", lambda n_bytes, what: reserved.append(n_bytes))
+    medoids_of(samples(), 1)  # imports
+    tracemalloc.start()
+    kmedoids.KMEDOIDS.proxies(alone, Variant(k=1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 4 * len(x) ** 2 < peak < 1.1 * reserved[0]
 
 
 def test_distances_are_those_of_scikit_learn() -> None:
