@@ -204,3 +204,50 @@ def test_a_command_that_embeds_prepares_its_process(tmp_path: Path) -> None:
     finished = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.splitlines()[-1] == "None False PASSIVE"
+
+
+ONE_CORE = """
+import sys, tempfile
+from pathlib import Path
+import numpy as np
+from threadpoolctl import threadpool_info
+from imprint_sweep import engine
+from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
+from imprint_sweep.grid.cell import Cell, Model, Task
+from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.imprinting.agg.metrics import mahalanobis
+from imprint_sweep.imprinting.gen import least_squares
+
+def watched(module, name):
+    compute = getattr(module, name)
+    def watching(*args):
+        result = compute(*args)  # loads what it needs
+        if len(args[0]) > 3:
+            seen.append({pool["filepath"]: pool["num_threads"] for pool in threadpool_info()})
+        return result
+    setattr(module, name, watching)
+
+seen = []
+before = max(pool["num_threads"] for pool in threadpool_info())
+watched(least_squares, "factorize")
+watched(mahalanobis, "fit")
+mahalanobis_ = {"gen": "all", "agg": "mnn", "metric": "mahalanobis", "m": 2, "weighting": "uniform"}
+fields = {"least_squares": {"gen": "least_squares", "weight_decay": 1.0}, "mahalanobis": mahalanobis_}
+scheme = Scheme.create(**fields[sys.stdin.read().strip('"')])
+model, task = Model("toy", "none"), Task("toy", "all", ((("toy", 0),), (("toy", 1),)))
+x = np.random.default_rng(0).random((40, 6), np.float32)
+with tempfile.TemporaryDirectory() as folder:
+    cache = EmbeddingCache(Path(folder))
+    for split in ("train", "test"):
+        cache.write(EntryKey(model, "toy", split), x, np.arange(40) % 2, metadata={})
+    assert "scipy" not in sys.modules
+    (outcome,) = engine.run([Cell(model, task, scheme)], cache, engine.EngineSettings(threads=2))
+assert outcome.status == "ok", outcome
+assert len(seen) == 1 and len(seen[0]) >= 2, seen  # NumPy's BLAS and SciPy's
+print(max(seen[0].values()), {pool["num_threads"] for pool in threadpool_info()} == {before})
+"""
+
+
+@pytest.mark.parametrize("what", ["least_squares", "mahalanobis"])
+def test_libraries_that_are_loaded_late_compute_on_one_core_too(what: str) -> None:
+    assert python(ONE_CORE, what) == "1 True\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numbers
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from operator import index
 from os import PathLike
@@ -37,6 +38,7 @@ from imprint_sweep.imprinting.alone import Alone
 from imprint_sweep.imprinting.components import (
     AGGREGATIONS,
     GENS,
+    METRICS,
     NORMS,
     WEIGHTINGS,
     ClassScore,
@@ -233,7 +235,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, positions = in_order(y, self.classes)
         of_class = [key_of(keys, label) for label in classes]
         rows = [x[positions == c] for c in range(len(classes))]
-        with one_core():
+        with _one_core(scheme):
             imprinted = _Imprinted.of(scheme, _generated(scheme, rows, of_class))
         self._known_keys = dict(keys)
         self._set(classes, of_class, imprinted, {})
@@ -256,7 +258,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes = with_label(self.classes_, label)
         x = self._validated(X, reset=False)
         of_class = key_of(self._known_keys, classes[-1]) if key is None else _given_key(key)
-        with one_core():
+        with _one_core(imprinted.scheme):
             (rows,) = _generated(imprinted.scheme, [x], [of_class])
             changed = _Imprinted.of(imprinted.scheme, [*imprinted.generated, rows])
         self._set(classes, [*self.keys_, of_class], changed, self._changed())
@@ -279,7 +281,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ImprinterError(f"{label!r} is the only class: a classifier needs one")
         imprinted = self._imprinted
         rest = [c for c in range(len(self.classes_)) if c != gone]
-        with one_core():
+        with _one_core(imprinted.scheme):
             changed = _Imprinted.of(imprinted.scheme, [imprinted.generated[c] for c in rest])
         self._set(without(self.classes_, gone), [self.keys_[c] for c in rest], changed, self._changed())
         return self
@@ -421,8 +423,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @classmethod
     def _from_file(cls, file: HeadFile) -> Self:
         about = file.about
-        scheme = dict(about["scheme"])
-        given = scheme.pop("parameters")
+        scheme = Scheme.create(**about["scheme"])
         classes = np.array(about["classes"]["values"], dtype=about["classes"]["dtype"])
         keys = [key if isinstance(key, str) else _parts(key) for key in about["keys"]]
         generated = file.arrays.get("generated", file.arrays["proxies"])
@@ -431,8 +432,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clf.n_features_in_ = generated.shape[1]
         if about["feature_names"]:
             clf.feature_names_in_ = np.array(about["feature_names"], dtype=object)
-        with one_core():
-            imprinted = _Imprinted.of(Scheme.create(**scheme, parameters=given), np.split(generated, stops))
+        with _one_core(scheme):
+            imprinted = _Imprinted.of(scheme, np.split(generated, stops))
         clf._known_keys = {label: _parts(key) for label, key in about["known_keys"]}
         clf._set(classes, keys, imprinted, about["provenance"])
         return clf
@@ -516,6 +517,10 @@ def _given_key(key: Any) -> Key:
 def _parts(key: Sequence[Sequence[Any]]) -> Key:
     """The (dataset, class) parts of a label as JSON has them."""
     return tuple((str(dataset), index(number)) for dataset, number in key)
+
+
+def _one_core(scheme: Scheme) -> AbstractContextManager[None]:
+    return one_core([GENS[scheme.gen], METRICS[scheme.metric]])
 
 
 def _generated(scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str]) -> list[Rows]:

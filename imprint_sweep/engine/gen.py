@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.features import Features
 from imprint_sweep.engine import draws
-from imprint_sweep.engine.first_use import prepare
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import Arrays, ProxyCache, StageMemory, Timed, metered, uncharged
 from imprint_sweep.errors import StageError
 from imprint_sweep.grid.cell import Label, spelled, stage_seed
 from imprint_sweep.grid.keys import GenSpec
 from imprint_sweep.imprinting.components import GENS, JointGen, Keep
+from imprint_sweep.imprinting.first_use import prepare
 from imprint_sweep.imprinting.generation import class_proxies, joint_proxies, training_samples
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Generation:
         For the joint gens nothing is returned: the label's share is prepared for :meth:`joint`.
         """
         made = {}
-        uncharged(partial(prepare, specs[0].gen))
+        uncharged(partial(prepare, GENS[specs[0].gen]))
         with ExitStack() as job:
             given = _Class(self, label, specs[0], job)
             GENS[specs[0].gen].together(given, [spec.variant for spec in specs])

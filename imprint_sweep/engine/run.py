@@ -28,7 +28,7 @@ from imprint_sweep.grid.cell import Cell, Label, Model, Task
 from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.keys import Draw, GenSpec, Readout
 from imprint_sweep.grid.outcome import FAILED, Outcome
-from imprint_sweep.imprinting.components import GENS, Making
+from imprint_sweep.imprinting.components import GENS, METRICS, Component, Making
 from imprint_sweep.imprinting.scores import scores
 
 Cells = Mapping[Task, Sequence[Cell]]
@@ -73,9 +73,11 @@ def run(
     disk.prune()
     groups: dict[tuple[Model, int | None, tuple[str, ...]], dict[Task, list[Cell]]]
     groups = defaultdict(lambda: defaultdict(list))
+    names: dict[tuple[str, str], None] = {}
     for cell in cells:
         groups[cell.model, cell.task.limit, cell.task.datasets][cell.task].append(cell)
-    with workers(settings.threads) as crew:
+        names[cell.scheme.gen, cell.scheme.metric] = None
+    with workers(settings.threads, _components(names)) as crew:
         for (model, limit, _), by_task in groups.items():
             yield from _Group(Features(cache, model, limit), crew, settings, disk, ledger).run(by_task)
 
@@ -90,7 +92,7 @@ def predictions(cell: Cell, cache: EmbeddingCache, settings: EngineSettings) -> 
     Raises:
         ImprintError, Exception: whatever the failing stage raised.
     """
-    with workers(settings.threads) as crew:
+    with workers(settings.threads, _components([(cell.scheme.gen, cell.scheme.metric)])) as crew:
         features = Features(cache, cell.model, cell.task.limit)
         group = _Group(features, crew, settings, ProxyCache(settings.proxy_cache), Ledger(), keep_predictions=True)
         for _, result in group.evaluations({cell.task: [cell]}):
@@ -99,6 +101,12 @@ def predictions(cell: Cell, cache: EmbeddingCache, settings: EngineSettings) -> 
             blocks = result.evaluation.predictions
             return np.concatenate([block for label in sorted(blocks) for block in blocks[label]])
     raise AssertionError("a cell has one evaluation")
+
+
+def _components(names: Iterable[tuple[str, str]]) -> Iterator[Component]:
+    """The components of some (gen, metric)."""
+    for gen, metric in names:
+        yield from (GENS[gen], METRICS[metric])
 
 
 @dataclass(frozen=True)

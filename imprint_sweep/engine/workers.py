@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from imprint_sweep.imprinting.components import Component
 from imprint_sweep.imprinting.one_core import one_core
 
 T = TypeVar("T")
@@ -74,8 +75,8 @@ class Workers:
 
 
 @contextmanager
-def workers(threads: int) -> Iterator[Workers]:
-    """A pool of `threads` threads, BLAS and OpenMP limited to one thread each.
+def workers(threads: int, components: Iterable[Component] = ()) -> Iterator[Workers]:
+    """A pool of `threads` threads, BLAS and OpenMP limited to one thread each while `components` compute.
 
     What libraries remark on duplicated samples is not shown meanwhile. Everything is restored at the end.
 
@@ -85,7 +86,7 @@ def workers(threads: int) -> Iterator[Workers]:
     def initialise() -> None:
         threadpool_limits(limits=1)  # OpenMP's limit belongs to the thread that sets it
 
-    with one_core():
+    with one_core(components):
         pool = ThreadPoolExecutor(threads, thread_name_prefix="imprint", initializer=initialise)
         crew = Workers(pool, threads)
         try:

@@ -1,0 +1,46 @@
+"""What the first call of a component costs besides its work: compiling, importing, starting libraries."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from functools import lru_cache
+
+import numpy as np
+
+from imprint_sweep.imprinting.alone import Alone
+from imprint_sweep.imprinting.components import Component, FittedMetric, Gen, JointGen, Variant
+
+_FEW = np.eye(3, dtype=np.float32)
+_FEW.flags.writeable = False
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def prepare(component: Component) -> None:
+    """Call a generator or a fitted metric on a few samples, so that nothing that comes later holds its first use.
+
+    Args:
+        component: any.
+    """
+    with _ONE_AT_A_TIME:
+        _prepare(component)
+
+
+@lru_cache
+def _prepare(component: Component) -> None:
+    with suppress(Exception):  # raised again where it is asked for its result
+        if isinstance(component, FittedMetric):
+            component.fit(_FEW).transform(_FEW)
+        elif isinstance(component, Gen):
+            _prepare_gen(component)
+
+
+def _prepare_gen(gen: Gen) -> None:
+    parameters = tuple((parameter.name, parameter.neutral) for parameter in gen.parameters)
+    variant = Variant(k=2 if gen.takes_k else 0, weight_decay=1.0, parameters=parameters)
+    few = Alone(_FEW, lambda stage, seed: np.random.default_rng(seed))
+    if isinstance(gen, JointGen):
+        gen.prepare(few, variant)
+        gen.solve([few, few], few, variant)
+    else:
+        gen.proxies(few, variant)
