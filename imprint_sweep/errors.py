@@ -128,7 +128,7 @@ def did_you_mean(name: str, available: Iterable[str]) -> str:
     '; did you mean kmeans or mean? Available: all, kmeans, mean'
     """
     names = sorted(available)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     return f"{hint} Available: {', '.join(names) or '(none)'}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict
 from os import PathLike
 from typing import Any
@@ -13,7 +14,7 @@ from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import READS
 from imprint_sweep.grid.cell import Cell
 from imprint_sweep.grid.scheme import TEST
-from imprint_sweep.store import history
+from imprint_sweep.store import history, is_present
 
 
 def imprinter_from_cell(cell_id: str, *, outputs: str | PathLike[str] | None = None) -> Imprinter:
@@ -28,14 +29,29 @@ def imprinter_from_cell(cell_id: str, *, outputs: str | PathLike[str] | None = N
     Raises:
         StoreError: no such cell, or several.
         EmbeddingsError: its embeddings are missing or damaged.
+
+    Warns:
+        UserWarning: the table has no good row of the present embeddings and versions, so the accuracy may be another.
     """
     settings = settings_of(outputs)
-    return fitted(cell_named(cell_id, settings), settings)
+    _, clf, note = of_row(cell_id, settings)
+    if note:
+        warnings.warn(note, stacklevel=2)
+    return clf
 
 
-def cell_named(cell_id: str, settings: Settings) -> Cell:
-    """The cell of the results table whose id begins with some digits."""
-    return cell_of(history(settings.results, cell_id)[0])
+def of_row(cell_id: str, settings: Settings) -> tuple[Cell, Imprinter, str | None]:
+    """The cell whose id begins with some digits, its classifier, and how that may differ from what the table says."""
+    rows = history(settings.results, cell_id)
+    cell = cell_of(rows[0])
+    clf = fitted(cell, settings)
+    if any(is_present(row, cell, clf.provenance_["fingerprint"]) for row in rows):
+        return cell, clf, None
+    note = (
+        f"cell {cell.cell_id} has no good row of the present embeddings and the present version of what computes it, "
+        "so this classifier may have another accuracy than its rows; run the cell again"
+    )
+    return cell, clf, note
 
 
 def fitted(cell: Cell, settings: Settings) -> Imprinter:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from os import PathLike
+from numbers import Integral
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,7 @@ class Choice:
 def best(
     results: pd.DataFrame | str | PathLike[str] | None = None,
     *,
-    task: str | Sequence[str] = (),
+    task: str | Sequence[str] | None = None,
     by: str | None = None,
     where: str | None = None,
     max_proxies: int | None = None,
@@ -95,7 +97,7 @@ def best(
     Args:
         results: rows as :func:`~imprint_sweep.api.sweeping.sweep` returns them; or the `paths.outputs` of the runs, for
             all of their table.
-        task: a task or several; all by default.
+        task: a task or several; None for all.
         by: validation or test; None is as above.
         where: which rows, a condition such as ``"model == resnet18"``.
         max_proxies: the memory budget: proxies of all labels together.
@@ -114,8 +116,9 @@ def best(
         raise UnknownOptionError("by", by, TESTED_ON)
     if results is not None and not isinstance(results, pd.DataFrame):
         results, outputs = None, results
-    folder = outputs_folder(None if outputs is None else str(outputs))
-    wanted = [task] if isinstance(task, str) else list(task)
+    folder = outputs_folder(None if outputs is None else fspath(outputs))
+    wanted = [task] if isinstance(task, str) else list(() if task is None else task)
+    _check(where, {"max_proxies": max_proxies, "n_shot": n_shot})
     asked = {"max_proxies": max_proxies, "n_shot": n_shot, "with_baselines": with_baselines}
 
     def rows(split: str) -> Results:
@@ -136,7 +139,7 @@ def best(
                 raise
     chosen_from = validated or rows(TEST)
     answer = ranking.best(chosen_from, wanted, **asked)  # type: ignore[arg-type]
-    on_test = tested(answer, _test_rows(chosen_from, folder))
+    on_test = _on_test(answer, chosen_from, results, folder)
     table = _table(answer)
     if on_test.missing.empty:  # trained on more samples, it may have more proxies
         table.loc[0, "proxies"] = int(on_test.rows["n_proxies"].max())
@@ -159,6 +162,17 @@ def best(
 _FIRST = ("name", "gen", "baseline", "accuracy", "proxies", "nbytes", "microseconds")
 
 
+def _check(where: object, counts: Mapping[str, object]) -> None:
+    if where is not None and not isinstance(where, str):
+        raise ConfigError(
+            f'where: expected a condition such as "model == resnet18", got {type(where).__name__}; rows of a DataFrame '
+            "can also be chosen before"
+        )
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, Integral | None):
+            raise ConfigError(f"{name}: expected a whole number or None, got {count!r}")
+
+
 def _comparable(frame: pd.DataFrame, outputs: Path, split: str) -> Results:
     """The rows of a DataFrame that can be compared."""
     if lacking := [name for name in (*tables.COLUMNS, "status") if name not in frame]:
@@ -166,17 +180,26 @@ def _comparable(frame: pd.DataFrame, outputs: Path, split: str) -> Results:
             f"results: expected rows as ims.sweep and ims.load_results return them; {', '.join(lacking[:3])} is missing"
         )
     own = parameter_columns(frame)
-    return tables.comparable(frame[[*tables.COLUMNS, *own, "status"]].sort_values("finished_at"), outputs, split)
+    rows = frame[[*tables.COLUMNS, *own, "status"]].sort_values("finished_at")
+    return tables.comparable(rows, outputs, split, source="the DataFrame")
 
 
-def _test_rows(chosen_from: Results, outputs: Path) -> pd.DataFrame:
-    """All test rows of the table: a sweep may have computed the rows to choose by alone."""
+def _on_test(answer: Best, chosen_from: Results, results: pd.DataFrame | None, outputs: Path) -> Tested:
+    """The choice on the test split, by the rows that were given or, where these lack some, by those of the table.
+
+    A sweep may have computed the rows to choose by alone.
+    """
     if (chosen_from.frame["split"] == TEST).all():
-        return chosen_from.frame
+        return tested(answer, chosen_from.frame)
+    if results is not None:
+        with suppress(StoreError):
+            found = tested(answer, _comparable(results, outputs, TEST).frame)
+            if found.missing.empty:
+                return found
     try:
-        return tables.load(outputs).frame
+        return tested(answer, tables.load(outputs).frame)
     except StoreError:
-        return chosen_from.frame[:0]
+        return tested(answer, chosen_from.frame[:0])
 
 
 def _table(answer: Best) -> pd.DataFrame:

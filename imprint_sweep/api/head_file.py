@@ -48,7 +48,9 @@ class HeadFile:
         try:
             about = canonical_json(self.about)
         except (TypeError, ValueError) as error:
-            raise ImprinterError(f"cannot save to {path}: a parameter is no JSON ({error})") from error
+            raise ImprinterError(f"cannot save to {path}: a parameter or provenance is no JSON ({error})") from error
+        if not path.parent.is_dir():
+            raise ImprinterError(f"cannot save to {path}: there is no folder {path.parent}")
         metadata = {
             "format": FORMAT,
             "format_version": str(VERSION),
@@ -58,8 +60,8 @@ class HeadFile:
         try:
             with replacing(path) as file:
                 file.write(save(arrays, metadata))
-        except OSError as error:
-            raise ImprinterError(f"cannot save to {path}: {error.strerror or error}") from error
+        except (OSError, ValueError) as error:  # the latter for names that no file can have
+            raise ImprinterError(f"cannot save to {path}: {getattr(error, 'strerror', None) or error}") from error
 
     @classmethod
     def read(cls, path: Path) -> HeadFile:

@@ -389,6 +389,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ImprinterError: the file cannot be written, or holds a parameter that is no JSON.
         """
         check_is_fitted(self)
+        if not isinstance(provenance, Mapping | None):
+            raise ImprinterError(f"provenance: expected a mapping such as {{'run': 7}}, got {provenance!r}")
         imprinted = self._imprinted
         arrays: dict[str, NDArray[Any]] = {"proxies": imprinted.proxies, "labels": imprinted.labels.astype(np.int64)}
         generated = np.concatenate(imprinted.generated)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,10 @@ def load_embeddings(
     """
     if split not in SPLITS:
         raise UnknownOptionError("split", split, SPLITS)
+    if isinstance(overrides, str) or not all(isinstance(word, str) for word in overrides):
+        raise ConfigError(f"overrides: expected a list such as ['limit=100'], got {overrides!r}")
     settings = settings_of(outputs)
-    words = [f"{group}={value}" for group, value in (("model", model), ("task", task)) if isinstance(value, str)]
+    words = [*_choice("model", model, Model), *_choice("task", task, Task)]
     if words:
         cell = composed([*words, *overrides], settings)
     model = model if isinstance(model, Model) else cell.model
@@ -66,14 +68,25 @@ def load_embeddings(
     return samples(features_of(model, task, settings), task, split)
 
 
+def _choice(group: str, value: object, kind: type) -> list[str]:
+    """The override that chooses an option, none for what is its value already."""
+    if isinstance(value, kind):
+        return []
+    if not isinstance(value, str):
+        raise ConfigError(f"{group}: expected the name of an option or a {kind.__name__}, got {value!r}")
+    return [override(group, value)]
+
+
 def settings_of(outputs: str | PathLike[str] | None) -> Settings:
     """Where everything is under a folder of outputs."""
-    folder = outputs_folder(None if outputs is None else str(outputs))
+    folder = outputs_folder(None if outputs is None else fspath(outputs))
     return Settings(outputs=folder, data=folder / "data")
 
 
 def composed(overrides: Sequence[str], settings: Settings) -> Cell:
     """The cell that overrides describe; where one is no override of the configuration, an error says so."""
+    if any(word.lstrip("+").startswith("paths.outputs=") for word in overrides):
+        raise ConfigError("paths.outputs: give the folder as outputs=")
     try:
         return compose([*overrides, override("paths.outputs", str(settings.outputs))])
     except HydraException as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import hydra
@@ -20,10 +20,10 @@ from tqdm.auto import tqdm
 from imprint_sweep.api.samples import settings_of
 from imprint_sweep.config.component_options import offer
 from imprint_sweep.config.messages import explanation
-from imprint_sweep.config.overrides import for_hydra
+from imprint_sweep.config.overrides import for_hydra, is_one_value
 from imprint_sweep.config.reading import settings_from
 from imprint_sweep.config.settings import Settings
-from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError
+from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError, UnknownOptionError
 from imprint_sweep.grid.outcome import OK, Outcome
 from imprint_sweep.invocation import choices, conf_folder, override
 from imprint_sweep.planning.from_command_line import requested
@@ -45,6 +45,12 @@ _KEYS = {
 _HOW = {"device", "force", "paths", "sweep"}
 """Keys that say how to run."""
 
+_ELSEWHERE = {"paths.outputs": "give the folder as outputs="} | dict.fromkeys(
+    (f"sweep.{name}" for name in ("dry_run", "submit", "wait", "shards", "allow_missing")),
+    "it is a setting of the command line; here the cells run in this process",
+)
+"""Keys that have no meaning here, and what to do instead."""
+
 
 def sweep(
     *,
@@ -56,8 +62,9 @@ def sweep(
     """Run the cells of a grid that are not in the table yet, and return the rows of all of them.
 
     Each keyword is an axis of the grid: a value, or a list, tuple, range or array of values. They are called as the
-    parameters of :class:`~imprint_sweep.api.imprinter.Imprinter` or as on the command line (``**{"agg.m": [1, 5]}``); a
-    list within a list is one value (``classes=[[3, 1, 7], "even"]``). Combinations without a meaning are left out.
+    parameters of :class:`~imprint_sweep.api.imprinter.Imprinter` or as on the command line (``**{"agg.m": [1, 5]}``). A
+    list of classes is one value, and so is a list within a list (``classes=[[3, 1, 7], "even"]``). Combinations
+    without a meaning are left out.
     Whatever interrupts it, finished cells are in the table, and the same call goes on.
 
     Args:
@@ -98,12 +105,20 @@ def sweep(
     if failed:
         raise SweepError(f"{len(failed):,} of {len(plan):,} cells failed, first of all by: {failed[0].error}")
     rows = load_results(settings.results, split=None).set_index("cell_id", drop=False)
-    return rows.loc[plan.cell_id.astype(str)].reset_index(drop=True)
+    ids = plan.cell_id.astype(str)
+    if lacking := int((~np.isin(ids, rows.index.to_numpy(str))).sum()):
+        raise SweepError(
+            f"{lacking:,} of {len(plan):,} cells failed before and are not tried again (sweep.retry_failed)"
+        )
+    return rows.loc[ids].reset_index(drop=True)
 
 
 def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -> tuple[Plan, Settings]:
     """The cells of the grid and how to run them, by the same way as on the command line."""
     given = {name: _axis(_KEYS.get(name, name), value) for name, value in axes.items()}
+    if misplaced := _ELSEWHERE.keys() & given:
+        name = min(misplaced)
+        raise ConfigError(f"{name}: {_ELSEWHERE[name]}")
     how = [word for name, word in given.items() if name.partition(".")[0] in _HOW]
     words = [for_hydra(word) for word in given.values() if word not in how]
     words += [f"+experiment={experiment}"] * (experiment is not None)
@@ -117,6 +132,10 @@ def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -
             assert isinstance(arguments, list)
             request, _ = requested([*map(str, arguments), *words], loader, config)
             settings = settings_from(config)
+    except UnknownOptionError as error:
+        if error.kind != "key" or "." in error.name:
+            raise
+        raise UnknownOptionError("axis", error.name, {*error.available, *_KEYS}) from error
     except HydraException as error:
         raise ConfigError(f"{' '.join(words)}: {explanation(error)}") from error
     if request.missing:
@@ -132,19 +151,25 @@ def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -
 def _axis(key: str, values: Any) -> str:
     """The override that gives an axis its values.
 
-    >>> _axis("task.classes", ["all", [3, 1]]), _axis("k", np.arange(2)), _axis("task.name", "1e3")
-    ('task.classes=all,[3,1]', 'k=0,1', 'task.name="1e3"')
+    >>> _axis("task.classes", ["all", [3, 1]]), _axis("task.classes", [3, 1]), _axis("task.name", "1e3")
+    ('task.classes=all,[3,1]', 'task.classes=[3,1]', 'task.name="1e3"')
     """
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        return override(key, _plain(values))
-    listed = [_plain(value) for value in values]
-    if not listed:
+    plain = _plain(key, values)
+    if not isinstance(plain, list):
+        return override(key, plain)
+    if not plain:
         raise ConfigError(f"{key} has no value: give it one, or leave it out")
-    return choices(key, listed)
+    return override(key, plain) if is_one_value(key, plain) else choices(key, plain)
 
 
-def _plain(value: Any) -> Any:
-    """A value without NumPy's types and with lists for everything that holds several."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return list(map(_plain, value)) if isinstance(value, Iterable) and not isinstance(value, str) else value
+def _plain(key: str, value: Any) -> Any:
+    """A value as a command line can have it: no types of NumPy, and lists for everything that holds several."""
+    if getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, PathLike):
+        value = fspath(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
+        return [_plain(key, item) for item in value]
+    raise ConfigError(f"{key}: expected numbers, texts or None, or lists of them, got {value!r}")

@@ -279,11 +279,9 @@ class Parts:
         assert isinstance(node, DictConfig)
         return node
 
-    def node(self, node: str, axes: Assignment) -> DictConfig:
-        """A node without options, as :meth:`group` gives those that have some."""
-        found = alone(node, self._plain_node(node, axes), self._settings)[node]
-        assert isinstance(found, DictConfig)
-        return found
+    def node(self, node: str, axes: Assignment) -> Any:
+        """A node without options, as :meth:`group` gives those that have some, or what was set in its place."""
+        return alone(node, self._plain_node(node, axes), self._settings)[node]
 
     def number(self, number: str, axes: Assignment) -> int | DictConfig:
         """A number, or a configuration that holds it and can be resolved as it is.

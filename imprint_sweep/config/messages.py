@@ -112,7 +112,7 @@ def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
                 return _unknown_setting(name, cause.parent_node) or one_line(message)
         return str(_not_there(name, schema))
     if found := re.match(r"Error merging override (?P<override>.*)", message):
-        return f"{found['override']}: {str(error.__cause__).splitlines()[0]}" if error.__cause__ else one_line(message)
+        return _unmergeable(found["override"], error.__cause__) if error.__cause__ else one_line(message)
     if found := re.match(r"Multiple values for (?P<group>\S+)\. .*: (?P<option>\S+)'", message):
         return f"{found['group']} has a choice already: write {found['group']}={found['option']}, without +"
     if found := re.match(r"Ambiguous value for argument '(?P<override>.*)'", message):
@@ -120,6 +120,14 @@ def _composition(error: ConfigCompositionException, schema: type[Any]) -> str:
     if found := re.match(r"Sweep parameters '(?P<override>.*)' requires --multirun", message):
         return _several(found["override"].removeprefix("++"), "stands for several values", schema)
     return one_line(message)
+
+
+def _unmergeable(override: str, cause: BaseException) -> str:
+    """The message for a value of another shape than the key has."""
+    key, _, value = override.lstrip("+").partition("=")
+    if str(cause).startswith("Cannot merge"):
+        return f"{key}: expected {'a list such as [a,b]' if value.startswith('{') else 'keys and values'}, got {value}"
+    return f"{override}: {str(cause).splitlines()[0]}"
 
 
 def _several(override: str, what: str, schema: type[Any]) -> str:

@@ -152,7 +152,7 @@ def read_axis(key: str, given: Any, options: Options) -> tuple[Value, ...]:
             values.append(Value.of(item))
     if not values:
         raise ConfigError(f"{key} has no values")
-    if isinstance(given, list) and all(type(value.value) is _LISTS.get(key) for value in values):
+    if isinstance(given, list) and is_one_value(key, [value.value for value in values]):
         values = [Value.of([value.value for value in values])]
     return _checked(key, values, options)
 
@@ -252,6 +252,11 @@ def check_flat(line: str, value: Any) -> None:
             if isinstance(item, Sweep | Glob):
                 raise ConfigError(f"{line}: a list holds single values; range, choice, glob and the like stand alone")
             check_flat(line, item)
+
+
+def is_one_value(key: str, values: Sequence[Any]) -> bool:
+    """Whether a list is one value of an axis, not several: the axis holds lists, and nothing in it is a value alone."""
+    return all(type(value) is _LISTS.get(key) for value in values)
 
 
 def is_axis(key: str) -> bool:

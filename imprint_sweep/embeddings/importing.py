@@ -209,7 +209,9 @@ def _as_labels(path: Path, array: NDArray[Any]) -> NDArray[np.int64]:
     if flat.ndim == 1 and flat.dtype.kind in "fiu":
         with np.errstate(invalid="ignore"):  # NaN becomes a number, and is not equal to it
             labels = flat.astype(np.int64)
-        if np.array_equal(flat, labels):
+        if not (other := flat != labels).any():
             return labels
+        first = int(other.argmax())
+        raise InvalidEmbeddingsError(f"{path}: expected integer labels (n,), got {flat[first]} at sample {first}")
     hint = "; number the classes, as pandas.factorize does" if array.dtype.kind in "OUS" else ""
     raise InvalidEmbeddingsError(f"{path}: expected integer labels (n,), got {array.shape} of {array.dtype}{hint}")

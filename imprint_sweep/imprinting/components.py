@@ -552,7 +552,7 @@ class Metric(Adjustable, ABC):
         """The values of all pairs, to rounding.
 
         Args:
-            queries: (b, d) torch tensor after NORM_inf.
+            queries: (b, d) torch tensor after NORM_inf, of the type of the first of `of_proxies`.
             of_proxies: tensors by the names of :meth:`tensors`.
 
         Returns:

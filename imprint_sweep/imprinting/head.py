@@ -60,13 +60,20 @@ class Head(nn.Module):
         """The scores of the classes.
 
         Args:
-            embeddings: (b, d) float32.
+            embeddings: (b, d) of any type of numbers.
 
         Returns:
-            (b, C): float32; float64 where the metric is computed so.
+            (b, C): float32; float64 where the metric is computed so, or after ``double()``. What ``half()`` has
+            rounded is compared in float32.
+
+        Raises:
+            ValueError: the embeddings have another shape.
         """
-        queries = NORMS[self.norm_inf].on_tensors(embeddings)
-        values: Tensor = METRICS[self.metric].on_tensors(queries, {name: getattr(self, name) for name in self._names})
+        if embeddings.ndim != 2:
+            raise ValueError(f"expected embeddings (b, d), got {tuple(embeddings.shape)}")
+        of_proxies = {name: _wide(getattr(self, name)) for name in self._names}
+        queries = NORMS[self.norm_inf].on_tensors(_wide(embeddings)).to(of_proxies[self._names[0]].dtype)
+        values: Tensor = METRICS[self.metric].on_tensors(queries, of_proxies)
         aggregation = AGGREGATIONS[self.agg]
         if isinstance(aggregation, ClassScore):
             of_class = torch.split(values, self.sizes, dim=1)
@@ -83,3 +90,8 @@ class Head(nn.Module):
         """What the module is, for its representation."""
         agg = f"{self.agg}" if self.m is None else f"{self.agg}, m={self.m}, weighting={self.weighting}"
         return f"norm_inf={self.norm_inf}, metric={self.metric}, agg={agg}, proxies={sum(self.sizes)}"
+
+
+def _wide(numbers: Tensor) -> Tensor:
+    """Numbers in at least float32: half precision tells few proxies apart, and torch has no distances in it."""
+    return numbers if numbers.dtype in (torch.float32, torch.float64) else numbers.float()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -72,7 +73,7 @@ def load_results(
         like, texts are pandas strings, ``labels`` and ``f1`` hold an array per row.
 
     Raises:
-        StoreError: no such folder or column, or the table cannot be read now.
+        StoreError: no such folder or column, the folder holds that of a table, or the table cannot be read now.
         UnknownOptionError: no such split.
 
     Warns:
@@ -90,6 +91,8 @@ def load_results(
         raise StoreError(f"the results table has no column {unknown[0]!r}{did_you_mean(unknown[0], known)}")
 
     table = read_parts(root, [*wanted, "status", "split", "finished_at"]).table
+    if not table.num_rows and (root / "results").is_dir():
+        raise StoreError(f"{root} holds no results table, but a folder of one: {root / 'results'}")
     # Rows of the time before there was a choice are null.
     table = table.set_column(table.column_names.index("split"), "split", table["split"].fill_null(TEST))
     if split is not None:
@@ -145,10 +148,9 @@ def history(results: Path, prefix: str) -> list[dict[str, Any]]:
     Raises:
         StoreError: no digits, no such cell, or several.
     """
-    prefix = prefix.lower()
-    if not re.fullmatch(f"[0-9a-f]{{1,{_DIGITS}}}", prefix):
+    if not isinstance(prefix, str) or not re.fullmatch(f"[0-9a-f]{{1,{_DIGITS}}}", prefix := prefix.lower()):
         raise StoreError(
-            f"a cell id is {_DIGITS} hex digits like 3f9c2a...; expected the first of them, got {prefix!r}"
+            f"a cell id is {_DIGITS} hex digits like 3f9c2a...; expected the first of them, got {reprlib.repr(prefix)}"
         )
     table = read_parts(results).table
     found = table.filter(pc.starts_with(table["cell_id"], prefix))
@@ -160,6 +162,19 @@ def history(results: Path, prefix: str) -> list[dict[str, Any]]:
         raise StoreError(f"{len(ids):,} cells begin with {prefix}: {', '.join(ids[:_LISTED])}{more}; give more digits")
     rows: list[dict[str, Any]] = found.to_pylist()
     return sorted(rows, key=lambda row: (row["status"] == OK, row["finished_at"]), reverse=True)
+
+
+def is_present(row: Mapping[str, Any], cell: Cell, fingerprint: str) -> bool:
+    """Whether a row is a good result of some embeddings by the present versions of the method and its components.
+
+    Args:
+        row: column -> value, one of :func:`history`.
+        cell: which it is about.
+        fingerprint: of the embeddings.
+    """
+    found = row["fingerprint"], row["method_version"], row["component_versions"] or ""
+    versions = component_versions(cell.scheme, len(cell.task.labels))
+    return row["status"] == OK and found == (fingerprint, METHOD_VERSION, versions)
 
 
 def errors_of(path: str | PathLike[str], sweep: str) -> dict[str, str]:

@@ -93,6 +93,27 @@ def test_what_cannot_be_answered_is_one_sentence(tmp_path: Path) -> None:
     write(tmp_path, rows(mean_test=800))
     with pytest.raises(ConfigError, match=r"expected rows as ims\.sweep and ims\.load_results return them; .* missing"):
         ims.best(ims.load_results(tmp_path / "results")[["cell_id", "accuracy"]])
+    frame = ims.load_results(tmp_path / "results")
+    given: list[tuple[dict[str, Any], str]] = [
+        ({"results": frame[:0]}, "^the DataFrame holds no good row"),
+        ({"by": 3}, "unknown by 3. Available: test, validation"),
+        ({"where": frame["gen"] == "mean"}, "where: expected a condition such as .*, got Series"),
+        ({"max_proxies": "10"}, "max_proxies: expected a whole number or None, got '10'"),
+        ({"n_shot": float("nan")}, "n_shot: expected a whole number or None, got nan"),
+        ({"task": "mnst"}, "unknown task 'mnst'; did you mean mnist"),
+    ]
+    for asked, message in given:
+        with pytest.raises((ConfigError, StoreError), match=message):
+            ims.best(**{"results": frame, "outputs": tmp_path, **asked})
+    of_all, of_one = (ims.best(frame, task=task, outputs=tmp_path) for task in (None, frame["task"].tolist()))
+    assert of_all.name == of_one.name
+
+
+def test_test_rows_of_a_frame_need_no_table(tmp_path: Path) -> None:
+    write(tmp_path, rows(mean_validation=910, kmeans_validation=900, mean_test=800))
+    frame = ims.load_results(tmp_path / "results", split=None)
+    found = ims.best(frame, outputs=tmp_path / "elsewhere")
+    assert (found.by, found.test_accuracy) == ("validation", 0.8)
 
 
 def test_from_a_sweep_to_the_classifier(tmp_path: Path) -> None:

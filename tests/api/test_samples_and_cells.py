@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import cross_val_score, train_test_split
@@ -13,6 +15,7 @@ from sklearn.model_selection import cross_val_score, train_test_split
 import imprint_sweep as ims
 from imprint_sweep import engine
 from imprint_sweep.api.samples import class_names, composed, settings_of
+from imprint_sweep.cli.commands.export import main as export
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import ConfigError, EmbeddingsError, StoreError
 from imprint_sweep.grid.cell import Cell, Model, Task
@@ -97,6 +100,26 @@ def test_names_that_do_not_exist_are_refused(
     assert "search path" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": None}, "model: expected the name of an option or a Model, got None"),
+        ({"task": ["digits"]}, r"task: expected the name of an option or a Task, got \['digits'\]"),
+        ({"model": "pixels,resnet18"}, "unknown model 'pixels,resnet18'"),
+        ({"split": None}, "unknown split None. Available: test, train"),
+        ({"overrides": "limit=100"}, r"overrides: expected a list such as \['limit=100'\], got 'limit=100'"),
+        ({"overrides": [("limit", 100)]}, "overrides: expected a list such as"),
+        ({"overrides": ["paths.outputs=elsewhere"]}, "paths.outputs: give the folder as outputs="),
+    ],
+    ids=str,
+)
+def test_what_names_nothing_does_not_become_the_default(
+    given: dict[str, Any], message: str, settings: Settings
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ims.load_embeddings(**{"model": "pixels", "task": "digits", "outputs": settings.outputs, **given})
+
+
 def test_a_split_that_does_not_exist_is_refused(settings: Settings) -> None:
     with pytest.raises(ConfigError, match="unknown split 'trian'; did you mean train"):
         ims.load_embeddings("pixels", "digits", "trian", outputs=settings.outputs)  # type: ignore[arg-type]
@@ -145,6 +168,22 @@ def test_the_classifier_of_a_row_has_its_accuracy(settings: Settings) -> None:
         assert outcome.status == OK
 
 
+@pytest.mark.parametrize(("column", "value"), [("fingerprint", "0" * 20), ("component_versions", "gen:kmeans=1")])
+def test_a_row_of_other_embeddings_or_versions_gives_a_classifier_with_a_warning(
+    column: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one: dict[str, Any] = {"model": "pixels", "task": "digits", "gen": "kmeans", "k": 2, "limit": 300}
+    (cell_id,) = ims.sweep(**one, outputs=tmp_path, progress=False)["cell_id"]
+    ims.imprinter_from_cell(cell_id, outputs=tmp_path)
+    (part,) = (tmp_path / "results").glob("*.parquet")
+    table = pq.read_table(part)
+    pq.write_table(table.set_column(table.column_names.index(column), table.field(column), [[value]]), part)
+    with pytest.warns(UserWarning, match="has no good row of the present embeddings and the present version"):
+        ims.imprinter_from_cell(cell_id, outputs=tmp_path)
+    export([cell_id, "--to", str(tmp_path / "head.safetensors"), "--outputs", str(tmp_path)])
+    assert f"note: cell {cell_id} has no good row of the present" in capsys.readouterr().out
+
+
 def test_a_cell_that_does_not_exist_is_refused(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         ims.imprinter_from_cell("ffffffffffff", outputs=settings.outputs)
@@ -152,6 +191,11 @@ def test_a_cell_that_does_not_exist_is_refused(settings: Settings, tmp_path: Pat
         ims.imprinter_from_cell("../x", outputs=settings.outputs)
     with pytest.raises(StoreError):
         ims.imprinter_from_cell("3f", outputs=tmp_path / "nothing")
+    row: Any = ims.load_results(settings.results).iloc[0]
+    others: list[Any] = [None, 3, row]
+    for other in others:
+        with pytest.raises(StoreError, match=r"expected the first of them, got [^\n]*$"):
+            ims.imprinter_from_cell(other, outputs=settings.outputs)
 
 
 def test_models_are_what_the_configuration_says(settings: Settings) -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import imprint_sweep as ims
 from imprint_sweep.api import sweeping
 from imprint_sweep.api.samples import settings_of
-from imprint_sweep.errors import ConfigError, MissingEmbeddingsError
+from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, StageError, SweepError
+from imprint_sweep.imprinting.components import GENS
 from tests import data
 from tests.outputs import ROOT, python
 
@@ -98,13 +101,46 @@ def test_combinations_without_a_meaning_are_left_out_with_a_warning(outputs: Pat
         ({"kk": 3}, "kk"),
         ({"k": []}, "k has no value"),
         ({"k": 2.5}, "2.5"),
+        ({"k": b"2"}, "k: expected numbers, texts or None, or lists of them, got b'2'"),
+        ({"k": pd.NA}, "k: expected numbers, texts or None, or lists of them, got <NA>"),
+        ({"gen": {"mean": 1}}, "gen: expected numbers, texts or None, or lists of them, got {'mean': 1}"),
+        ({"eval": "test"}, "eval: expected keys and values, got 'test'"),
+        ({"metrik": "cosine"}, "unknown axis 'metrik'; did you mean metric"),
         ({"experiment": "minni"}, "unknown experiment 'minni'; did you mean mini"),
+        ({"paths.outputs": "elsewhere"}, "paths.outputs: give the folder as outputs="),
+        ({"sweep.dry_run": True}, "sweep.dry_run: it is a setting of the command line"),
     ],
 )
 def test_what_does_not_exist_is_refused(axes: dict[str, Any], message: str, outputs: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         ims.sweep(**SMALL, **{"task.name": "small"}, **axes, outputs=outputs, progress=False)
     assert not (outputs / "results").exists()
+
+
+def test_values_come_in_any_container(outputs: Path) -> None:
+    given: list[dict[str, Any]] = [
+        {"gen": pd.Index(["kmeans"]), "k": pd.Series([2, 3]), "seed": np.int64(1), "classes": [[3, 1, 2]]},
+        {"gen": np.array("kmeans"), "k": pd.array([2, 3], dtype="Int64"), "seed": {1}, "classes": np.array([3, 1, 2])},
+        {"gen": Path("kmeans"), "k": torch.tensor([2, 3]), "seed": (1,), "classes": [3, 1, 2]},
+    ]
+    found = [
+        ims.sweep(**SMALL, **{"task.name": "small"}, **axes, outputs=outputs, progress=False)["cell_id"].tolist()
+        for axes in given
+    ]
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 2
+
+
+def test_cells_that_failed_before_are_no_rows(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise StageError("no")
+
+    one: dict[str, Any] = {**SMALL, "task.name": "small", "gen": "mean", "outputs": outputs, "progress": False}
+    monkeypatch.setattr(type(GENS["mean"]), "proxies", fail)
+    with pytest.raises(SweepError, match=r"1 of 1 cells failed, first of all by: .*no"):
+        ims.sweep(**one)
+    with pytest.raises(SweepError, match="1 of 1 cells failed before and are not tried again"):
+        ims.sweep(**{**one, "sweep.retry_failed": False})
 
 
 def test_embeddings_that_are_missing_are_named(outputs: Path) -> None:

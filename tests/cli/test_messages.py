@@ -120,6 +120,9 @@ def test_help_is_short_and_lists_the_groups(tmp_path: Path) -> None:
     [
         (["gne=kmeans"], "unknown key 'gne'; did you mean gen?"),
         (["agg.metrc=cosine"], "unknown key 'agg.metrc'; did you mean agg.metric"),
+        (["task.datasets={a:1}"], "task.datasets: expected a list such as [a,b], got {a:1}\n"),
+        (["++task.labels={a:1}"], "task.labels: expected a list such as [a,b], got {a:1}\n"),
+        (["eval=[test]"], "eval: expected keys and values, got [test]\n"),
         (["k=abc"], "k: expected a whole number or null, got 'abc'"),
         (["+foo=1"], "unknown key 'foo'"),
         (["k=1,5"], "k=1,5 lists several values: add -m to sweep over them\n"),

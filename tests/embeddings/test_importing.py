@@ -250,9 +250,12 @@ def test_a_missing_name_is_named_and_so_is_what_is_there(tmp_path: Path, form: s
         ({"embeddings": FEATURES[0], "labels": LABELS}, r"expected embeddings \(n, d\) of numbers, got \(4,\)"),
         ({"embeddings": FEATURES[None], "labels": LABELS}, r"got \(1, 6, 4\)"),
         ({"embeddings": FEATURES.astype(complex), "labels": LABELS}, "complex"),
-        ({"embeddings": FEATURES, "labels": LABELS + 0.5}, r"expected integer labels \(n,\)"),
+        ({"embeddings": FEATURES, "labels": LABELS + 0.5}, r"expected integer labels \(n,\), got 5.5 at sample 0"),
         ({"embeddings": FEATURES, "labels": np.array([*"abcdef"])}, "<U1"),
-        ({"embeddings": FEATURES, "labels": np.array([0, 1, 2, 3, 4, np.nan])}, "expected integer labels"),
+        (
+            {"embeddings": FEATURES, "labels": np.array([0, 1, 2, 3, 4, np.nan])},
+            "expected integer labels .*, got nan at sample 5",
+        ),
         ({"embeddings": FEATURES, "labels": np.zeros((6, 2))}, r"got \(6, 2\)"),
     ],
 )

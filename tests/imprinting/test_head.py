@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from pathlib import Path
@@ -93,6 +94,31 @@ def test_a_module_passes_gradients_to_embeddings_and_can_be_copied() -> None:
     other = Imprinter(k=3, seed=1).fit(X, Y).to_torch()
     other.load_state_dict(head.state_dict())
     assert torch.equal(other(torch.from_numpy(Q)), head(torch.from_numpy(Q)))
+
+
+@pytest.mark.parametrize("agg", AGGS, ids=str)
+def test_half_precision_is_compared_in_float32(agg: dict[str, Any]) -> None:
+    head = Imprinter(k=3, **agg).fit(X, Y).to_torch()
+    rounded = torch.from_numpy(Q).half()  # of a network in half precision
+    assert torch.equal(head(rounded), head(rounded.float()))
+    assert head(rounded).dtype == head(rounded.double()).dtype == head(rounded.int()).dtype
+    doubled = copy.deepcopy(head).double()
+    torch.testing.assert_close(doubled(rounded), head(rounded).double(), rtol=1e-4, atol=1e-4)
+    for narrow in (torch.float16, torch.bfloat16):
+        scores = copy.deepcopy(head).to(narrow)(rounded.to(narrow))
+        assert scores.dtype == torch.float32
+        assert (scores.argmax(dim=1) == head(rounded).argmax(dim=1)).float().mean() > 0.95
+
+
+def test_a_module_takes_rows_of_embeddings() -> None:
+    head = Imprinter(k=3).fit(X, Y).to_torch()
+    for shape in [(64,), (2, 30, 64)]:
+        with pytest.raises(ValueError, match=r"expected embeddings \(b, d\), got \("):
+            head(torch.zeros(shape))
+    compiled = torch.compile(head, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(torch.from_numpy(Q)), head(torch.from_numpy(Q)))
+    exported = torch.export.export(head, (torch.from_numpy(Q[:2]),), dynamic_shapes=({0: torch.export.Dim("b")},))
+    assert torch.equal(exported.module()(torch.from_numpy(Q)), head(torch.from_numpy(Q)))
 
 
 @pytest.mark.gpu
@@ -244,13 +270,24 @@ def test_what_cannot_be_written_is_refused_and_leaves_the_old_file(tmp_path: Pat
     clf.save(tmp_path / "head")
     before = (tmp_path / "head").read_bytes()
     clf.set_params(parameters={"gen.trim": object()})
-    with pytest.raises(ImprinterError, match="a parameter is no JSON"):
+    with pytest.raises(ImprinterError, match="a parameter or provenance is no JSON"):
         clf.save(tmp_path / "head")
     assert (tmp_path / "head").read_bytes() == before
     clf.set_params(parameters=None)
-    for place in (tmp_path / "no" / "head", tmp_path):
-        with pytest.raises(ImprinterError, match="cannot save to"):
+    places: list[tuple[str | Path, str]] = [
+        (tmp_path / "no" / "head", "there is no folder "),
+        (tmp_path, "Is a directory"),
+        ("", "has an empty name"),
+        ("a\0b", "embedded null"),
+    ]
+    for place, reason in places:
+        with pytest.raises(ImprinterError, match=f"cannot save to .*: .*{reason}"):
             clf.save(place)
+    others: list[Any] = [[7], {"path": tmp_path}, {"accuracy": float("nan")}]
+    for provenance in others:
+        with pytest.raises(ImprinterError, match="provenance"):
+            clf.save(tmp_path / "head", provenance=provenance)
+    assert (tmp_path / "head").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["head"]
 
 

@@ -168,13 +168,14 @@ def load(outputs: str | PathLike[str], split: str = TEST) -> Results:
     return comparable(_read(outputs / "results"), outputs, split)
 
 
-def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST) -> Results:
+def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST, *, source: str | None = None) -> Results:
     """The rows of a frame that can be compared with each other; see :func:`load`.
 
     Args:
         frame: :data:`COLUMNS`, :func:`parameter_columns` and ``status``, in the order in which rows were finished.
         outputs: the folder under which the table and the embeddings of these rows are.
         split: what they are tested on.
+        source: what the frame is, for messages; None is the table under `outputs`.
     """
     notes = []
     mine = (frame["split"] == split).to_numpy(np.bool_)
@@ -209,8 +210,9 @@ def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST) -> Results
         frame = frame[~untested]
     if frame.empty:
         found = f" ({' '.join(notes)})" if notes else ""
+        source = source or f"the results table at {outputs / 'results'}"
         raise StoreError(
-            f"the results table at {outputs / 'results'} holds no good row of method version {METHOD_VERSION}"
+            f"{source} holds no good row of method version {METHOD_VERSION}"
             f"{'' if split == TEST else f' with eval.split={split}'}{found}; run a cell or a sweep first"
         )
     frame = frame.astype(dict.fromkeys(_WORDS, "category"))

@@ -13,13 +13,13 @@ from imprint_sweep.cli.options import parse_options
 from imprint_sweep.config.overrides_of import cell_of, overrides_of
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
-from imprint_sweep.grid.cell import METHOD_VERSION, Cell, component_versions
+from imprint_sweep.grid.cell import Cell
 from imprint_sweep.grid.outcome import OK
 from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import MAIN, command, outputs_folder, shell_line
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.resources import available_cores
-from imprint_sweep.store import history, table_schema
+from imprint_sweep.store import history, is_present, table_schema
 from imprint_sweep.wording import visible
 
 Row = dict[str, Any]
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cell = cell_of(rows[0])
         present = _present(cell, outputs)
         # Stable: the newest of what the present embeddings gave come first, hence the row that --check compares.
-        rows.sort(key=lambda row: _comparable(row, cell, present), reverse=True)
+        rows.sort(key=lambda row: is_present(row, cell, present), reverse=True)
         _show(rows if given.all else rows[:1])
-        if present and rows[0]["status"] == OK and not _comparable(rows[0], cell, present):
+        if present and rows[0]["status"] == OK and not is_present(rows[0], cell, present):
             print("note: a row of other embeddings, or of another version of the method, than the present ones")
         try:
             print(f"reproduce it with:\n{visible(shell_line(MAIN, overrides_of(cell, outputs)))}")
@@ -67,13 +67,6 @@ def _present(cell: Cell, outputs: Path) -> str:
     except EmbeddingsError:
         return ""
     return fingerprint.decode()
-
-
-def _comparable(row: Row, cell: Cell, fingerprint: str) -> bool:
-    """Whether a row is a result of these embeddings and of the present method and components."""
-    found = row["fingerprint"], row["method_version"], row["component_versions"] or ""
-    versions = component_versions(cell.scheme, len(cell.task.labels))
-    return row["status"] == OK and found == (fingerprint, METHOD_VERSION, versions)
 
 
 def _show(rows: Sequence[Row]) -> None:
@@ -99,7 +92,7 @@ def _check(cell: Cell, rows: Sequence[Row], outputs: Path) -> None:
     (outcome,) = engine.run([cell], EmbeddingCache(outputs / "embeddings"), settings)
     if outcome.status != OK:
         raise StoreError(f"the cell cannot be computed: {outcome.error}")
-    comparable = [row for row in rows if _comparable(row, cell, outcome.fingerprint)]
+    comparable = [row for row in rows if is_present(row, cell, outcome.fingerprint)]
     if not comparable:
         raise StoreError(
             f"there is no good row to compare with: n_correct={outcome.n_correct} now, from embeddings "

@@ -39,12 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _export(cell_id: str, path: Path, with_model: bool, outputs: str | None) -> list[str]:
-    from imprint_sweep.api.cells import cell_named, fitted
+    from imprint_sweep.api.cells import of_row
 
     settings = settings_of(outputs)
-    cell = cell_named(cell_id, settings)
-    clf = fitted(cell, settings)
+    cell, clf, note = of_row(cell_id, settings)
     said = [f"{path}: {len(clf.proxies_):,} proxies of {len(clf.classes_):,} classes, {clf.nbytes_:,} bytes"]
+    said += [f"note: {note}"] * (note is not None)
     if path.suffix == ".safetensors":
         clf.save(path)
         return said

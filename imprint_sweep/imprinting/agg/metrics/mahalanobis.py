@@ -52,8 +52,8 @@ class Mahalanobis(FittedMetric):
         return {"proxies": whitened, "center": whitening.center, "matrix": whitening.matrix, **basis}
 
     def on_tensors(self, queries: Any, of_proxies: Any) -> Any:
-        """The distances of all pairs, float64."""
-        centred = queries.double() - of_proxies["center"]
+        """The distances of all pairs."""
+        centred = queries - of_proxies["center"]
         distances = EUCLIDEAN.on_tensors(centred @ of_proxies["matrix"], of_proxies)
         if "basis" not in of_proxies:
             return distances
