@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
+from scipy.special import logsumexp, softmax
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import f1_score
@@ -59,9 +60,9 @@ class Prediction:
     Args:
         truth: (n,) label positions.
         labels: (n,) predicted label positions.
-        neighbors: (n, m) indices into all proxies in task order, nearest first; m = 1 under ``max``.
+        neighbors: (n, m) indices into all proxies in task order, nearest first; m = 1 under ``max``, all under ``lse``.
         distances: (n, m) float64 distances to them; under inner products the negated product.
-        votes: (n, C) float64 vote sums, all zero but one under ``max``.
+        votes: (n, C) float64 vote sums, all zero but one under ``max``; the scores under ``lse``.
     """
 
     truth: Int64
@@ -299,7 +300,7 @@ def _classify(
     noise: Float64 | None = None,
 ) -> Prediction:
     """Section 7 for queries x (n, d) and proxies `points` (p, d) of the labels `owners` (p,) in task order."""
-    m = 1 if scheme.m is None else min(scheme.m, len(points))
+    m = {"max": 1, "lse": len(points)}.get(scheme.agg) or min(scheme.m or 1, len(points))
     metric = scheme.metric
     if metric == "mahalanobis":
         whiten = whitening(points, noise)
@@ -325,8 +326,16 @@ def _classify(
             order = np.argsort(exact, kind="stable")[:m]
             neighbors[row], distances[row] = candidates[order], exact[order]
 
-    weights = np.ones_like(distances) if scheme.weighting != "inverse_distance" else 1 / (distances + 1e-10)
-    labels = range(owners.max() + 1)
+    labels, t = range(owners.max() + 1), float(dict(scheme.parameters).get("agg.temperature", 1.0))
+    if scheme.agg == "lse":
+        of_class = [np.where(owners[neighbors] == label, -distances / t, -np.inf) for label in labels]
+        scores = np.stack([t * logsumexp(values, axis=1) for values in of_class], axis=1)
+        return Prediction(truth, scores.argmax(axis=1), neighbors, distances, scores)
+    weights = np.ones_like(distances)
+    if scheme.weighting == "inverse_distance":
+        weights = 1 / (distances + 1e-10)
+    if scheme.weighting == "softmax":
+        weights = softmax(-distances / t, axis=1)
     votes = np.stack([(weights * (owners[neighbors] == label)).sum(axis=1) for label in labels], axis=1)
     return Prediction(truth, votes.argmax(axis=1), neighbors, distances, votes)
 

@@ -27,7 +27,7 @@ from imprint_sweep.grid.cell import Cell, Model, Task
 from imprint_sweep.grid.outcome import OK
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.grid.tasks import make_task
-from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, Position, norms_at
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEIGHTINGS, ClassScore, Position, norms_at
 
 DEFAULT = Model("efficientnet_lite0", "IMAGENET1K", 112)
 DIGITS = make_task("digits", ["digits"], range(10))
@@ -39,9 +39,12 @@ def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
     One in eight is tested on samples that are held out.
     """
     rng = random.Random(0)
-    ballots = [("max", metric, None, None) for metric in METRICS]
+    scoring = [name for name, agg in AGGREGATIONS.items() if isinstance(agg, ClassScore)]
+    ballots: list[tuple[str, str, int | None, str | None]] = [
+        (agg, metric, None, None) for agg, metric in product(scoring, METRICS)
+    ]
     distances = [name for name, metric in METRICS.items() if metric.is_distance]
-    ballots += [("mnn", *rest) for rest in product(distances, (1, 5), WEIGHTINGS)]  # type: ignore[misc]
+    ballots += [("mnn", *rest) for rest in product(distances, (1, 5), WEIGHTINGS)]
     norms = product(*(norms_at(position) for position in Position))
     held_out = random.Random(1)
 

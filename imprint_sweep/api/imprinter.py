@@ -114,6 +114,9 @@ class _Imprinted:
         """The position of the class of each row, (n,)."""
         m, weighting = self.readout.m, self.readout.weighting
         queries = normalised(x, self.readout.norm_inf, Position.INF)
+        aggregation = AGGREGATIONS[self.readout.agg]
+        if isinstance(aggregation, ClassScore):
+            return self.decides.highest(queries, self.sizes, aggregation)
         found = self.decides.nearest(queries, m, distances=m > 1)
         ballots = [(m, WEIGHTINGS[weighting] if weighting else None)]
         predicted: NDArray[np.int32]

@@ -33,12 +33,14 @@ from imprint_sweep.engine.workers import Failure, Workers
 from imprint_sweep.grid.cell import Label, Task
 from imprint_sweep.grid.keys import Draw, Readout, View
 from imprint_sweep.imprinting import vectors
-from imprint_sweep.imprinting.agg import search, voting
+from imprint_sweep.imprinting.agg import class_scores, search, voting
 from imprint_sweep.imprinting.agg.directions import LARGE, PART, Directions, Projected, directions_that_save_time
 from imprint_sweep.imprinting.components import (
+    AGGREGATIONS,
     METRICS,
     NORMS,
     WEIGHTINGS,
+    ClassScore,
     DenseMetric,
     FittedMetric,
     Map,
@@ -46,6 +48,7 @@ from imprint_sweep.imprinting.components import (
     ProductMetric,
     SequentialNorm,
     Setting,
+    Weighting,
 )
 from imprint_sweep.imprinting.generation import normalised
 from imprint_sweep.imprinting.vectors import Filter, Vectors
@@ -255,9 +258,12 @@ class ProductPass(Pass):
             return None
         step = max(1, n_queries // SAMPLE)
         sample = np.concatenate([self.queries(label, self._inf).rows[::step] for label in labels])
+        ms = [readout.m for views in self.searches.values() for readouts in views.values() for readout in readouts]
+        if not all(ms):
+            return None  # the score of a class is made from the values of all of its proxies
         searches = sum(len(views) * sum(map(self.queries.count, task.labels)) for task, views in self.searches.items())
-        m = max(readout.m for views in self.searches.values() for readouts in views.values() for readout in readouts)
-        return directions_that_save_time(Vectors.of(sample), self.proxies.after(self._post), searches / n_queries, m)
+        proxies = self.proxies.after(self._post)
+        return directions_that_save_time(Vectors.of(sample), proxies, searches / n_queries, max(ms))
 
     def _few_proxies(self, directions: Directions) -> Projected:
         """All proxies in directions, made in parts by the threads that wait for them."""
@@ -517,36 +523,44 @@ def _search(
                 readouts = views.get(view)
                 if not readouts:
                     continue
-                m = max(readout.m for readout in readouts)
-                found = search.nearest(
-                    block.scores,
-                    bounds,
-                    METRICS[view.metric],
-                    queries,
-                    proxies,
-                    pass_.columns[task],
-                    m,
-                    distances=m > 1,
-                    products=products,
-                )
-                ballots = [
-                    (readout.m, WEIGHTINGS[readout.weighting] if readout.weighting else None) for readout in readouts
-                ]
-                predicted = voting.votes(labels[task][found.position], found.distance, ballots, len(task.labels))
-                n = len(task.labels)
-                offsets = n * np.arange(len(readouts))[:, None]
-                counts = np.bincount((predicted + offsets).ravel(), minlength=n * len(readouts)).reshape(-1, n)
-                now = time.thread_time()
-                for i, readout in enumerate(readouts):
-                    key = task, readout
-                    tally.counts[key] = tally.counts[key] + counts[i] if key in tally.counts else counts[i]
-                    if keep_predictions:
-                        tally.predictions[key].append(predicted[i])
-                    tally.seconds[key] += shared + now - start
-                tally.searching += now - start
-                start = now
+                compared = block.scores, bounds, METRICS[view.metric], queries, proxies, pass_.columns[task]
+                for alike in _by_kind(readouts):
+                    if alike[0].m:
+                        m = max(readout.m for readout in alike)
+                        found = search.nearest(*compared, m, distances=m > 1, products=products)
+                        predicted = voting.votes(
+                            labels[task][found.position], found.distance, _ballots(alike), len(task.labels)
+                        )
+                    else:
+                        predicted = class_scores.highest(*compared, [_class_score(readout) for readout in alike])
+                    n = len(task.labels)
+                    offsets = n * np.arange(len(alike))[:, None]
+                    counts = np.bincount((predicted + offsets).ravel(), minlength=n * len(alike)).reshape(-1, n)
+                    now = time.thread_time()
+                    for i, readout in enumerate(alike):
+                        key = task, readout
+                        tally.counts[key] = tally.counts[key] + counts[i] if key in tally.counts else counts[i]
+                        if keep_predictions:
+                            tally.predictions[key].append(predicted[i])
+                        tally.seconds[key] += shared + now - start
+                    tally.searching += now - start
+                    start = now
         start = time.thread_time()
     return tally
+
+
+def _by_kind(readouts: Sequence[Readout]) -> list[list[Readout]]:
+    """Readouts whose neighbours vote, and those that score classes."""
+    kinds = ([readout for readout in readouts if bool(readout.m) == votes] for votes in (True, False))
+    return [alike for alike in kinds if alike]
+
+
+def _ballots(readouts: Sequence[Readout]) -> list[tuple[int, Weighting | None]]:
+    return [(readout.m, WEIGHTINGS[readout.weighting] if readout.weighting else None) for readout in readouts]
+
+
+def _class_score(readout: Readout) -> ClassScore:
+    return cast(ClassScore, AGGREGATIONS[readout.agg])
 
 
 def _collect(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from imprint_sweep.grid.scheme import Scheme
-from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, NORMS
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, NORMS, WEIGHTINGS
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,21 @@ def _max_is_nearest(s: Scheme, _: Context) -> Scheme:
     return s if same is None else s.changed(agg=same[0], m=same[1])
 
 
+def _one_proxy_each(s: Scheme, _: Context) -> Scheme:
+    same = AGGREGATIONS[s.agg].with_one_proxy
+    return s if same in (None, s.agg) or s.max_proxies(1) != 1 else s.changed(agg=same)
+
+
 def _all_vote(s: Scheme, context: Context) -> Scheme:
     most = s.max_proxies(context.n_labels)
     return s if most is None or s.m is None or s.m <= most else replace(s, m=most)
+
+
+def _all_weighed(s: Scheme, context: Context) -> Scheme:
+    same = None if s.weighting is None else WEIGHTINGS[s.weighting].of_all
+    if same is None or s.m is None or s.m != s.max_proxies(context.n_labels):
+        return s
+    return s.changed(agg=same, m=None, weighting=None)
 
 
 def _single_vote(s: Scheme, _: Context) -> Scheme:
@@ -97,7 +109,9 @@ def _unit_proxies(s: Scheme, context: Context) -> Scheme:
 
 
 def _query_length(s: Scheme, _: Context) -> Scheme:
-    if s.norm_inf == "none" or not (METRICS[s.metric].ignores_query_length and NORMS[s.norm_inf].scales):
+    metric = METRICS[s.metric]
+    ignored = metric.ignores_length or (s.m == 1 and metric.ignores_query_length)
+    if s.norm_inf == "none" or not (ignored and NORMS[s.norm_inf].scales):
         return s
     return s.changed(norm_inf="none")
 
@@ -134,10 +148,22 @@ RULES = (
         _max_is_nearest,
     ),
     Rule(
+        "one_proxy_each",
+        "Where no class has more than one proxy, the log-sum-exp of a class is the score of that proxy, as under max.",
+        "T log exp(-d / T) = -d",
+        _one_proxy_each,
+    ),
+    Rule(
         "all_vote",
         "No more proxies vote than there are.",
         "method, section 7: m above the number of proxies means all proxies",
         _all_vote,
+    ),
+    Rule(
+        "all_weighed",
+        "Where all proxies vote, the sum of softmax weights of a class grows with its log-sum-exp.",
+        "T log sum exp((d_1 - d) / T) = d_1 + T log sum exp(-d / T)",
+        _all_weighed,
     ),
     Rule("single_vote", "A single vote wins whatever its weight.", "weights are positive", _single_vote),
     Rule(
@@ -156,7 +182,7 @@ RULES = (
     ),
     Rule(
         "query_length",
-        "The length of a query changes neither which inner product is largest nor any cosine.",
+        "The length of a query changes neither which inner product is the largest nor any cosine.",
         "method, section 6",
         _query_length,
     ),

@@ -82,13 +82,15 @@ class Readout:
     Args:
         norm_post, norm_inf: of :data:`imprint_sweep.imprinting.components.NORMS`.
         metric: of :data:`imprint_sweep.imprinting.components.METRICS`.
-        m: neighbours that vote.
+        agg: of :data:`imprint_sweep.imprinting.components.AGGREGATIONS`.
+        m: neighbours that vote, 0 where none do.
         weighting: of :data:`imprint_sweep.imprinting.components.WEIGHTINGS`; None where a single vote has no weight.
     """
 
     norm_post: Setting
     norm_inf: Setting
     metric: Setting
+    agg: Setting
     m: int
     weighting: Setting | None
 
@@ -99,19 +101,20 @@ class Readout:
             norm_post=normal_form.setting("norm_post"),
             norm_inf=normal_form.setting("norm_inf"),
             metric=normal_form.setting("metric"),
-            m=normal_form.m or 1,
+            agg=normal_form.setting("agg"),
+            m=normal_form.m or 0,
             weighting=normal_form.setting("weighting") if normal_form.weighting else None,
         )
 
     @property
     def view(self) -> View:
-        """The search that answers this readout, together with those of every other m and weighting."""
+        """What is compared and how: the same for every aggregation, m and weighting."""
         return View(self.norm_post, self.norm_inf, self.metric)
 
 
 @dataclass(frozen=True, order=True)
 class View:
-    """One geometry in which proxies are searched: a single search for the largest m serves all readouts of a view."""
+    """One geometry in which proxies are compared: a single search for the largest m serves all votes of a view."""
 
     norm_post: Setting
     norm_inf: Setting

@@ -619,7 +619,13 @@ class FittedMetric(Metric):
 
 
 class Weighting(Adjustable, ABC):
-    """How the votes of the nearest proxies are weighted."""
+    """How the votes of the nearest proxies are weighted.
+
+    Attributes:
+        of_all: the aggregation with the same predictions where all proxies vote; None where there is none.
+    """
+
+    of_all: ClassVar[str | None] = None
 
     @abstractmethod
     def weights(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -65,6 +65,9 @@ class Filter:
     these things are within ``rounding[q]`` of each other, their exact values may be equal, or in the wrong order.
     All float32; ``usable`` is False where lengths are so extreme that float32 promises nothing: then every pair is
     scored exactly.
+
+    The value itself, which scores of classes are made from, is ``scale[q]`` times that something plus ``shift[q]``,
+    float64, or the root of it, ``root``; None where a metric does not say so.
     """
 
     add_low: NDArray[np.float32]
@@ -76,6 +79,9 @@ class Filter:
     err_scale: NDArray[np.float32]
     rounding: NDArray[np.float32]
     usable: bool
+    scale: NDArray[np.float64] | None = None
+    shift: NDArray[np.float64] | None = None
+    root: bool = False
 
     @classmethod
     def of(
@@ -90,6 +96,9 @@ class Filter:
         err_scale: NDArray[np.float64] | float,
         rounding: NDArray[np.float64] | float = 0.0,
         usable: bool,
+        scale: NDArray[np.float64] | float | None = None,
+        shift: NDArray[np.float64] | float = 0.0,
+        root: bool = False,
     ) -> Filter:
         """Round the terms to float32; ``add`` is known up to ``slack``, both for each proxy."""
         with np.errstate(over="ignore"):  # where it overflows, the filter is not usable
@@ -103,6 +112,9 @@ class Filter:
                 err_scale=np.broadcast_to(np.asarray(err_scale), low.shape).astype(np.float32),
                 rounding=np.broadcast_to(np.asarray(rounding), low.shape).astype(np.float32),
                 usable=usable,
+                scale=None if scale is None else np.broadcast_to(scale, low.shape).astype(np.float64),
+                shift=np.broadcast_to(shift, low.shape).astype(np.float64),
+                root=root,
             )
 
     def widened(self, of_queries: NDArray[np.float64], of_proxies: NDArray[np.float64]) -> Filter:
@@ -137,7 +149,35 @@ class Filter:
             high=(1.0 + bound) * one,
             err_scale=0.0,
             usable=queries.moderate and proxies.moderate,
+            scale=1.0,
         )
+
+    @property
+    def tells_values(self) -> bool:
+        """Whether :meth:`values` can be asked."""
+        return self.usable and self.scale is not None
+
+    def values(
+        self, scores: NDArray[np.float32], rows: slice, columns: slice
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """About the values of pairs, and how far the exact ones may be from them.
+
+        Args:
+            scores: (b, p) float32.
+            rows: which queries.
+            columns: which proxies.
+
+        Returns:
+            (rows, columns) float64, and for each row by how much any of its exact values may differ at most.
+        """
+        assert self.scale is not None
+        assert self.shift is not None
+        of_queries = (self.low, self.high, self.err_scale, self.rounding, self.scale, self.shift)
+        of_proxies = (self.add_low, self.add_high, self.mul, self.err)
+        part = scores[rows, columns]
+        values, apart = np.empty(part.shape), np.empty(len(part))
+        _values(part, *(a[rows] for a in of_queries), *(a[columns] for a in of_proxies), self.root, values, apart)
+        return values, apart
 
 
 def inner_products(
@@ -244,3 +284,23 @@ def _lengths(rows, out):  # type: ignore[no-untyped-def]
     lanes = np.empty(LANES)
     for i in range(rows.shape[0]):
         out[i] = np.sqrt(dot(rows[i], rows[i], lanes))
+
+
+@compiled()
+def _values(  # type: ignore[no-untyped-def]
+    scores, low, high, err_scale, rounding, scale, shift, add_low, add_high, mul, err, root, values, apart
+):
+    for q in range(scores.shape[0]):
+        a, b, e = np.float64(low[q]), np.float64(high[q]), np.float64(err_scale[q])
+        r, f, s = np.float64(rounding[q]), scale[q], shift[q]
+        row, out = scores[q], values[q]
+        widest = 0.0
+        for j in range(scores.shape[1]):
+            score, off = np.float64(mul[j]) * row[j], e * err[j] + r
+            least = (add_low[j] + a * score - off) * f + s
+            most = (add_high[j] + b * score + off) * f + s
+            if root:
+                least, most = np.sqrt(max(least, 0.0)), np.sqrt(max(most, 0.0))
+            out[j] = 0.5 * (least + most)
+            widest = max(widest, most - least)
+        apart[q] = 0.5 * widest

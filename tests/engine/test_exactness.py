@@ -88,6 +88,7 @@ def random_cells(n: int, seed: int, tasks: Iterable[Task] = TASKS.values()) -> l
             n_shot=n_shot,
             m=int(rng.choice([1, 3, 8, 10_000])),
             weighting=str(rng.choice(list(WEIGHTINGS))),
+            parameters={"agg.temperature": float(rng.choice([0.02, 0.07, 3.0]))},
             norm_pre=str(rng.choice(norms_at(Position.PRE))),
             norm_post=str(rng.choice(norms_at(Position.POST))),
             norm_inf=str(rng.choice(norms_at(Position.INF))),
@@ -262,13 +263,17 @@ def equal_by_construction(task: Task) -> list[list[Cell]]:
     """Groups of at least two cells of one task that share a computation, out of a dense grid."""
     groups: dict[str, list[Cell]] = defaultdict(list)
     gens = [("kmeans", 1), ("mean", 1), ("k_least_squares", 1), ("least_squares", 1), ("random", 2), ("all", 2)]
-    aggs = [("max", 1, metric) for metric in METRICS]
-    aggs += [("mnn", m, metric) for m in (1, 500) for metric in METRICS if metric != "inner_product"]
+    aggs = [(agg, 1, metric, "uniform") for agg in ("max", "lse") for metric in METRICS]
+    aggs += [
+        ("mnn", m, metric, weighting)
+        for m, weighting in ((1, "uniform"), (500, "uniform"), (500, "softmax"))
+        for metric in METRICS
+        if metric != "inner_product"
+    ]
     norms = product(norms_at(Position.PRE), norms_at(Position.POST), norms_at(Position.INF))
-    for (gen, k), (agg, m, metric), (pre, post, inf), seed in product(gens, aggs, list(norms), (0, 1)):
-        cell = data.cell(
-            task, gen=gen, k=k, agg=agg, m=m, metric=metric, norm_pre=pre, norm_post=post, norm_inf=inf, seed=seed
-        )
+    for (gen, k), (agg, m, metric, weighting), (pre, post, inf), seed in product(gens, aggs, list(norms), (0, 1)):
+        axes = {"gen": gen, "k": k, "agg": agg, "m": m, "metric": metric, "weighting": weighting, "seed": seed}
+        cell = data.cell(task, **axes, norm_pre=pre, norm_post=post, norm_inf=inf)
         groups[cell.computation_id()].append(cell)
     return [cells for cells in groups.values() if len(cells) > 1]
 

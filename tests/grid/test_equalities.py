@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,16 @@ from imprint_sweep.grid.scheme import Scheme
 from tests.golden import record
 
 SCHEMES = [golden.cell.scheme for golden in record.load(record.IDS)]
+VOTES: list[dict[str, Any]] = [{"agg": "mnn", "m": m, "weighting": "softmax"} for m in (1, 10, 20, 500)]
+SCHEMES += [
+    Scheme.create(gen=gen, k=2, n_shot=n_shot, norm_inf=norm, metric=metric, parameters={"agg.temperature": t}, **agg)
+    for gen in ("mean", "kmeans")
+    for n_shot in (None, 1)
+    for norm in ("none", "l2")
+    for metric in ("cosine", "euclidean")
+    for t in (0.07, 0.5)
+    for agg in ({"agg": "lse"}, *VOTES)
+]
 
 
 def test_every_rule_has_a_name_of_its_own_a_sentence_and_a_source() -> None:
@@ -52,3 +63,16 @@ def _steps(scheme: Scheme, context: Context) -> list[Scheme]:
     for form in found:
         found += [made for rule in RULES if (made := rule.apply(form, context)) not in found]
     return found
+
+
+def test_lengths_of_queries_matter_to_all_that_reads_more_than_the_nearest() -> None:
+    for agg, equal in (("max", True), ("lse", False)):
+        unit, raw = (
+            normal_form(Scheme.create(gen="kmeans", k=2, agg=agg, norm_inf=norm), 10) for norm in ("l2", "none")
+        )
+        assert (unit == raw) is equal
+        unit, raw = (
+            normal_form(Scheme.create(gen="kmeans", k=2, agg=agg, norm_inf=norm, metric="cosine"), 10)
+            for norm in ("l2", "none")
+        )
+        assert unit == raw

@@ -26,6 +26,8 @@ Q = BLOBS.test.features
 
 AGGS: list[dict[str, Any]] = [
     *({"agg": "max", "metric": metric} for metric in METRICS),
+    *({"agg": "lse", "metric": metric, "parameters": {"agg.temperature": 0.3}} for metric in METRICS),
+    {"agg": "mnn", "metric": "cosine", "m": 4, "weighting": "softmax"},
     *(
         {"agg": "mnn", "metric": name, "m": m, "weighting": weighting}
         for name, metric in METRICS.items()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.imprinting.agg import search
+from imprint_sweep.imprinting.agg import class_scores, search
 from imprint_sweep.imprinting.components import (
     METRICS,
     ClassScore,
@@ -74,14 +74,26 @@ class Comparison:
             sizes: proxies of each class, in task order.
             aggregation: makes the scores.
         """
-        m = aggregation.reads or len(self.proxies)
-        stops = np.cumsum(sizes).tolist()
-        of_class = [(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
+        metric, reads = METRICS[self.metric], aggregation.reads
         out = np.empty((len(queries), len(sizes)))
         for block in self._blocks(queries):
-            for c, columns in enumerate(of_class):
-                nearest = self._among(block, columns, m, distances=True).distance
-                out[block.rows, c] = aggregation.scores(nearest)
+            rows = np.arange(len(block.queries))
+            for c, columns in enumerate(_ranges(sizes)):
+                if reads is None:
+                    found = class_scores.exact(metric, block.queries, self.proxies, rows, columns, aggregation)
+                else:
+                    found = aggregation.scores(self._among(block, columns, reads, distances=True).distance)
+                out[block.rows, c] = found
+        return out
+
+    def highest(self, queries: Rows, sizes: Sequence[int], aggregation: ClassScore) -> NDArray[np.int32]:
+        """The class with the largest score, the first of equal ones, (n,); see :meth:`scores`."""
+        metric, columns = METRICS[self.metric], _ranges(sizes)
+        out = np.empty(len(queries), np.int32)
+        for block in self._blocks(queries):
+            (out[block.rows],) = class_scores.highest(
+                block.scores, block.bounds, metric, block.queries, self.proxies, columns, [aggregation]
+            )
         return out
 
     def _among(self, block: _Block, columns: tuple[int, int], m: int, distances: bool) -> search.Neighbors:
@@ -108,3 +120,9 @@ class Comparison:
                 pass
         bounds: Filter = metric.bounds(queries, self.proxies, queries, self.proxies)
         return inner_products(rows, self._narrow), bounds, queries
+
+
+def _ranges(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Where the proxies of each class start and stop."""
+    stops = np.cumsum(sizes).tolist()
+    return [(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]

@@ -39,6 +39,8 @@ class Cosine(ProductMetric):
             low=row,
             high=row,
             err_scale=error_bound(raw_queries.rows.shape[1]),
+            scale=1.0,
+            shift=1.0,
             usable=all(vectors.moderate for vectors in (raw_queries, raw_proxies, queries, proxies)),
         )
 

@@ -53,6 +53,9 @@ class Euclidean(ProductMetric):
             # Exact values hold what the filter leaves out, and its rounding with it: a query a billion times longer
             # than its proxies is as far from all of them.
             rounding=rounding_of_squares(d) * (queries.lengths**2 + queries.rest),
+            scale=1.0,
+            shift=queries.lengths**2 + queries.rest,
+            root=True,
             usable=all(vectors.moderate for vectors in (raw_queries, raw_proxies, queries, proxies)),
         )
 

@@ -41,6 +41,7 @@ class InnerProduct(ProductMetric):
             low=row,
             high=row,
             err_scale=error_bound(raw_queries.rows.shape[1]),
+            scale=queries.lengths,
             usable=all(vectors.moderate for vectors in (raw_queries, raw_proxies, queries, proxies)),
         )
 
