@@ -44,12 +44,14 @@ HERDING = ("imprint_sweep/imprinting/gen/herding.py", "conf/gen/herding.yaml")
 TRIMMED = ("imprint_sweep/imprinting/gen/trimmed_mean.py", "conf/gen/trimmed_mean.yaml")
 CHEBYSHEV = (METRICS_FOLDER + "chebyshev.py",)
 ROOT_NORM = ("imprint_sweep/imprinting/norm/root.py", "conf/norm/root.yaml")
+MEAN_SCORE = ("imprint_sweep/imprinting/agg/aggregations/mean_score.py", "conf/agg/mean_score.yaml")
 SOFT_INVERSE = ("imprint_sweep/imprinting/agg/weighting/soft_inverse.py",)
 OF_A_PACKAGE = {
     "gens": {"closest": "closest:CLOSEST", "trimmed_mean": "trimmed_mean:TRIMMED_MEAN"},
     "norms": {"root": "root:SIGNED_ROOT"},
     "metrics": {"chebyshev": "chebyshev:CHEBYSHEV"},
     "weightings": {"soft_inverse": "soft_inverse:SOFT_INVERSE"},
+    "aggregations": {"mean_score": "mean_score:MEAN_SCORE"},
 }
 
 
@@ -219,8 +221,10 @@ def test_a_metric_is_one_file(copy: Copy) -> None:
 
 
 @pytest.mark.slow
-def test_a_norm_and_a_weighting_are_their_files(copy: Copy) -> None:
-    copy.add(*ROOT_NORM, *SOFT_INVERSE)
+def test_a_norm_an_aggregation_and_a_weighting_are_their_files(copy: Copy) -> None:
+    copy.add(*ROOT_NORM, *SOFT_INVERSE, *MEAN_SCORE)
+    assert "requested 3 -> 3 distinct" in copy.sweep("agg=max,mean_score,lse", "k=3")
+    assert "mean_score" in set(copy.listed()["agg"])
     out = copy.sweep("norm=root,l2", "agg=mnn", "agg.weighting=soft_inverse,uniform", "k=5")
     assert "requested 4 -> 4 distinct" in out
     assert "soft_inverse" in out
@@ -306,13 +310,14 @@ def test_components_of_all_kinds_come_from_a_package(copy: Copy, package: Path) 
         python, dash_m, *words = shlex.split(line)
         assert (python, dash_m) == ("python", "-m")
         assert f"cell {cell}" in extended.run(*words)
+    assert "1/1 cell" in extended.sweep("gen=mean", "agg=imprint-extras:mean_score")
 
 
 # ---- the page
 
 
 def test_the_page_shows_the_files_that_are_tried_here() -> None:
-    tried = {*HERDING, *TRIMMED, *CHEBYSHEV, *ROOT_NORM, *SOFT_INVERSE}
+    tried = {*HERDING, *TRIMMED, *CHEBYSHEV, *ROOT_NORM, *SOFT_INVERSE, *MEAN_SCORE}
     assert set(files()) - tried == {"imprint_extras/closest.py", "pyproject.toml", "my_options/gen/closest.yaml"}
     declared = tomllib.loads(files()["pyproject.toml"])["project"]
     entries = {kind: dict(places) for kind, places in declared["entry-points"].items()}

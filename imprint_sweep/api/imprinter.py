@@ -156,16 +156,18 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         norm_pre: of the samples before GEN: none or l2. Given, it wins over `norm`, as do the next two.
         norm_post: of the proxies: none, l2 or quantile.
         norm_inf: of the queries: none or l2.
-        agg: max, the class of the nearest proxy, or mnn, in which the m nearest vote.
+        agg: max, the class of the nearest proxy; mnn, in which the m nearest vote; or lse, the class with the largest
+            log-sum-exp over its proxies.
         m: how many vote under mnn.
-        metric: inner_product, cosine, euclidean, manhattan or mahalanobis; None is inner_product under max and
-            euclidean under mnn.
-        weighting: of the votes under mnn: inverse_distance or uniform.
+        metric: inner_product, cosine, euclidean, manhattan or mahalanobis; None is euclidean under mnn, and
+            inner_product otherwise.
+        weighting: of the votes under mnn: inverse_distance, uniform or softmax.
         weight_decay: lambda of the two least-squares gens.
         seed: of the draws. They are keyed by class, so no draw depends on the other classes or on the global state.
         n_shot: samples drawn of each class before anything else; None takes all.
         classes: the labels in the order of imprinting, on which quantile and ties depend; None sorts them.
-        parameters: a component's own parameters by their names on the command line, such as ``{"gen.trim": 0.1}``.
+        parameters: a component's own parameters by their names on the command line, such as
+            ``{"agg.temperature": 0.05}``, which softmax and lse have.
 
     Attributes:
         classes_: (C,) labels in the order of imprinting.
@@ -305,7 +307,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The scores of the classes; larger is better.
 
         Under max the best score of each class: the inner product, or minus the distance, to its nearest proxy. Under
-        mnn its votes. The first of the largest is what :meth:`predict` says.
+        mnn its votes, under lse its log-sum-exp. The first of the largest is what :meth:`predict` says.
 
         Args:
             X: (n, d) numbers, finite in float32.

@@ -686,9 +686,11 @@ class ClassScore(Aggregation):
 
     Attributes:
         reads: how many of the nearest proxies of a class its score depends on; None for all of them.
+        rate: values per second and core of :meth:`scores`, for estimates.
     """
 
     reads: ClassVar[int | None] = None
+    rate: ClassVar[float] = 2e8
 
     @abstractmethod
     def scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,9 +25,11 @@ from imprint_sweep.imprinting import validation
 from imprint_sweep.imprinting.agg.directions import EXACT, LARGE, PART
 from imprint_sweep.imprinting.agg.search import LOOKING_NEAR
 from imprint_sweep.imprinting.components import (
+    AGGREGATIONS,
     GENS,
     METRICS,
     NORMS,
+    ClassScore,
     DenseMetric,
     FittedMetric,
     JointGen,
@@ -62,6 +64,10 @@ ELEMENT_SECONDS = (1.2e-10, 7e-10)
 CACHE_BYTES = 16e6
 ROUGHLY_NEAR = (42.0, 0.7)
 """Pairs a query, c m^e for m neighbours, that scores in directions leave to be scored exactly: of real embeddings."""
+VALUE_SECONDS = 4e-9
+"""Making a value of a pair from its filter score, for the score of a class."""
+UNDECIDED = 5e-4
+"""The share of the pairs that take an exact value where classes are scored."""
 VOTE_SECONDS = 1e-7
 """Voting and counting, per query."""
 CELL_SECONDS = 2e-4
@@ -228,7 +234,8 @@ class _Schemes:
         readout, view, scores: codes of everything after GEN, of the search, and of the scores that it reads.
         scoring: code of the stage that makes the scores.
         stages: name of each such stage, and a metric that reads its scores.
-        m: neighbours that vote.
+        m: neighbours that vote, 0 where none do.
+        values: seconds of scoring classes, for each value of a proxy.
         alone: whether each task has scores of its own, because its proxies or what is fitted to them are.
     """
 
@@ -243,6 +250,7 @@ class _Schemes:
     scoring: Codes
     stages: Sequence[tuple[str, Metric]]
     m: Codes
+    values: Seconds
     alone: NDArray[np.bool_]
 
     @classmethod
@@ -263,7 +271,8 @@ class _Schemes:
             factorize(_scores(s) for s in forms)[0].astype(np.int64),
             scoring.astype(np.int64),
             [(_stage(metrics[i]), metrics[i]) for i in firsts],
-            np.array([s.m or 1 for s in forms], np.int64),
+            np.array([readout.m for readout in readouts], np.int64),
+            np.array([_seconds_a_value(readout) for readout in readouts]),
             np.array([_of_one_task(s) for s in forms], bool),
         )
 
@@ -281,6 +290,12 @@ def _scores(s: Scheme) -> tuple[str, ...]:
 def _stage(metric: Metric) -> str:
     """The stage that makes the scores which a metric reads."""
     return metric.name if isinstance(metric, DenseMetric | FittedMetric) else "inner_products"
+
+
+def _seconds_a_value(readout: Readout) -> float:
+    """What a readout takes for each pair of a query and a proxy, beside its votes."""
+    aggregation = AGGREGATIONS[readout.agg]
+    return VALUE_SECONDS + 1.0 / aggregation.rate if isinstance(aggregation, ClassScore) else 0.0
 
 
 def _of_one_task(s: Scheme) -> bool:
@@ -475,11 +490,14 @@ class _Source:
         width = np.where(fitted[form[first]], np.minimum(p, d), d)
         element = np.where(4 * p * width < CACHE_BYTES, *ELEMENT_SECONDS)
         kept = q * np.where(rough[passes[first]], _roughly_near(most), np.where(most > 1, most, 0.02))
-        self._share(views, "search", q * p / SCAN_RATE + kept * (PAIR_SECONDS + width * element))
+        exact = PAIR_SECONDS + width * element
+        self._share(views, "search", np.where(most > 0, q * p / SCAN_RATE + kept * exact, 0.0))
         self.bill.calls["search"] += len(first)
         ballots = combined(gen, schemes.readout[form], task)
         first = np.unique(ballots, return_index=True)[1]
-        self._share(ballots, "search", queries[gen[first], task[first]] * VOTE_SECONDS)
+        p, q, values = proxies[gen[first], task[first]], queries[gen[first], task[first]], schemes.values[form[first]]
+        undecided = np.where(values > 0.0, UNDECIDED * exact[views[first]], 0.0)
+        self._share(ballots, "search", q * (VOTE_SECONDS + p * (values + undecided)))
 
     def _add_passes(
         self,
@@ -504,6 +522,7 @@ class _Source:
         # Scores in directions, where they take less than whole products.
         exact = searching / np.maximum(queries, 1.0) * _roughly_near(most) * EXACT * d
         rough = (queries * p * d >= LARGE) & (p * d / PART + exact < p * d)
+        rough[passes[schemes.m[self.form] == 0]] = False  # scores of classes take the values of all proxies
         scoring = schemes.scoring[self.form[first]]
         for number in np.unique(scoring).tolist():
             stage, metric = schemes.stages[number]

@@ -25,8 +25,8 @@ def units(found: NDArray[np.float64], exact: NDArray[np.longdouble]) -> float:
     ("function", "oracle", "x"), [(exponential, np.exp, BELOW), (logarithm_of_one_plus, np.log1p, ABOVE)]
 )
 def test_within_three_units_of_the_exact_value(
-    function: Callable[[float], float], oracle: np.ufunc, x: NDArray
-) -> None:  # type: ignore[type-arg]
+    function: Callable[[float], float], oracle: np.ufunc, x: NDArray[np.float64]
+) -> None:
     found = np.array([function(one) for one in x.tolist()])
     assert units(found, oracle(x.astype(np.longdouble))) <= 3.0
     order = np.argsort(x)
