@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey
+from imprint_sweep.errors import InvalidCellError
 from imprint_sweep.grid.cell import Cell, Label, Model, Task
 from imprint_sweep.grid.scheme import Scheme
 
@@ -152,6 +154,13 @@ def cell(of: Task, **axes: object) -> Cell:
     """A cell of the toy model, with what a scheme needs filled in where it is missing."""
     filled = {"k": 3, "m": 3, "weighting": "inverse_distance", "weight_decay": 0.1, **axes}
     return Cell(MODEL, of, Scheme.create(**filled))  # type: ignore[arg-type]
+
+
+def meaningful(cells: Iterable[tuple[Task, Mapping[str, object]]]) -> Iterator[Cell]:
+    """The cells of some axes, without the combinations that mean nothing."""
+    for of, axes in cells:
+        with suppress(InvalidCellError):
+            yield cell(of, **axes)
 
 
 def _shuffled(

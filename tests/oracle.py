@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, softmax
 from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.covariance import ledoit_wolf, oas, shrunk_covariance
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import f1_score
 from sklearn.metrics.pairwise import euclidean_distances, pairwise_distances
@@ -100,6 +101,8 @@ def generate(cell: Cell, train: Mapping[str, Samples]) -> list[Float32]:
         shots = [l2(x) for x in shots]
     if scheme.gen in ("least_squares", "k_least_squares"):
         return _least_squares(scheme, shots)
+    if scheme.gen == "lda":
+        return _discriminant(scheme, shots)
     return [_per_class(scheme, label, x) for label, x in zip(labels, shots, strict=True)]
 
 
@@ -221,6 +224,25 @@ def _least_squares(scheme: Scheme, shots: Sequence[Float32]) -> list[Float32]:
     return np.split(weights, np.cumsum([len(clusters) for clusters in groups])[:-1])
 
 
+def _discriminant(scheme: Scheme, shots: Sequence[Float32]) -> list[Float32]:
+    """Gaussian classes with one covariance; a bias is the last feature, of which queries have a one."""
+    groups = [[x] if scheme.k == 1 else _clusters(x, scheme) for x in shots]
+    means = np.stack([x.mean(axis=0, dtype=np.float64) for clusters in groups for x in clusters])
+    centred = np.concatenate([x - x.mean(axis=0, dtype=np.float64) for x in shots])
+    shrinkage = scheme.parameter("gen.shrinkage")
+    if shrinkage in ("ledoit_wolf", "oas"):
+        covariance, _ = {"ledoit_wolf": ledoit_wolf, "oas": oas}[shrinkage](centred, assume_centered=True)
+    else:
+        covariance = shrunk_covariance(centred.T @ centred / len(centred), shrinkage)
+    weights = np.linalg.solve(covariance, means.T).T
+    priors = np.ones(len(means))
+    if scheme.parameter("gen.priors") == "empirical":
+        priors = np.array([len(x) for clusters in groups for x in clusters])
+    biases = np.log(priors / priors.sum()) - (means * weights).sum(axis=1) / 2
+    augmented = np.column_stack([weights, biases]).astype(np.float32)
+    return np.split(augmented, np.cumsum([len(clusters) for clusters in groups])[:-1])
+
+
 def _clusters(x: Float32, scheme: Scheme) -> list[Float32]:
     assert scheme.k is not None
     if len(x) <= scheme.k:
@@ -238,9 +260,14 @@ def predict(cell: Cell, generated: Sequence[Float32], test: Mapping[str, Samples
     Queries come by task label, then part, then in the order of their dataset.
     """
     x, truth = queries(cell.task, test)
-    x = l2(x) if cell.scheme.norm_inf == "l2" else x
+    x = _after_norm_inf(cell.scheme, x)
     imprinted = normalize(cell.scheme, generated)
     return _classify(cell.scheme, x, truth, np.concatenate(imprinted).astype(np.float64), _owners(generated))
+
+
+def _after_norm_inf(scheme: Scheme, x: Float32) -> Float32:
+    x = l2(x) if scheme.norm_inf == "l2" else x
+    return np.column_stack([x, np.ones(len(x), np.float32)]) if scheme.gen == "lda" else x
 
 
 def normalize(scheme: Scheme, generated: Sequence[Float32]) -> list[Float32]:
@@ -395,7 +422,7 @@ def _owners(by_label: Sequence[Float32]) -> Int64:
 
 FLOAT32 = 2.0**-24
 FLOAT64 = 2.0**-53
-COMPUTED = ("mean", "kmeans", "least_squares", "k_least_squares")
+COMPUTED = ("mean", "kmeans", "least_squares", "k_least_squares", "lda")
 """Gens whose proxies are results of arithmetic, not samples."""
 
 
@@ -444,7 +471,7 @@ def explain(
     scheme, owners = cell.scheme, _owners(generated)
     rows, truth = queries(cell.task, test)
     rows, truth = rows[query : query + 1], truth[query : query + 1]
-    x = (l2(rows) if scheme.norm_inf == "l2" else rows).astype(np.float64)
+    x = _after_norm_inf(scheme, rows).astype(np.float64)
     points = np.concatenate(normalize(scheme, generated)).astype(np.float64)
     asked = _classify(scheme, x, truth, points, owners)
     if asked.labels[0] == other:

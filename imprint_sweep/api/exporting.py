@@ -114,7 +114,8 @@ def float32_bound(clf: Imprinter, embeddings: NDArray[np.float32]) -> NDArray[np
     """
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
     longest = np.linalg.norm(clf.proxies_.astype(np.float64), axis=1).max()
-    largest = np.maximum(np.abs(_scores(clf, embeddings)).max(axis=1), np.maximum(1.0, lengths * longest))
+    products = lengths * longest + (0.0 if clf.biases_ is None else float(np.abs(clf.biases_).max()))
+    largest = np.maximum(np.abs(_scores(clf, embeddings)).max(axis=1), np.maximum(1.0, products))
     bound: NDArray[np.float64] = 2 * error_bound(embeddings.shape[1]) * largest
     return bound
 

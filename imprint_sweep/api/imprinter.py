@@ -47,7 +47,13 @@ from imprint_sweep.imprinting.components import (
     SequentialNorm,
     Setting,
 )
-from imprint_sweep.imprinting.generation import class_proxies, joint_proxies, normalised, training_samples
+from imprint_sweep.imprinting.generation import (
+    class_proxies,
+    joint_proxies,
+    normalised,
+    training_samples,
+    without_biases,
+)
 from imprint_sweep.imprinting.keyed_labels import Key, key_of
 from imprint_sweep.imprinting.one_core import one_core
 from imprint_sweep.imprinting.tensors import to_array
@@ -74,8 +80,9 @@ class _Imprinted:
     Args:
         scheme: what was asked for.
         readout: everything after GEN, in the normal form: it decides.
-        generated: the proxies of each class before NORM_post, (k_c, d) float32.
+        generated: the proxies of each class before NORM_post, (k_c, d) float32; with biases d + 1 columns.
         proxies: all of them after NORM_post, (p, d) float32.
+        biases: (p,) float32, of a gen whose proxies have some.
         labels: (p,) int32 position of each proxy's class.
         decides: the comparison that decides.
         shown: the comparison in the terms of what was asked for.
@@ -85,6 +92,7 @@ class _Imprinted:
     readout: Readout
     generated: tuple[Rows, ...]
     proxies: Rows
+    biases: NDArray[np.float32] | None
     labels: NDArray[np.int32]
     decides: Comparison
     shown: Comparison
@@ -98,12 +106,16 @@ class _Imprinted:
         # Where a choice is blind to length, the normal form normalises after it: once, as twice is rounding alone.
         post = scheme.setting("norm_post" if form.norm_pre == scheme.norm_pre else "norm_pre")
         metric = scheme.setting("metric")
-        proxies = _after(post, generated)
-        shown = decides = Comparison(metric, proxies)
+        plain, of_class = zip(
+            *(without_biases(rows, biased=GENS[scheme.gen].biased) for rows in generated), strict=True
+        )
+        biases = np.concatenate(of_class) if GENS[scheme.gen].biased else None
+        proxies = _after(post, plain)
+        shown = decides = Comparison(metric, proxies, biases)
         if (readout.metric, readout.norm_post) != (metric, post):
-            decides = Comparison(readout.metric, _after(readout.norm_post, generated))
+            decides = Comparison(readout.metric, _after(readout.norm_post, plain), biases)
         labels = np.repeat(np.arange(len(generated), dtype=np.int32), [len(rows) for rows in generated])
-        return cls(scheme, readout, tuple(generated), proxies, labels, decides, shown)
+        return cls(scheme, readout, tuple(generated), proxies, biases, labels, decides, shown)
 
     @property
     def sizes(self) -> list[int]:
@@ -149,8 +161,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     can be added and removed without the samples of the others.
 
     Args:
-        gen: makes the proxies: all, mean, random, kmeans, kmedoids, cov_max, fps, least_squares, k_least_squares, or
-            one of another package.
+        gen: makes the proxies: all, mean, random, kmeans, kmedoids, cov_max, fps, least_squares, k_least_squares, lda,
+            or one of another package.
         k: proxies per class; without meaning for some gens.
         norm: l2, none or quantile, at each position where it has a meaning: for quantile that is after GEN.
         norm_pre: of the samples before GEN: none or l2. Given, it wins over `norm`, as do the next two.
@@ -172,10 +184,11 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: (C,) labels in the order of imprinting.
         proxies_: (p, d) float32 after NORM_post, class after class.
+        biases_: (p,) float32, what is added to the inner products with each proxy; None where the gen has no biases.
         proxy_labels_: (p,) the label of each proxy.
         keys_: for each class what its draws are keyed by: the label as a text, or the (dataset, class) parts that a
             :class:`~imprint_sweep.imprinting.keyed_labels.KeyedLabels` brought.
-        nbytes_: bytes of the proxies.
+        nbytes_: bytes of the proxies and biases.
         provenance_: where the samples come from, as far as it is known; see :meth:`save`.
         n_features_in_: d.
         feature_names_in_: (d,) names of the columns, if `X` had any.
@@ -340,6 +353,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 norm_inf=scheme.setting("norm_inf"),
                 metric=scheme.setting("metric"),
                 proxies=imprinted.proxies,
+                biases=imprinted.biases,
                 sizes=imprinted.sizes,
                 agg=scheme.setting("agg"),
                 m=scheme.m,
@@ -349,10 +363,10 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ImprinterError(str(error)) from error
 
     def to_linear(self) -> torch.nn.Linear:
-        """The classifier as a linear layer without bias, where each class has one proxy, compared by inner products.
+        """The classifier as a linear layer, where each class has one proxy, compared by inner products.
 
-        NORM_post is part of the weights, float32. A NORM_inf that scales queries is left out: the layer's scores are
-        those of the query as it is, and their largest is that of the same class.
+        NORM_post is part of the weights, float32. Without biases, a NORM_inf that scales queries is left out: the
+        layer's scores are those of the query as it is, and their largest is that of the same class.
 
         Raises:
             ImprinterError: it is no linear layer, with the reason.
@@ -374,17 +388,24 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         if not NORMS[scheme.norm_inf].scales:
             raise ImprinterError(f"norm_inf={scheme.norm_inf} is no scaling of queries; use to_torch")
+        if imprinted.biases is not None and scheme.norm_inf != "none":
+            raise ImprinterError(
+                f"norm_inf={scheme.norm_inf} scales queries, and the biases of gen={scheme.gen} do not follow; use "
+                "norm_inf=none, or to_torch"
+            )
         p, d = imprinted.proxies.shape
-        layer = torch.nn.Linear(d, p, bias=False)
+        layer = torch.nn.Linear(d, p, bias=imprinted.biases is not None)
         layer.weight.data = torch.from_numpy(imprinted.proxies.copy())
+        if imprinted.biases is not None:
+            layer.bias.data = torch.from_numpy(imprinted.biases.copy())
         return layer.requires_grad_(False)
 
     def save(self, path: str | PathLike[str], *, provenance: Mapping[str, Any] | None = None) -> None:
         """Write the fitted classifier to a safetensors file.
 
         The file holds ``proxies`` (p, d) float32 after NORM_post, ``labels`` (p,) int64 positions in the list of
-        classes, ``generated`` (p, d), the proxies before NORM_post, where they are others, and as metadata the
-        parameters, the classes, versions and provenance.
+        classes, ``biases`` (p,) float32, where there are some, ``generated`` (p, d), the proxies before NORM_post,
+        where they are others, and as metadata the parameters, the classes, versions and provenance.
 
         Args:
             path: where; an older file there is replaced.
@@ -399,7 +420,9 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         imprinted = self._imprinted
         arrays: dict[str, NDArray[Any]] = {"proxies": imprinted.proxies, "labels": imprinted.labels.astype(np.int64)}
         generated = np.concatenate(imprinted.generated)
-        if not np.array_equal(generated, imprinted.proxies):
+        if imprinted.biases is not None:
+            arrays["biases"] = imprinted.biases
+        elif not np.array_equal(generated, imprinted.proxies):
             arrays["generated"] = generated
         about = {
             "parameters": _json(self.get_params()),
@@ -434,9 +457,12 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes = np.array(about["classes"]["values"], dtype=about["classes"]["dtype"])
         keys = [key if isinstance(key, str) else _parts(key) for key in about["keys"]]
         generated = file.arrays.get("generated", file.arrays["proxies"])
+        n_features = generated.shape[1]
+        if "biases" in file.arrays:
+            generated = np.column_stack([generated, file.arrays["biases"]])
         stops = np.cumsum(np.bincount(file.arrays["labels"], minlength=len(classes)))[:-1]
         clf = cls(**about["parameters"])
-        clf.n_features_in_ = generated.shape[1]
+        clf.n_features_in_ = n_features
         if about["feature_names"]:
             clf.feature_names_in_ = np.array(about["feature_names"], dtype=object)
         with _one_core(scheme):
@@ -457,7 +483,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, self.keys_ = classes, tuple(keys)
         self._imprinted, self.provenance_ = imprinted, dict(provenance)
         self.proxies_, self.proxy_labels_ = imprinted.proxies, classes[imprinted.labels]
-        self.nbytes_ = imprinted.proxies.nbytes
+        self.biases_ = imprinted.biases
+        self.nbytes_ = imprinted.proxies.nbytes + (0 if imprinted.biases is None else imprinted.biases.nbytes)
 
     def _changed(self) -> dict[str, Any]:
         """Where the classifier comes from, once its classes are others."""

@@ -50,7 +50,7 @@ from imprint_sweep.imprinting.components import (
     Setting,
     Weighting,
 )
-from imprint_sweep.imprinting.generation import normalised
+from imprint_sweep.imprinting.generation import normalised, without_biases
 from imprint_sweep.imprinting.vectors import Filter, Vectors
 
 Rows = NDArray[np.float32]
@@ -132,10 +132,18 @@ class Proxies:
         sizes: number of proxies of each label, in the order of the matrix.
         features: d.
         by_label: makes the proxies, (k_c, d) float32 each; called once.
+        biased: whether they have a column more, their biases.
     """
 
-    def __init__(self, sizes: Mapping[Label, int], features: int, by_label: Callable[[], Mapping[Label, Rows]]) -> None:
-        self.sizes, self.features = sizes, features
+    def __init__(
+        self,
+        sizes: Mapping[Label, int],
+        features: int,
+        by_label: Callable[[], Mapping[Label, Rows]],
+        *,
+        biased: bool = False,
+    ) -> None:
+        self.sizes, self.features, self._biased = sizes, features, biased
         stops = np.cumsum(list(sizes.values())).tolist()
         self._columns = {label: (stop - size, stop) for (label, size), stop in zip(sizes.items(), stops, strict=True)}
         self._make = by_label
@@ -153,10 +161,15 @@ class Proxies:
         """All proxies, (p, d), after a norm. (A sequential one has made other proxies by then.)"""
         if norm_post == NONE or isinstance(NORMS[norm_post], SequentialNorm):
             made = self._after.setdefault(NONE, Once())
-            return made(lambda: Vectors.of(np.concatenate([self.by_label()[label] for label in self.sizes])))
+            return made(self._measured)
         rows = self.after(NONE).rows
         made = self._after.setdefault(norm_post, Once())
         return made(lambda: Vectors.of(normalised(rows, norm_post, Position.POST)))
+
+    def _measured(self) -> Vectors:
+        rows = np.concatenate([self.by_label()[label] for label in self.sizes])
+        rows, biases = without_biases(rows, biased=self._biased)
+        return Vectors.of(rows, biases=biases)
 
     def columns(self, task: Task) -> list[tuple[int, int]]:
         """The ranges of the rows that belong to the task's labels, in task order."""

@@ -28,7 +28,7 @@ from imprint_sweep.grid.cell import Cell, Label, Model, Task
 from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.keys import Draw, GenSpec, Readout
 from imprint_sweep.grid.outcome import FAILED, Outcome
-from imprint_sweep.imprinting.components import GENS, METRICS, Component, Making
+from imprint_sweep.imprinting.components import GENS, METRICS, Component, JointGen, Making
 from imprint_sweep.imprinting.scores import scores
 
 Cells = Mapping[Task, Sequence[Cell]]
@@ -298,9 +298,12 @@ class _Group:
         return self._features.nbytes("train", [label]) / n * rows
 
     def _moment_bytes(self, specs: Mapping[GenSpec, Cells]) -> float:
-        """What the second moments of all labels take, and their factorisations for every task and lambda."""
+        """What the second moments of all labels take, and what is solved of them for every task."""
         solved = {
-            (task, spec.variant.weight_decay) for spec, by_task in specs.items() if spec.joint for task in by_task
+            (task, gen.solver(spec.variant))
+            for spec, by_task in specs.items()
+            if isinstance(gen := GENS[spec.gen], JointGen)
+            for task in by_task
         }
         if not solved:
             return 0.0
@@ -338,21 +341,22 @@ class _Group:
                     if isinstance(solved, Failure):
                         yield sound[task], solved
                     else:
-                        yield from self._readouts(solved, {task: sound[task]}, queries)
+                        yield from self._readouts(spec, solved, {task: sound[task]}, queries)
             else:
                 proxies = {label: found for label, found in of_spec.items() if not isinstance(found, Failure)}
                 for largest, tasks in _families(sound).items():
                     of_family = {label: proxies[label] for label in largest.labels}
-                    yield from self._readouts(of_family, {task: sound[task] for task in tasks}, queries)
+                    yield from self._readouts(spec, of_family, {task: sound[task] for task in tasks}, queries)
 
     def _readouts(
-        self, made: Mapping[Label, Timed[Samples]], by_task: Cells, queries: Queries
+        self, spec: GenSpec, made: Mapping[Label, Timed[Samples]], by_task: Cells, queries: Queries
     ) -> Iterator[tuple[Sequence[Cell], _Result | Failure]]:
         """The searches of one GEN result."""
         proxies = Proxies(
             {label: len(timed.value) for label, timed in made.items()},
-            next(iter(made.values())).value.shape[1],
+            next(iter(made.values())).value.shape[1] - GENS[spec.gen].biased,
             lambda: {label: timed.value for label, timed in made.items()},
+            biased=GENS[spec.gen].biased,
         )
         sharing: dict[tuple[Task, Readout], list[Cell]] = defaultdict(list)
         zero_labels = {label for label, timed in made.items() if not timed.value.any(axis=1).all()}

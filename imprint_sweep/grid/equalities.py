@@ -62,7 +62,7 @@ def _by(s: Scheme, gen: str) -> Scheme:
 
 
 def _nothing_drawn(s: Scheme, _: Context) -> Scheme:
-    if s.draws_samples or GENS[s.gen].seeded or s.seed == 0:
+    if s.draws_samples or GENS[s.gen].draws(s.k) or s.seed == 0:
         return s
     return replace(s, seed=0)
 
@@ -110,7 +110,7 @@ def _unit_proxies(s: Scheme, context: Context) -> Scheme:
 
 def _query_length(s: Scheme, _: Context) -> Scheme:
     metric = METRICS[s.metric]
-    ignored = metric.ignores_length or (s.m == 1 and metric.ignores_query_length)
+    ignored = metric.ignores_length or (s.m == 1 and metric.ignores_query_length and not GENS[s.gen].biased)
     if s.norm_inf == "none" or not (ignored and NORMS[s.norm_inf].scales):
         return s
     return s.changed(norm_inf="none")
@@ -182,7 +182,8 @@ RULES = (
     ),
     Rule(
         "query_length",
-        "The length of a query changes neither which inner product is the largest nor any cosine.",
+        "The length of a query changes neither which inner product is the largest, if no proxy has a bias, nor any "
+        "cosine.",
         "method, section 6",
         _query_length,
     ),

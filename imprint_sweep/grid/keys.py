@@ -53,7 +53,7 @@ class GenSpec:
         )
         variant = Variant(
             k=normal_form.k or 0,
-            seed=normal_form.seed if GENS[normal_form.gen].seeded else 0,
+            seed=normal_form.seed if GENS[normal_form.gen].draws(normal_form.k) else 0,
             weight_decay=normal_form.weight_decay or 0.0,
             parameters=normal_form.setting("gen").parameters,
         )

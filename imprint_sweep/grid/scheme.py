@@ -18,6 +18,7 @@ from imprint_sweep.imprinting.components import (
     NORMS,
     REGISTRIES,
     WEIGHTINGS,
+    ClassScore,
     Parameter,
     Position,
     Registry,
@@ -109,6 +110,8 @@ class Scheme:
                 f"agg={agg} needs a distance and {metric} is none; use agg.metric={alternatives(distances)}, or "
                 f"agg={alternatives(others)}"
             )
+        if GENS[gen].biased:
+            _check_biased(gen, norm_post=norm_post, agg=agg, metric=metric)
         dropped = meaningless(gen=gen, agg=agg)
         if "weighting" not in dropped and weighting not in WEIGHTINGS:
             raise WEIGHTINGS.unknown(str(weighting))
@@ -154,7 +157,9 @@ class Scheme:
         if not own:
             return self
         values = {key: own[key].checked(key, given[key]) if key in given else own[key].neutral for key in sorted(own)}
-        return replace(self, parameters=tuple(values.items()))
+        scheme = replace(self, parameters=tuple(values.items()))
+        GENS[self.gen].check(dict(scheme.setting("gen").parameters), self.max_samples)
+        return scheme
 
     def changed(self, **fields: Any) -> Scheme:
         """The scheme with other fields: parameters that its components still have keep their values, others go."""
@@ -295,6 +300,23 @@ def meaningless(*, gen: str, agg: str) -> frozenset[str]:
     if not isinstance(AGGREGATIONS[agg], Voting):
         fields |= {"m", "weighting"}
     return frozenset(fields)
+
+
+def _check_biased(gen: str, *, norm_post: str, agg: str, metric: str) -> None:
+    """Raise an error unless the proxies of a gen stay as they are, and are read with their biases."""
+    metrics = [name for name, other in METRICS.items() if other.takes_biases]
+    aggregations = [name for name, other in AGGREGATIONS.items() if isinstance(other, ClassScore)]
+    needed = {
+        "norm.post=none": norm_post == "none",
+        f"agg={alternatives(aggregations)}": agg in aggregations,
+        f"agg.metric={alternatives(metrics)}": metric in metrics,
+    }
+    if not all(needed.values()):
+        lacking = " ".join(option for option, given in needed.items() if not given)
+        raise InvalidCellError(
+            f"gen={gen} has a bias for each proxy, which means nothing with norm.post={norm_post} agg={agg} "
+            f"agg.metric={metric}; use {lacking}"
+        )
 
 
 def _check_norm(position: Position, name: str) -> None:

@@ -357,8 +357,10 @@ class Gen(Component, ABC):
 
     Attributes:
         takes_k: whether it has the parameter k.
-        seeded: whether its result depends on the seed beyond the n-shot draw.
+        seeded: whether its result depends on the seed beyond the n-shot draw; see :meth:`draws`.
         joint: whether it sees the samples of all classes of the task at once; see :class:`JointGen`.
+        biased: whether each proxy has a bias, which is added to its inner products: the last of d + 1 columns. Such
+            proxies are read by inner products alone, as they are, and the length of a query matters.
         uses_weight_decay: whether it depends on the model's weight decay.
         chooses_blindly: whether it returns samples chosen by a rule that no length enters. Then it does not matter
             whether they are normalised before or after the choice.
@@ -370,6 +372,7 @@ class Gen(Component, ABC):
     takes_k: ClassVar[bool] = False
     seeded: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    biased: ClassVar[bool] = False
     uses_weight_decay: ClassVar[bool] = False
     chooses_blindly: ClassVar[bool] = False
     with_one_proxy: ClassVar[str | None] = None
@@ -385,7 +388,7 @@ class Gen(Component, ABC):
             variant: k, seed and the like.
 
         Returns:
-            (number of proxies, d) float32.
+            (number of proxies, d) float32; of a biased gen (number of proxies, d + 1).
         """
 
     def together(self, given: ClassSamples, variants: Sequence[Variant]) -> None:
@@ -400,6 +403,21 @@ class Gen(Component, ABC):
             variant: which.
         """
         return 0
+
+    def check(self, parameters: Mapping[str, Value], max_samples: int | None) -> None:
+        """Refuse parameters that mean nothing together, or with so few samples.
+
+        Args:
+            parameters: the value of each of its own.
+            max_samples: the most samples of a class that it can be given; None if only the data can tell.
+
+        Raises:
+            InvalidCellError: why, and what to give instead.
+        """
+
+    def draws(self, k: int | None) -> bool:
+        """Whether its result depends on the seed, with this k, beyond the n-shot draw."""
+        return self.seeded
 
     def keeps_whole(self, k: int | None) -> int:
         """Up to how many samples are all returned as they are, each a proxy."""
@@ -464,7 +482,11 @@ class JointGen(Gen):
 
     @abstractmethod
     def solve(self, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
-        """The proxies of every class of a task, in its order, (number of proxies, d) float32 each."""
+        """The proxies of every class of a task, in its order; each as :meth:`Gen.proxies` returns them."""
+
+    def solver(self, variant: Variant) -> Hashable:
+        """The (d, d) matrix that :meth:`solve` keeps: variants of any gen for which this is equal have the same."""
+        return type(self), variant
 
 
 # --- NORM -------------------------------------------------------------------------------------------------------------
@@ -517,7 +539,9 @@ class Metric(Adjustable, ABC):
     Attributes:
         is_distance: whether it is one; what is none cannot weight votes.
         ignores_length: whether no length enters, neither of the query nor of the proxy.
-        ignores_query_length: whether the length of the query cannot change which proxy is nearest.
+        ignores_query_length: whether the length of the query cannot change which proxy is nearest, as long as none has
+            a bias.
+        takes_biases: whether it adds the biases of proxies, which :attr:`Vectors.biases` are then.
         nearest_on_unit_proxies: the metric with the same nearest proxy where all proxies have length one.
         zero_proxies: whether that holds for proxies of length zero, too.
     """
@@ -525,6 +549,7 @@ class Metric(Adjustable, ABC):
     is_distance: ClassVar[bool] = True
     ignores_length: ClassVar[bool] = False
     ignores_query_length: ClassVar[bool] = False
+    takes_biases: ClassVar[bool] = False
     nearest_on_unit_proxies: ClassVar[str | None] = None
     zero_proxies: ClassVar[bool] = False
 
@@ -545,7 +570,10 @@ class Metric(Adjustable, ABC):
         """
 
     def tensors(self, proxies: Rows) -> dict[str, NDArray[Any]]:
-        """What :meth:`on_tensors` needs of the proxies after NORM_post, (p, d) float32: the buffers of a module."""
+        """What :meth:`on_tensors` needs of the proxies after NORM_post, (p, d) float32: the buffers of a module.
+
+        ``biases``, (p,) float32, are added to it where proxies have some.
+        """
         return {"proxies": proxies}
 
     def on_tensors(self, queries: Any, of_proxies: Any) -> Any:

@@ -51,7 +51,7 @@ def normalised(x: Rows, norm: Setting, position: Position) -> Rows:
 
 
 def class_proxies(gen: str, given: ClassSamples, variant: Variant) -> Rows:
-    """The proxies of one class, (number of proxies, d) float32.
+    """The proxies of one class, (number of proxies, d) float32; of a biased gen d + 1 columns.
 
     Args:
         gen: a name of :data:`~imprint_sweep.imprinting.components.GENS`, of a gen that sees one class at a time.
@@ -61,11 +61,11 @@ def class_proxies(gen: str, given: ClassSamples, variant: Variant) -> Rows:
     Raises:
         StageError: they cannot be computed, or are not what a gen promises.
     """
-    return checked_rows(GENS[gen].proxies(given, variant), f"gen={gen}", given.samples.shape[1])
+    return checked_rows(GENS[gen].proxies(given, variant), f"gen={gen}", _columns(gen, given))
 
 
 def joint_proxies(gen: str, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
-    """The proxies of each class of a task, of a gen that sees all classes at once.
+    """The proxies of each class of a task, of a gen that sees all classes at once; as :func:`class_proxies`.
 
     Args:
         gen: a name of :data:`~imprint_sweep.imprinting.components.GENS`, of a joint gen.
@@ -79,6 +79,18 @@ def joint_proxies(gen: str, classes: Sequence[ClassSamples], task: Shared, varia
     solved = cast(JointGen, GENS[gen]).solve(classes, task, variant)
     if len(solved) != len(classes):
         raise StageError(f"gen={gen} returned proxies of {len(solved)} classes of {len(classes)}")
-    return [
-        checked_rows(rows, f"gen={gen}", given.samples.shape[1]) for rows, given in zip(solved, classes, strict=True)
-    ]
+    return [checked_rows(rows, f"gen={gen}", _columns(gen, given)) for rows, given in zip(solved, classes, strict=True)]
+
+
+def _columns(gen: str, given: ClassSamples) -> int:
+    return int(given.samples.shape[1]) + GENS[gen].biased
+
+
+def without_biases(rows: Rows, *, biased: bool) -> tuple[Rows, NDArray[np.float32] | None]:
+    """Proxies, (p, d), and their biases, (p,), if they have some.
+
+    Args:
+        rows: as a gen returns them.
+        biased: whether the last column is a bias.
+    """
+    return (np.ascontiguousarray(rows[:, :-1]), rows[:, -1].copy()) if biased else (rows, None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imprint_sweep.imprinting.components import AGGREGATIONS, METRICS, NORMS, WEIGHTINGS, ClassScore, Rows, Setting
@@ -21,6 +22,7 @@ class Head(nn.Module):
         metric: how they are compared with proxies.
         proxies: (p, d) float32 after NORM_post, class after class.
         sizes: proxies of each class.
+        biases: (p,) float32 of proxies that have some.
         agg: how classes are scored.
         m: how many vote, None where none do.
         weighting: of the votes, None where there are none.
@@ -39,6 +41,7 @@ class Head(nn.Module):
         proxies: Rows,
         sizes: Sequence[int],
         agg: Setting,
+        biases: NDArray[np.float32] | None = None,
         m: int | None = None,
         weighting: Setting | None = None,
     ) -> None:
@@ -46,7 +49,7 @@ class Head(nn.Module):
         self.norm_inf, self.metric, self.agg, self.weighting = norm_inf, metric, agg, weighting
         self.sizes = list(sizes)
         self.m = None if m is None else min(m, len(proxies))
-        of_proxies = METRICS[metric].tensors(proxies)
+        of_proxies = METRICS[metric].tensors(proxies) | ({} if biases is None else {"biases": biases})
         self._names = tuple(of_proxies)
         for name, array in of_proxies.items():
             self.register_buffer(name, torch.from_numpy(np.array(array)))

@@ -30,23 +30,31 @@ class Vectors:
         rows: (n, d) float32, or float64 after a map; C-contiguous.
         lengths: (n,) float64 Euclidean lengths.
         rest: (n,) float64, what a map leaves out of the rows: the squared distance to the span of the proxies.
+        biases: (n,) float32, of proxies that have some.
     """
 
     rows: NDArray[Any]
     lengths: NDArray[np.float64]
     rest: NDArray[np.float64]
+    biases: NDArray[np.float32] | None = None
 
     @classmethod
-    def of(cls, rows: NDArray[Any], rest: NDArray[np.float64] | None = None) -> Vectors:
+    def of(
+        cls,
+        rows: NDArray[Any],
+        rest: NDArray[np.float64] | None = None,
+        biases: NDArray[np.float32] | None = None,
+    ) -> Vectors:
         """Measure rows, (n, d) float32 or float64."""
         rows = np.ascontiguousarray(rows)
-        return cls(rows, lengths(rows), np.zeros(len(rows)) if rest is None else rest)
+        return cls(rows, lengths(rows), np.zeros(len(rows)) if rest is None else rest, biases)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, part: slice) -> Vectors:
-        return Vectors(self.rows[part], self.lengths[part], self.rest[part])
+        biases = None if self.biases is None else self.biases[part]
+        return Vectors(self.rows[part], self.lengths[part], self.rest[part], biases)
 
     @property
     def moderate(self) -> bool:

@@ -65,7 +65,7 @@ def test_the_module_scores_as_the_estimator_does(agg: dict[str, Any], norm: str)
 
 @pytest.mark.parametrize("gen", GENS)
 def test_every_gen_makes_a_module(gen: str) -> None:
-    clf = Imprinter(gen=gen, k=3).fit(X, Y)
+    clf = Imprinter(gen=gen, k=3, norm_post="none" if GENS[gen].biased else None).fit(X, Y)
     head = clf.to_torch()
     scores = head(torch.from_numpy(Q))
     np.testing.assert_allclose(scores.numpy(), clf.decision_function(Q), rtol=1e-4, atol=1e-5)

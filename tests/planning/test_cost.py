@@ -25,7 +25,7 @@ from tests import data
 BLOBS = data.blobs(train_sizes=dict.fromkeys(range(10), 20))
 ALL, EVEN = data.task(BLOBS), data.task(BLOBS, classes=(0, 2, 4, 6, 8))
 LARGE = data.blobs("large", train_sizes=dict.fromkeys(range(10), 20))
-GRID = [
+AXES: list[dict[str, object]] = [
     {"gen": gen, "agg": agg, "metric": metric, "norm_pre": pre, "norm_post": post, "n_shot": n_shot}
     for gen in GENS
     for agg in AGGREGATIONS
@@ -33,8 +33,8 @@ GRID = [
     for pre in norms_at(Position.PRE)
     for post in norms_at(Position.POST)
     for n_shot in (None, 10)
-    if (agg, metric) != ("mnn", "inner_product")
 ]
+GRID = [axes for axes in AXES if any(data.meaningful([(ALL, axes)]))]
 
 
 def headers(plan: Plan, *, per_class: int = 5000, d: int = 1280) -> Mapping[EntryKey, EntryHeader]:
@@ -191,7 +191,7 @@ SUBSETS = [data.task(UNEVEN, classes=c) for c in ((0, 1, 2, 3, 4, 5), (0, 2, 4),
 REMAPS = [data.task(UNEVEN, classes=c, merge=m) for m in (1, 2, 3) for c in ((0, 1, 2, 3, 4, 5), (5, 3, 1, 0, 2, 4))]
 COUNTED = (
     *("samples", "kmeans", "kmedoids", "distances", "mean", "fps", "cov_max", "random", "class_means", "moment"),
-    *("factorization", "solve", "inner_products", "manhattan", "mahalanobis", "search"),
+    *("spread", "factorization", "solve", "inner_products", "manhattan", "mahalanobis", "search"),
 )
 READOUTS = [
     {"agg": "mnn", "metric": metric, "m": m, "norm_post": post, "norm_inf": inf}
@@ -204,15 +204,17 @@ READOUTS = [
 PLANS: dict[str, list[Cell]] = {
     "subsets": [data.cell(t, gen=gen, k=k, seed=s) for t in SUBSETS for gen in GENS for k in (2, 5) for s in (0, 1)],
     "remaps": [data.cell(t, gen=gen, k=k, seed=s) for t in REMAPS for gen in GENS for k in (1, 3) for s in (0, 1)],
-    "draws": [
-        data.cell(task, gen=gen, k=k, n_shot=n, seed=seed, norm_pre=pre)
-        for task in SUBSETS[:2]
-        for gen in GENS
-        for k in (1, 4)
-        for n in (1, 4, 12, None)
-        for seed in (0, 1)
-        for pre in ("none", "l2")
-    ],
+    "draws": list(
+        data.meaningful(
+            (task, {"gen": gen, "k": k, "n_shot": n, "seed": seed, "norm_pre": pre})
+            for task in SUBSETS[:2]
+            for gen in GENS
+            for k in (1, 4)
+            for n in (1, 4, 12, None)
+            for seed in (0, 1)
+            for pre in ("none", "l2")
+        )
+    ),
     "validation": [
         data.cell(task, gen=gen, k=k, n_shot=n, seed=seed, split=split, metric=metric)
         for task in SUBSETS[:2]

@@ -41,13 +41,14 @@ class Comparison:
         metric: of :data:`~imprint_sweep.imprinting.components.METRICS`.
         proxies: (p, d) float32 after NORM_post, in task order. A metric may be fitted to them, on as many cores as
             libraries take: see :func:`~imprint_sweep.imprinting.one_core.one_core`.
+        biases: (p,) float32 of proxies that have some.
     """
 
-    def __init__(self, metric: Setting, proxies: Rows) -> None:
+    def __init__(self, metric: Setting, proxies: Rows, biases: NDArray[np.float32] | None = None) -> None:
         self.metric = metric
         of = METRICS[metric]
         self.map: Map | None = of.fit(proxies) if isinstance(of, FittedMetric) else None
-        self.proxies = Vectors.of(proxies) if self.map is None else self.map.transform(proxies)
+        self.proxies = Vectors.of(proxies, biases=biases) if self.map is None else self.map.transform(proxies)
         # As the fast scores take them.
         self._narrow = proxies if self.map is None else narrowed(self.proxies.rows)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.components import ClassSamples, Making, Piece, Sizes, Variant
 from imprint_sweep.imprinting.gen import kmeans
-from imprint_sweep.imprinting.gen.least_squares import LeastSquares, cluster_means, moments
+from imprint_sweep.imprinting.gen.least_squares import LeastSquares, clusters, moments
 
 
 class KLeastSquares(LeastSquares):
@@ -32,12 +32,7 @@ class KLeastSquares(LeastSquares):
 
     def means(self, given: ClassSamples, variant: Variant) -> NDArray[np.float64]:
         """The means of the clusters that have samples, (clusters, d) float64."""
-
-        def compute() -> NDArray[np.float64]:
-            fit = kmeans.clustering(given, variant.k, variant.seed)
-            return cluster_means(given.samples, fit.assignment)
-
-        return given.once("class_means", (variant.k, variant.seed), compute)
+        return clusters(given, variant.k, variant.seed).means
 
     def shares(self, variant: Variant) -> Hashable:
         """The clusterings of every (k, seed), with k-means."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.errors import StageError
 from imprint_sweep.imprinting.components import ClassSamples, JointGen, Keep, Piece, Rows, Shared, Sizes, Variant
+from imprint_sweep.imprinting.gen import kmeans
 
 
 class LeastSquares(JointGen):
@@ -27,7 +28,7 @@ class LeastSquares(JointGen):
     def prepare(self, given: ClassSamples, variant: Variant) -> None:
         """The second moment and the means of a class."""
         if given.room_for_moments:
-            _moment(given)
+            moment(given)
         self.means(given, variant)
 
     def solve(self, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
@@ -41,11 +42,11 @@ class LeastSquares(JointGen):
 
     def means(self, given: ClassSamples, variant: Variant) -> NDArray[np.float64]:
         """The means that weight vectors are made from, (1, d) float64: that of the class."""
-        return given.once(
-            "class_means",
-            None,
-            lambda: cluster_means(given.samples, np.zeros(len(given.samples), np.int32)),
-        )
+        return clusters(given, 1, 0).means
+
+    def solver(self, variant: Variant) -> Hashable:
+        """One for each lambda."""
+        return "least_squares", variant.weight_decay
 
     def shares(self, variant: Variant) -> Hashable:
         """The class means, for every lambda."""
@@ -91,19 +92,55 @@ def second_moment(x: NDArray[np.float32]) -> NDArray[np.float64]:
     return moment
 
 
-def cluster_means(x: NDArray[np.float32], assignment: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The mean of each cluster that has samples.
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """The clusters of a class that have samples, in ascending order.
 
     Args:
-        x: (n, d) float32 samples of one class.
-        assignment: (n,) integers, the cluster of each sample.
-
-    Returns:
-        (non-empty clusters, d) float64, clusters in ascending order.
+        means: (clusters, d) float64.
+        sizes: (clusters,) int64, samples of each.
     """
-    order = np.argsort(assignment, kind="stable")
-    _, starts = np.unique(assignment[order], return_index=True)
-    return np.stack([x[rows].mean(axis=0, dtype=np.float64) for rows in np.split(order, starts[1:])])
+
+    means: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32], assignment: NDArray[np.integer]) -> Clusters:
+        """Average samples.
+
+        Args:
+            x: (n, d) float32 samples of one class.
+            assignment: (n,) integers, the cluster of each sample.
+        """
+        order = np.argsort(assignment, kind="stable")
+        _, starts, sizes = np.unique(assignment[order], return_index=True, return_counts=True)
+        means = [x[rows].mean(axis=0, dtype=np.float64) for rows in np.split(order, starts[1:])]
+        return cls(np.stack(means), sizes)
+
+
+def clusters(given: ClassSamples, k: int, seed: int) -> Clusters:
+    """The clusters of a class by k-means, shared by all that need them; with k = 1 the class itself.
+
+    Args:
+        given: the samples of the class.
+        k: clusters wanted, at least 1.
+        seed: any integer, without meaning where k is 1.
+    """
+
+    def compute() -> Clusters:
+        x = given.samples
+        one = np.zeros(len(x), np.int32)
+        return Clusters.of(x, one if k == 1 else kmeans.clustering(given, k, seed).assignment)
+
+    if k == 1:
+        return given.once("class_means", None, compute, Keep.DRAW)
+    return given.once("class_means", (k, seed), compute)
+
+
+def class_mean(given: ClassSamples) -> NDArray[np.float64]:
+    """The mean of a class, (d,) float64."""
+    mean: NDArray[np.float64] = clusters(given, 1, 0).means[0]
+    return mean
 
 
 def factorize(moment_sum: NDArray[np.float64], n_total: int, weight_decay: float) -> Solver:
@@ -136,7 +173,7 @@ def weights(solver: Solver, means: NDArray[np.float64]) -> NDArray[np.float32]:
 
     Args:
         solver: from :func:`factorize`.
-        means: (C, d) float64, the class means or :func:`cluster_means`, in task order.
+        means: (C, d) float64, of classes or of their clusters, in task order.
 
     Returns:
         (C, d) float32.
@@ -152,14 +189,15 @@ def moments(of: Sizes, d: int) -> list[Piece]:
     return [Piece("moment", None, of.n * d**2 * 2 / 86e9 + d**2 / 5e8)]
 
 
-def _moment(given: ClassSamples) -> NDArray[np.float64]:
+def moment(given: ClassSamples) -> NDArray[np.float64]:
+    """The second moment of a class, (d, d) float64, shared by all that need it."""
     return given.once("moment", None, lambda: second_moment(given.samples), Keep.DRAW)
 
 
 def _factorised(classes: Sequence[ClassSamples], task: Shared, weight_decay: float) -> Solver:
-    total = _moment(classes[0])
+    total = moment(classes[0])
     for given in classes[1:]:  # not all of them at once
-        total = total + _moment(given)
+        total = total + moment(given)
     n = sum(len(given.samples) for given in classes)
     return task.run("factorization", lambda: factorize(total, n, weight_decay))
 
