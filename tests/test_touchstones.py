@@ -45,6 +45,7 @@ TRIMMED = ("imprint_sweep/imprinting/gen/trimmed_mean.py", "conf/gen/trimmed_mea
 CHEBYSHEV = (METRICS_FOLDER + "chebyshev.py",)
 ROOT_NORM = ("imprint_sweep/imprinting/norm/root.py", "conf/norm/root.yaml")
 MEAN_SCORE = ("imprint_sweep/imprinting/agg/aggregations/mean_score.py", "conf/agg/mean_score.yaml")
+POWER_NORM = ("imprint_sweep/imprinting/norm/power.py", "conf/norm/power.yaml")
 SOFT_INVERSE = ("imprint_sweep/imprinting/agg/weighting/soft_inverse.py",)
 OF_A_PACKAGE = {
     "gens": {"closest": "closest:CLOSEST", "trimmed_mean": "trimmed_mean:TRIMMED_MEAN"},
@@ -197,6 +198,14 @@ def test_the_chebyshev_distance_is_scipys(module: Callable[[str], ModuleType]) -
     np.testing.assert_allclose(metric.fast(queries, proxies), wanted, rtol=1e-6)
 
 
+def test_a_norm_reads_its_parameter(module: Callable[[str], ModuleType]) -> None:
+    x = samples(9, 6) - np.float32(0.5)
+    for exponent in (0.5, 1.0, 3.0):
+        wanted = np.sign(x) * np.abs(x.astype(np.float64)) ** exponent
+        found = module("power").SIGNED_POWER.having([("exponent", exponent)]).rows(x)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
 # ---- in this project
 
 
@@ -222,13 +231,17 @@ def test_a_metric_is_one_file(copy: Copy) -> None:
 
 @pytest.mark.slow
 def test_a_norm_an_aggregation_and_a_weighting_are_their_files(copy: Copy) -> None:
-    copy.add(*ROOT_NORM, *SOFT_INVERSE, *MEAN_SCORE)
+    copy.add(*ROOT_NORM, *POWER_NORM, *SOFT_INVERSE, *MEAN_SCORE)
     assert "requested 3 -> 3 distinct" in copy.sweep("agg=max,mean_score,lse", "k=3")
     assert "mean_score" in set(copy.listed()["agg"])
-    out = copy.sweep("norm=root,l2", "agg=mnn", "agg.weighting=soft_inverse,uniform", "k=5")
-    assert "requested 4 -> 4 distinct" in out
+    axes = ("norm=root,l2,power", "norm.exponent=0.25,0.5", "agg.weighting=soft_inverse,uniform")
+    out = copy.sweep(*axes, "gen=all", "agg=mnn")
+    assert "requested 12 -> 8 distinct" in out
     assert "soft_inverse" in out
-    assert "root" in out
+    rows = load_results(copy.root / "outputs" / "results", ["norm_pre", "weighting", "norm_exponent", "n_correct"])
+    assert Counter(rows["norm_exponent"].dropna()) == {0.25: 2, 0.5: 2}
+    roots = rows[(rows["norm_pre"] == "root") | (rows["norm_exponent"] == 0.5)]
+    assert (roots.groupby("weighting")["n_correct"].nunique() == 1).all()
 
 
 @pytest.mark.slow
@@ -317,7 +330,7 @@ def test_components_of_all_kinds_come_from_a_package(copy: Copy, package: Path) 
 
 
 def test_the_page_shows_the_files_that_are_tried_here() -> None:
-    tried = {*HERDING, *TRIMMED, *CHEBYSHEV, *ROOT_NORM, *SOFT_INVERSE, *MEAN_SCORE}
+    tried = {*HERDING, *TRIMMED, *CHEBYSHEV, *ROOT_NORM, *POWER_NORM, *SOFT_INVERSE, *MEAN_SCORE}
     assert set(files()) - tried == {"imprint_extras/closest.py", "pyproject.toml", "my_options/gen/closest.yaml"}
     declared = tomllib.loads(files()["pyproject.toml"])["project"]
     entries = {kind: dict(places) for kind, places in declared["entry-points"].items()}
