@@ -16,7 +16,7 @@ import pytest
 from imprint_sweep.analysis import rendering
 from imprint_sweep.analysis.artefact import Artefact, RankDiagram
 from imprint_sweep.analysis.artefacts import ARTEFACTS, SECTIONS, Options, make
-from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS, METHODS, NORMS
+from imprint_sweep.analysis.artefacts.comparisons import BEYOND, COMPARISONS, METHODS, NORMS
 from imprint_sweep.analysis.data import published
 from imprint_sweep.analysis.data.results import SCHEME, Results, load
 from imprint_sweep.analysis.data.selection import MAIN_SEEDS, select, under_one_name
@@ -71,9 +71,9 @@ def test_the_command_of_an_artefact_feeds_it(name: str, tmp_path: Path) -> None:
     assert after.basis.startswith("4 ")
 
 
-def test_the_mini_experiment_feeds_them_all(tmp_path: Path) -> None:
+def test_the_mini_experiment_feeds_all_of_the_paper(tmp_path: Path) -> None:
     found = made_up(tmp_path, "+experiment=mini")
-    for name in MINE:
+    for name in set(MINE) - {"baselines"}:
         artefact = make(name, found, Options())
         assert is_whole(artefact), name
         assert artefact.command is None, name
@@ -291,6 +291,15 @@ def test_the_oracle_of_20_stands_beside_that_of_one(one: dict[str, Any]) -> None
     assert table["accuracy"].tolist() == [0.9, 0.8]
     assert table["paper_accuracy"].tolist() == pytest.approx([0.9454, np.nan], nan_ok=True)
     assert (artefact.missing, artefact.command) == ((), None)
+
+
+def test_methods_beyond_the_paper_say_which_of_them_are_baselines(tmp_path: Path) -> None:
+    found = make("baselines", made_up(tmp_path, "+experiment=baselines", *HERE), Options())
+    shown = found.tables[0].frame["name"].tolist()
+    assert sorted(shown) == sorted(BEYOND)
+    marked = {name for name in shown if name.endswith(", baseline")}
+    assert {"Oracle (least squares), baseline", "Linear discriminant, baseline"} <= marked
+    assert {"k-means, log-sum-exp", "k-NN, softmax votes"} < set(shown) - marked
 
 
 # --- options ----------------------------------------------------------------------------------------------------------

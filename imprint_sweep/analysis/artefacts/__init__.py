@@ -30,6 +30,7 @@ SECTIONS = {
 
 ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
     "fig2": COMPARISONS["fig2"],
+    "baselines": COMPARISONS["baselines"],
     "fig5": COMPARISONS["fig5"],
     "figA1": COMPARISONS["figA1"],
     "oracles": COMPARISONS["oracles"],

@@ -1,11 +1,11 @@
-"""Comparisons of methods, GENs, NORMs and AGGs: Figs 2, 5, 7, 8, 9, A.1 to A.3, Table 1; metrics, weightings, oracles.
+"""Comparisons of methods, GENs, NORMs and AGGs: Figs 2, 5, 7, 8, 9, A.1 to A.3, Table 1, and what goes beyond them.
 
 A :class:`Focus` says which slice of the table is looked at and what is compared in it; everything else is one way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,6 +26,7 @@ from imprint_sweep.analysis.data.selection import (
     universe,
 )
 from imprint_sweep.analysis.stats import comparison
+from imprint_sweep.grid.scheme import COMPONENTS
 from imprint_sweep.wording import counted
 
 DISTANCES = ("euclidean", "cosine", "manhattan", "mahalanobis")
@@ -62,6 +63,34 @@ METHODS: dict[str, Axes] = {
     "Hosoda et al. 2024": {**MEAN, **NONE, "norm_post": ["quantile"], **MAX},
 }
 """The five of Fig. 2, under the names of :func:`~imprint_sweep.analysis.data.selection.under_one_name`."""
+
+
+def _marked(methods: Mapping[str, Axes]) -> dict[str, Axes]:
+    """The same methods, with names that say which of them are no imprinting."""
+
+    def baseline(axes: Axes) -> bool:
+        named = ((registry, name) for field, registry in COMPONENTS.items() for name in axes.get(field, ()))
+        return any(name in registry and registry[str(name)].baseline for registry, name in named)
+
+    return {f"{name}, baseline" if baseline(axes) else name: axes for name, axes in methods.items()}
+
+
+BEYOND = _marked(
+    {
+        **METHODS,
+        "k-means, log-sum-exp": {"gen": ["kmeans"], "k": [20], **L2, "agg": ["lse"], "metric": ["inner_product"]},
+        "k-NN, softmax votes": {
+            "gen": ["all"],
+            **L2,
+            "agg": ["mnn"],
+            "metric": ["cosine"],
+            "m": [20],
+            "weighting": ["softmax"],
+        },
+        "Linear discriminant": {"gen": ["lda"], "k": [1], **NONE, **MAX},
+    }
+)
+"""Those of the paper, and of others."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +171,10 @@ def aggs(frame: pd.DataFrame) -> list[str]:
     return [names.agg(agg, metric, None if pd.isna(m) else m) for agg, metric, m in zip(*columns, strict=True)]
 
 
-def methods(frame: pd.DataFrame) -> list[str]:
-    """The method of Fig. 2 that each configuration is."""
+def methods(frame: pd.DataFrame, of: Mapping[str, Axes] = METHODS) -> list[str]:
+    """The method that each configuration is, by default of those of Fig. 2."""
     found = pd.Series("", frame.index)
-    for method, axes in METHODS.items():
+    for method, axes in of.items():
         found[select(frame, axes).index] = method
     return found.tolist()
 
@@ -256,6 +285,19 @@ FOCI = (
         head="method",
         request="+experiment=fig2",
         equal=True,
+    ),
+    Focus(
+        name="baselines",
+        title="Beyond the paper",
+        section="headline",
+        caption="The methods of Fig. 2 beside methods of others: the log-sum-exp of 20 proxies a class, and softmax "
+        "votes of the 20 nearest of all embeddings, both at temperature 0.07. A baseline is no imprinting.",
+        blocks=list(BEYOND.values()),
+        component=partial(methods, of=BEYOND),
+        head="method",
+        request="+experiment=baselines",
+        equal=True,
+        values=list(BEYOND),
     ),
     _gens("fig5", "How proxies are made, up to 20 a class (Fig. 5)", K),
     _gens("figA1", "How proxies are made, up to 5 a class (Fig. A.1)", [k for k in K if k <= 5]),
