@@ -517,9 +517,14 @@ class Norm(Adjustable, ABC):
 
 
 class SequentialNorm(Norm):
-    """A normalisation of the proxies of a class that depends on those imprinted before it."""
+    """A normalisation of the proxies of a class that depends on those imprinted before it.
+
+    Attributes:
+        rate: values per second and core of :meth:`imprint`, for estimates.
+    """
 
     positions = frozenset({Position.POST})
+    rate: ClassVar[float] = 3.4e7
 
     def rows(self, x: Rows) -> Rows:
         """Not defined for rows alone."""

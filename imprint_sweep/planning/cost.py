@@ -53,6 +53,8 @@ FLOPS_64 = 80e9
 """float64 matrix products, operations per second."""
 WHITENING_FLOPS = 33e9
 """Whitening, whose order of summation is fixed: operations per second."""
+WIDENING_SECONDS = 1e-8
+"""Centring a row in float64 before it is whitened, per feature."""
 COPY_RATE = 1e9
 """Copying rows of embeddings and measuring their lengths, elements per second."""
 SCAN_RATE = 1e9
@@ -70,6 +72,8 @@ UNDECIDED = 5e-4
 """The share of the pairs that take an exact value where classes are scored."""
 VOTE_SECONDS = 1e-7
 """Voting and counting, per query."""
+SEARCH_SECONDS = 3e-4
+"""What a search takes for the queries of one label, however few they are."""
 CELL_SECONDS = 2e-4
 """What a cell takes whatever it computes: identity, outcome, row."""
 IDLE = 0.05
@@ -237,6 +241,7 @@ class _Schemes:
         m: neighbours that vote, 0 where none do.
         values: seconds of scoring classes, for each value of a proxy.
         alone: whether each task has scores of its own, because its proxies or what is fitted to them are.
+        norming: (forms,) float64, seconds that a norm takes for a value of a proxy.
     """
 
     forms: Sequence[Scheme]
@@ -252,6 +257,7 @@ class _Schemes:
     m: Codes
     values: Seconds
     alone: NDArray[np.bool_]
+    norming: Seconds
 
     @classmethod
     def of(cls, forms: Sequence[Scheme]) -> _Schemes:
@@ -274,6 +280,9 @@ class _Schemes:
             np.array([readout.m for readout in readouts], np.int64),
             np.array([_seconds_a_value(readout) for readout in readouts]),
             np.array([_of_one_task(s) for s in forms], bool),
+            np.array(
+                [1.0 / norm.rate if isinstance(norm := NORMS[s.norm_post], SequentialNorm) else 0.0 for s in forms]
+            ),
         )
 
 
@@ -490,8 +499,12 @@ class _Source:
         width = np.where(fitted[form[first]], np.minimum(p, d), d)
         element = np.where(4 * p * width < CACHE_BYTES, *ELEMENT_SECONDS)
         kept = q * np.where(rough[passes[first]], _roughly_near(most), np.where(most > 1, most, 0.02))
+        # Rough scores have bounds of their own for each query and proxy.
+        scanned = q * p / SCAN_RATE * np.where(rough[passes[first]], 2, 1)
         exact = PAIR_SECONDS + width * element
-        self._share(views, "search", np.where(most > 0, q * p / SCAN_RATE + kept * exact, 0.0))
+        of_neighbours = np.where(most > 0, scanned + kept * exact, 0.0)
+        of_labels = SEARCH_SECONDS * self.embeddings.members.sum(axis=0)[task[first]]
+        self._share(views, "search", of_neighbours + of_labels)
         self.bill.calls["search"] += len(first)
         ballots = combined(gen, schemes.readout[form], task)
         first = np.unique(ballots, return_index=True)[1]
@@ -518,7 +531,8 @@ class _Source:
         of_view = np.unique(views, return_index=True)[1]
         np.add.at(searching, passes[of_view], asked[gen[of_view], self.task[of_view]])
         in_pass = np.unique(np.stack([passes, schemes.view[self.form]], 1), axis=0)[:, 0]
-        reading, products = (queries + p) * d / COPY_RATE, queries * p * d
+        products = queries * p * d
+        reading = (queries + p) * d / COPY_RATE + p * d * schemes.norming[self.form[first]]
         # Scores in directions, where they take less than whole products.
         exact = searching / np.maximum(queries, 1.0) * _roughly_near(most) * EXACT * d
         rough = (queries * p * d >= LARGE) & (p * d / PART + exact < p * d)
@@ -528,7 +542,7 @@ class _Source:
             stage, metric = schemes.stages[number]
             of_stage = scoring == number
             if isinstance(metric, FittedMetric):
-                seconds = _fitted_seconds(queries * np.bincount(in_pass), p, d)
+                seconds = _fitted_seconds(queries * np.bincount(in_pass), p, d) + reading
                 operations = 2 * np.bincount(in_pass) * queries * p * np.minimum(p, d)
                 rough[of_stage] = False
             elif isinstance(metric, DenseMetric):
@@ -572,10 +586,10 @@ def _fitted_seconds(queries: Seconds, p: Seconds, d: int) -> Seconds:
     """Fitting a whitening to p proxies, mapping them and the queries, and their inner products."""
     # Few proxies have a span of their own, which takes a decomposition, and two products more per row.
     r = np.minimum(p, d)
-    fit = np.where(p > d, p * d**2 * 2 + d**3, p * d * r * 14) / FLOPS_64
+    fit = np.where(p > d, p * d**2 * 2 + d**3 * 4, p * d * r * 45) / FLOPS_64
     # Half of a triangular matrix takes no time.
-    rows = (p + queries) * d * r * np.where(p > d, 1, 6)
-    seconds: Seconds = fit + rows / WHITENING_FLOPS + queries * p * r * 2 / FLOPS
+    mapping = d * r * np.where(p > d, 1, 6) / WHITENING_FLOPS + d * WIDENING_SECONDS
+    seconds: Seconds = fit + (p + queries) * mapping + queries * p * r * 2 / FLOPS
     return seconds
 
 

@@ -61,7 +61,7 @@ class FarthestPoints(Gen):
 
     def work(self, of: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
         """A pass over the samples for each proxy but the last, of the longest order of a seed."""
-        passes = np.where(of.n > variant.k, of.n * d * (variant.k - 1) / 4e9, 0.0)
+        passes = np.where(of.n > variant.k, of.n * d * (variant.k - 1) / 5.7e9, 0.0)
         return [
             Piece(self.name, ("order", variant.seed), passes, calls=0),
             Piece(self.name, variant, np.zeros_like(passes)),

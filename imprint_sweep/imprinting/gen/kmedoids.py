@@ -51,7 +51,7 @@ class KMedoids(Gen):
         """The matrix of distances, and alternation over it."""
         return [
             Piece("distances", None, of.n**2 * (2 * d + 200) / 60e9),
-            Piece(self.name, variant, np.where(of.n > variant.k, of.n**2 * 7.5e-9, 0.0)),
+            Piece(self.name, variant, np.where(of.n > variant.k, of.n**2 * 2e-9, 0.0)),
         ]
 
 

@@ -186,7 +186,7 @@ def weights(solver: Solver, means: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def moments(of: Sizes, d: int) -> list[Piece]:
     """What the second moment of a class takes."""
-    return [Piece("moment", None, of.n * d**2 * 2 / 86e9 + d**2 / 5e8)]
+    return [Piece("moment", None, of.n * d**2 * 2 / 75e9 + d**2 / 5e8)]
 
 
 def moment(given: ClassSamples) -> NDArray[np.float64]:
