@@ -58,6 +58,8 @@ def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
             "parameters": {
                 "gen.shrinkage": own.choice([0.1, "oas", "ledoit_wolf"]),
                 "gen.priors": own.choice(["equal", "empirical"]),
+                "agg.shrinkage": own.choice([1.0, 0.2]),
+                "agg.tukey": own.choice([1.0, 0.5]),
             },
         }
 

@@ -27,7 +27,7 @@ from imprint_sweep import engine
 from imprint_sweep.api.samples import features_of, settings_of
 from imprint_sweep.embeddings.cache import open_entry
 from imprint_sweep.grid.cell import Cell
-from imprint_sweep.imprinting.components import GENS, METRICS, FittedMetric
+from imprint_sweep.imprinting.components import GENS, METRICS, MappedMetric
 from imprint_sweep.imprinting.kmeans.batch import batch_kmeans
 from tests.same_as_cells import DEFAULT, DIGITS, cells
 
@@ -43,7 +43,7 @@ CLUSTERINGS = [(k, seed) for k in (2, 5, 10, 20, 50) for seed in (0, 1)]
 
 def through_lapack(cell: Cell) -> bool:
     """Whether a decomposition takes part in a cell."""
-    return GENS[cell.scheme.gen].joint or isinstance(METRICS[cell.scheme.metric], FittedMetric)
+    return GENS[cell.scheme.gen].joint or isinstance(METRICS[cell.scheme.metric], MappedMetric)
 
 
 def counts(number: int, seed: int, outputs: Path, threads: int) -> dict[str, str]:

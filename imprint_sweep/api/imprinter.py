@@ -33,7 +33,7 @@ from imprint_sweep.grid.keys import GenSpec, Readout
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting import n_shot
 from imprint_sweep.imprinting.agg import voting
-from imprint_sweep.imprinting.agg.comparison import Comparison
+from imprint_sweep.imprinting.agg.comparison import Comparison, ComparisonByClass, compared
 from imprint_sweep.imprinting.alone import Alone
 from imprint_sweep.imprinting.components import (
     AGGREGATIONS,
@@ -41,11 +41,13 @@ from imprint_sweep.imprinting.components import (
     METRICS,
     NORMS,
     WEIGHTINGS,
+    ClassMetric,
     ClassScore,
     Position,
     Rows,
     SequentialNorm,
     Setting,
+    Statistics,
 )
 from imprint_sweep.imprinting.generation import (
     class_proxies,
@@ -72,6 +74,9 @@ _NAMES = {
 }
 """What the command line calls a parameter, and what it is called here."""
 
+_OF_CLASSES = "of_classes."
+"""How the names of arrays begin that hold what a metric knows of each class."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Imprinted:
@@ -83,6 +88,7 @@ class _Imprinted:
         generated: the proxies of each class before NORM_post, (k_c, d) float32; with biases d + 1 columns.
         proxies: all of them after NORM_post, (p, d) float32.
         biases: (p,) float32, of a gen whose proxies have some.
+        known: what the metric knows of each class; nothing of any where it does not depend on the class.
         labels: (p,) int32 position of each proxy's class.
         decides: the comparison that decides.
         shown: the comparison in the terms of what was asked for.
@@ -93,12 +99,13 @@ class _Imprinted:
     generated: tuple[Rows, ...]
     proxies: Rows
     biases: NDArray[np.float32] | None
+    known: tuple[Statistics, ...]
     labels: NDArray[np.int32]
-    decides: Comparison
-    shown: Comparison
+    decides: Comparison | ComparisonByClass
+    shown: Comparison | ComparisonByClass
 
     @classmethod
-    def of(cls, scheme: Scheme, generated: Sequence[Rows]) -> _Imprinted:
+    def of(cls, scheme: Scheme, generated: Sequence[Rows], known: Sequence[Statistics]) -> _Imprinted:
         """Apply NORM_post and fit the metric."""
         zero = not all(rows.any(axis=1).all() for rows in generated)
         form = normal_form(scheme, len(generated), zero_proxies=zero)
@@ -110,12 +117,18 @@ class _Imprinted:
             *(without_biases(rows, biased=GENS[scheme.gen].biased) for rows in generated), strict=True
         )
         biases = np.concatenate(of_class) if GENS[scheme.gen].biased else None
-        proxies = _after(post, plain)
-        shown = decides = Comparison(metric, proxies, biases)
+        sizes, proxies = [len(rows) for rows in generated], _after(post, plain)
+        shown = decides = compared(metric, proxies, sizes, known, biases)
         if (readout.metric, readout.norm_post) != (metric, post):
-            decides = Comparison(readout.metric, _after(readout.norm_post, plain), biases)
-        labels = np.repeat(np.arange(len(generated), dtype=np.int32), [len(rows) for rows in generated])
-        return cls(scheme, readout, tuple(generated), proxies, biases, labels, decides, shown)
+            decides = compared(readout.metric, _after(readout.norm_post, plain), sizes, known, biases)
+        labels = np.repeat(np.arange(len(generated), dtype=np.int32), sizes)
+        return cls(scheme, readout, tuple(generated), proxies, biases, tuple(known), labels, decides, shown)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the proxies and biases, and of what the metric knows of the classes."""
+        of_classes = sum(array.nbytes for of_class in self.known for array in of_class.values())
+        return self.proxies.nbytes + (0 if self.biases is None else self.biases.nbytes) + of_classes
 
     @property
     def sizes(self) -> list[int]:
@@ -171,8 +184,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         agg: max, the class of the nearest proxy; mnn, in which the m nearest vote; or lse, the class with the largest
             log-sum-exp over its proxies.
         m: how many vote under mnn.
-        metric: inner_product, cosine, euclidean, manhattan or mahalanobis; None is euclidean under mnn, and
-            inner_product otherwise.
+        metric: inner_product, cosine, euclidean, manhattan, mahalanobis or class_mahalanobis; None is euclidean under
+            mnn, and inner_product otherwise.
         weighting: of the votes under mnn: inverse_distance, uniform or softmax.
         weight_decay: lambda of the two least-squares gens.
         seed: of the draws. They are keyed by class, so no draw depends on the other classes or on the global state.
@@ -188,7 +201,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         proxy_labels_: (p,) the label of each proxy.
         keys_: for each class what its draws are keyed by: the label as a text, or the (dataset, class) parts that a
             :class:`~imprint_sweep.imprinting.keyed_labels.KeyedLabels` brought.
-        nbytes_: bytes of the proxies and biases.
+        nbytes_: bytes of the proxies and biases, and of what a metric knows of each class.
         provenance_: where the samples come from, as far as it is known; see :meth:`save`.
         n_features_in_: d.
         feature_names_in_: (d,) names of the columns, if `X` had any.
@@ -254,7 +267,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         of_class = [key_of(keys, label) for label in classes]
         rows = [x[positions == c] for c in range(len(classes))]
         with _one_core(scheme):
-            imprinted = _Imprinted.of(scheme, _generated(scheme, rows, of_class))
+            imprinted = _Imprinted.of(scheme, *_generated(scheme, rows, of_class))
         self._known_keys = dict(keys)
         self._set(classes, of_class, imprinted, {})
         return self
@@ -277,8 +290,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         x = self._validated(X, reset=False)
         of_class = key_of(self._known_keys, classes[-1]) if key is None else _given_key(key)
         with _one_core(imprinted.scheme):
-            (rows,) = _generated(imprinted.scheme, [x], [of_class])
-            changed = _Imprinted.of(imprinted.scheme, [*imprinted.generated, rows])
+            rows, known = _generated(imprinted.scheme, [x], [of_class])
+            changed = _Imprinted.of(imprinted.scheme, [*imprinted.generated, *rows], [*imprinted.known, *known])
         self._set(classes, [*self.keys_, of_class], changed, self._changed())
         return self
 
@@ -299,8 +312,9 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ImprinterError(f"{label!r} is the only class: a classifier needs one")
         imprinted = self._imprinted
         rest = [c for c in range(len(self.classes_)) if c != gone]
+        known = [imprinted.known[c] for c in rest if imprinted.known]
         with _one_core(imprinted.scheme):
-            changed = _Imprinted.of(imprinted.scheme, [imprinted.generated[c] for c in rest])
+            changed = _Imprinted.of(imprinted.scheme, [imprinted.generated[c] for c in rest], known)
         self._set(without(self.classes_, gone), [self.keys_[c] for c in rest], changed, self._changed())
         return self
 
@@ -355,6 +369,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 proxies=imprinted.proxies,
                 biases=imprinted.biases,
                 sizes=imprinted.sizes,
+                of_classes=imprinted.known,
                 agg=scheme.setting("agg"),
                 m=scheme.m,
                 weighting=scheme.setting("weighting") if scheme.weighting else None,
@@ -405,7 +420,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         The file holds ``proxies`` (p, d) float32 after NORM_post, ``labels`` (p,) int64 positions in the list of
         classes, ``biases`` (p,) float32, where there are some, ``generated`` (p, d), the proxies before NORM_post,
-        where they are others, and as metadata the parameters, the classes, versions and provenance.
+        where they are others, ``of_classes.NAME``, what a metric knows of each class, and as metadata the parameters,
+        the classes, versions and provenance.
 
         Args:
             path: where; an older file there is replaced.
@@ -424,6 +440,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             arrays["biases"] = imprinted.biases
         elif not np.array_equal(generated, imprinted.proxies):
             arrays["generated"] = generated
+        for name in imprinted.known[0] if imprinted.known else ():
+            arrays[f"{_OF_CLASSES}{name}"] = np.stack([of_class[name] for of_class in imprinted.known])
         about = {
             "parameters": _json(self.get_params()),
             "scheme": asdict(imprinted.scheme),
@@ -460,13 +478,19 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_features = generated.shape[1]
         if "biases" in file.arrays:
             generated = np.column_stack([generated, file.arrays["biases"]])
+        of_classes = {
+            name.removeprefix(_OF_CLASSES): stacked
+            for name, stacked in file.arrays.items()
+            if name.startswith(_OF_CLASSES)
+        }
+        known = [{name: stacked[c] for name, stacked in of_classes.items()} for c in range(len(classes)) if of_classes]
         stops = np.cumsum(np.bincount(file.arrays["labels"], minlength=len(classes)))[:-1]
         clf = cls(**about["parameters"])
         clf.n_features_in_ = n_features
         if about["feature_names"]:
             clf.feature_names_in_ = np.array(about["feature_names"], dtype=object)
         with _one_core(scheme):
-            imprinted = _Imprinted.of(scheme, np.split(generated, stops))
+            imprinted = _Imprinted.of(scheme, np.split(generated, stops), known)
         clf._known_keys = {label: _parts(key) for label, key in about["known_keys"]}
         clf._set(classes, keys, imprinted, about["provenance"])
         return clf
@@ -483,8 +507,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, self.keys_ = classes, tuple(keys)
         self._imprinted, self.provenance_ = imprinted, dict(provenance)
         self.proxies_, self.proxy_labels_ = imprinted.proxies, classes[imprinted.labels]
-        self.biases_ = imprinted.biases
-        self.nbytes_ = imprinted.proxies.nbytes + (0 if imprinted.biases is None else imprinted.biases.nbytes)
+        self.biases_, self.nbytes_ = imprinted.biases, imprinted.nbytes
 
     def _changed(self) -> dict[str, Any]:
         """Where the classifier comes from, once its classes are others."""
@@ -557,8 +580,10 @@ def _one_core(scheme: Scheme) -> AbstractContextManager[None]:
     return one_core([GENS[scheme.gen], METRICS[scheme.metric]])
 
 
-def _generated(scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str]) -> list[Rows]:
-    """The proxies of classes before NORM_post, (k_c, d) float32 each."""
+def _generated(
+    scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str]
+) -> tuple[list[Rows], list[Statistics]]:
+    """The proxies of classes before NORM_post, (k_c, d) float32 each, and what the metric knows of the classes."""
     spec = GenSpec.of(normal_form(scheme, len(samples)))
 
     def class_of(x: Rows, key: Key | str) -> Alone:
@@ -570,9 +595,11 @@ def _generated(scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str
         return Alone(training_samples(x, drawn, spec.draw.norm_pre), rng)
 
     classes = [class_of(x, key) for x, key in zip(samples, keys, strict=True)]
+    metric = METRICS[scheme.setting("metric")]
+    known = [metric.statistics(given) for given in classes] if isinstance(metric, ClassMetric) else []
     if spec.joint:
-        return joint_proxies(spec.gen, classes, classes[0], spec.variant)
-    return [class_proxies(spec.gen, given, spec.variant) for given in classes]
+        return joint_proxies(spec.gen, classes, classes[0], spec.variant), known
+    return [class_proxies(spec.gen, given, spec.variant) for given in classes], known
 
 
 def _after(norm_post: Setting, generated: Sequence[Rows]) -> Rows:

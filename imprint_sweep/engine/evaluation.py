@@ -6,6 +6,7 @@ A *pass* is one matrix of filter scores between queries and proxies:
   few directions, if that rules enough out (:mod:`imprint_sweep.imprinting.agg.directions`);
 * a dense metric (Manhattan) needs a pass for each normalisation of both sides;
 * a fitted metric (Mahalanobis) needs one for each task and NORM_post, because it depends on the task's proxies;
+* a metric by class needs a pass for each normalisation of both sides, and finds the nearest proxies class after class;
 * sequential norms (quantile) and joint gens give each task proxies of its own, hence passes of its own.
 
 Everywhere else the proxies of a class, hence the columns of the scores, serve every task that contains the class.
@@ -20,6 +21,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cache
 from typing import cast
 
 import numpy as np
@@ -27,19 +29,22 @@ from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.features import Features
 from imprint_sweep.engine import draws
+from imprint_sweep.engine.gen import KnownOfClasses
 from imprint_sweep.engine.ledger import Ledger
-from imprint_sweep.engine.memory import Once, StageMemory, Together
+from imprint_sweep.engine.memory import Once, StageMemory, Together, metered
 from imprint_sweep.engine.workers import Failure, Workers
 from imprint_sweep.grid.cell import Label, Task
 from imprint_sweep.grid.keys import Draw, Readout, View
 from imprint_sweep.imprinting import vectors
 from imprint_sweep.imprinting.agg import class_scores, search, voting
+from imprint_sweep.imprinting.agg.comparison import Comparison, merged
 from imprint_sweep.imprinting.agg.directions import LARGE, PART, Directions, Projected, directions_that_save_time
 from imprint_sweep.imprinting.components import (
     AGGREGATIONS,
     METRICS,
     NORMS,
     WEIGHTINGS,
+    ClassMetric,
     ClassScore,
     DenseMetric,
     FittedMetric,
@@ -205,9 +210,33 @@ class _Room(threading.local):
 _ROOM = _Room()
 
 
-@dataclass(frozen=True, eq=False)
-class Block:
+class Block(ABC):
     """Some queries against all proxies of a pass.
+
+    Attributes:
+        views: the views that can be searched.
+        operations: floating-point operations behind the scores.
+    """
+
+    views: Sequence[View]
+    operations: int
+
+    @abstractmethod
+    def nearest(
+        self, view: View, columns: Sequence[tuple[int, int]], m: int, *, distances: bool = True
+    ) -> search.Neighbors:
+        """The m nearest of some proxies in a view; see :func:`~imprint_sweep.imprinting.agg.search.nearest`."""
+
+    @abstractmethod
+    def highest(
+        self, view: View, columns: Sequence[tuple[int, int]], aggregations: Sequence[ClassScore]
+    ) -> NDArray[np.int32]:
+        """The class with the largest score; see :func:`~imprint_sweep.imprinting.agg.class_scores.highest`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored(Block):
+    """A block of filter scores.
 
     Args:
         scores: (b, p) float32 filter scores; the thread's next block may take their place.
@@ -221,6 +250,66 @@ class Block:
     views: Sequence[View]
     geometry: Callable[[View], Geometry]
     operations: int
+
+    def nearest(
+        self, view: View, columns: Sequence[tuple[int, int]], m: int, *, distances: bool = True
+    ) -> search.Neighbors:
+        """Narrowed down by the scores, decided by exact values."""
+        queries, proxies, bounds, products = self.geometry(view)
+        metric = METRICS[view.metric]
+        return search.nearest(
+            self.scores, bounds, metric, queries, proxies, columns, m, distances=distances, products=products
+        )
+
+    def highest(
+        self, view: View, columns: Sequence[tuple[int, int]], aggregations: Sequence[ClassScore]
+    ) -> NDArray[np.int32]:
+        """Narrowed down by the scores, decided by exact values."""
+        queries, proxies, bounds, _ = self.geometry(view)
+        return class_scores.highest(self.scores, bounds, METRICS[view.metric], queries, proxies, columns, aggregations)
+
+
+@dataclass(frozen=True, eq=False)
+class OfClass:
+    """What is found of one class for some queries.
+
+    Args:
+        nearest: of its proxies.
+        scores: of the class, (b,) float64, by what makes them.
+    """
+
+    nearest: search.Neighbors
+    scores: Mapping[ClassScore, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Found(Block):
+    """A block of queries for which the nearest proxies of each class, or the scores of classes, are known.
+
+    Args:
+        of_class: for the first column of each class, what is found of it.
+        views: the one view.
+        operations: none: they were counted where the proxies were found.
+    """
+
+    of_class: Mapping[int, OfClass]
+    views: Sequence[View]
+    operations: int = 0
+
+    def nearest(
+        self, view: View, columns: Sequence[tuple[int, int]], m: int, *, distances: bool = True
+    ) -> search.Neighbors:
+        """Merged from those of the classes, which are in `columns` as a whole."""
+        found = [self.of_class[start].nearest for start, _ in columns]
+        return merged(found, [stop - start for start, stop in columns], m)
+
+    def highest(
+        self, view: View, columns: Sequence[tuple[int, int]], aggregations: Sequence[ClassScore]
+    ) -> NDArray[np.int32]:
+        """The first of the largest scores."""
+        scores = np.stack([[self.of_class[start].scores[one] for start, _ in columns] for one in aggregations])
+        found: NDArray[np.int32] = scores.argmax(axis=1).astype(np.int32)
+        return found
 
 
 class Pass(ABC):
@@ -244,6 +333,14 @@ class Pass(ABC):
     @abstractmethod
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
         """A chunk of one label's queries in blocks of `size`."""
+
+    def failure(self, task: Task, label: Label) -> Exception | None:
+        """Why the queries of a label cannot be compared with the proxies of a task, once there are blocks."""
+        return None
+
+    def shared_seconds(self, task: Task) -> float:
+        """What was computed for the task outside of the pass, to be shared with others."""
+        return 0.0
 
 
 class ProductPass(Pass):
@@ -299,6 +396,7 @@ class ProductPass(Pass):
             raw_queries = self.queries(label, self._inf)[rows]
             few_queries = None if directions is None else directions.project(raw_queries)
 
+            @cache  # for all tasks
             def geometry(
                 view: View, rows: slice = rows, raw: Vectors = raw_queries, few: Projected | None = few_queries
             ) -> Geometry:
@@ -312,7 +410,7 @@ class ProductPass(Pass):
 
             of_queries, of_proxies = few_queries or raw_queries, few_proxies or raw_proxies
             scores = vectors.inner_products(of_queries.rows, of_proxies.rows, _ROOM(len(of_queries.rows), self.width))
-            yield Block(scores, self.views, geometry, 2 * scores.size * of_queries.rows.shape[1])
+            yield Scored(scores, self.views, geometry, 2 * scores.size * of_queries.rows.shape[1])
 
 
 class DensePass(Pass):
@@ -331,7 +429,7 @@ class DensePass(Pass):
             queries = self.queries(label, view.norm_inf)[rows]
             geometry = queries, proxies, metric.bounds(queries, proxies), None
             scores = metric.fast(queries.rows, proxies.rows)
-            yield Block(scores, self.views, _always(geometry), scores.size * queries.rows.shape[1])
+            yield Scored(scores, self.views, _always(geometry), scores.size * queries.rows.shape[1])
 
 
 class FittedPass(Pass):
@@ -400,13 +498,99 @@ class FittedPass(Pass):
                 geometry = block, proxies, self._metric.bounds(block, proxies, block, proxies), None
                 scores = vectors.inner_products(vectors.narrowed(block.rows), narrow, _ROOM(len(block), self.width))
                 operations = 2 * scores.size * narrow.shape[1]
-                yield Block(scores, [view], _always(geometry), operations)
+                yield Scored(scores, [view], _always(geometry), operations)
+
+
+_NONE_NEAR = search.Neighbors(np.empty((0, 0), np.int32), np.empty((0, 0)))
+
+
+class ClassPass(Pass):
+    """The nearest proxies of each class, under the map of the class, in the one view of `searches`.
+
+    Where what the metric knows of all classes does not fit into memory, all queries are compared with one class after
+    the other.
+    """
+
+    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches, known: KnownOfClasses) -> None:
+        super().__init__(proxies, queries, searches)
+        (self._view,) = self.views
+        self.stage = METRICS[self._view.metric].name
+        self._known = known
+        wanted = [readout for views in searches.values() for readouts in views.values() for readout in readouts]
+        self._m = max(readout.m for readout in wanted)
+        self._scores = list(dict.fromkeys(_class_score(readout) for readout in wanted if not readout.m))
+        self._columns: dict[Label, tuple[int, int]] = {}
+        for task, ranges in self.columns.items():
+            self._columns |= zip(task.labels, ranges, strict=True)
+        self._compared = {label: Once[Comparison]() for label in self._columns}
+        self._found: dict[tuple[Label, Label, int], OfClass] = {}
+        self._failures: dict[tuple[Label, Label], Exception] = {}
+        self._seconds: dict[Label, float] = {}
+        chunks = [(label, rows) for label in self._columns for rows in _split(slice(0, queries.count(label)), CHUNK)]
+        self._parts = [(of, [chunk]) for chunk in chunks for of in self._columns]
+        if not known.kept:
+            self._parts = [(of, chunks) for of in self._columns]
+        self._fill = Together(len(self._parts))
+
+    @property
+    def nbytes(self) -> int:
+        """The mapped proxies, float64 and float32, and what is found."""
+        n_queries = sum(self.queries.count(label) for label in self._columns)
+        found = sum(min(self._m, stop - start) for start, stop in self._columns.values())
+        held = 12 * found + 8 * len(self._scores) * len(self._columns)
+        return 12 * self.width * self.proxies.features * self._known.kept + n_queries * held
+
+    def _comparison(self, of: Label) -> Comparison:
+        """The proxies of a class as the metric sees them."""
+
+        def make() -> Comparison:
+            timed = self._known(of, self._view.metric)
+            self._seconds[of] = timed.seconds
+            rows = self.proxies.after(self._view.norm_post).rows[slice(*self._columns[of])]
+            return Comparison(self._view.metric, rows, of_class=timed.value)
+
+        return self._compared[of](make) if self._known.kept else make()
+
+    def _find(self, part: int) -> None:
+        """The nearest proxies of one class, for some chunks of queries."""
+        of, chunks = self._parts[part]
+        try:
+            comparison = self._comparison(of)
+        except Exception as error:
+            self._failures |= {(label, of): error for label, _ in chunks}
+            return
+        for label, rows in chunks:
+            try:
+                queries = self.queries(label, self._view.norm_inf).rows[rows]
+                size = len(comparison.proxies)
+                scores = {one: comparison.scores(queries, [size], one)[:, 0] for one in self._scores}
+                nearest = comparison.nearest(queries, self._m) if self._m else _NONE_NEAR
+                self._found[of, label, rows.start] = OfClass(nearest, scores)
+            except Exception as error:
+                self._failures[label, of] = error
+
+    def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
+        self._fill(self._find)
+        found = {
+            start: self._found[of, label, chunk.start]
+            for of, (start, _) in self._columns.items()
+            if (label, of) not in self._failures
+        }
+        n, d = chunk.stop - chunk.start, self.proxies.features
+        yield Found(found, self.views, n * d * (d * len(self._columns) + 2 * self.width))
+
+    def failure(self, task: Task, label: Label) -> Exception | None:
+        return next((self._failures[label, of] for of in task.labels if (label, of) in self._failures), None)
+
+    def shared_seconds(self, task: Task) -> float:
+        return sum(self._seconds.get(label, 0.0) for label in task.labels)
 
 
 def evaluate(
     proxies: Proxies,
     wanted: Sequence[Key],
     queries: Queries,
+    known: KnownOfClasses,
     crew: Workers,
     *,
     memory_bytes: int,
@@ -419,6 +603,7 @@ def evaluate(
         proxies: of all labels of all tasks.
         wanted: distinct pairs.
         queries: what is classified.
+        known: what metrics know of the classes whose proxies these are.
         crew: threads; a job is a chunk of one label's queries against one pass.
         memory_bytes: what everything together may take; blocks of scores and passes in flight are sized to it.
         ledger: told of the passes of each kind, and of the searches.
@@ -429,7 +614,7 @@ def evaluate(
     """
     in_flight: deque[tuple[Pass, list[tuple[Label, Future[Tally | Failure]]]]] = deque()
     block_bytes = memory_bytes // (16 * crew.threads)
-    for pass_ in passes(proxies, wanted, queries):
+    for pass_ in passes(proxies, wanted, queries, known):
         while in_flight and sum(other.nbytes for other, _ in in_flight) + pass_.nbytes > memory_bytes // 4:
             yield from _collect(*in_flight.popleft(), ledger)
         ledger.add(pass_.stage, calls=1)
@@ -448,7 +633,7 @@ def evaluate(
         yield from _collect(*in_flight.popleft(), ledger)
 
 
-def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries) -> Iterator[Pass]:
+def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries, known: KnownOfClasses) -> Iterator[Pass]:
     """The fewest passes that answer every wanted pair."""
     shared: dict[Task, dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
     sequential: dict[tuple[Setting, Task], dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
@@ -456,13 +641,13 @@ def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries) -> Iterato
         alone = isinstance(NORMS[readout.norm_post], SequentialNorm)
         searches = sequential[readout.norm_post, task] if alone else shared[task]
         searches[readout.view].append(readout)
-    yield from _passes(proxies, queries, shared)
+    yield from _passes(proxies, queries, shared, known)
     for (norm_post, task), views in sequential.items():
         norm = cast(SequentialNorm, NORMS[norm_post])
-        yield from _passes(proxies.imprinted(task, norm), queries, {task: views})
+        yield from _passes(proxies.imprinted(task, norm), queries, {task: views}, known)
 
 
-def _passes(proxies: Proxies, queries: Queries, searches: Searches) -> Iterator[Pass]:
+def _passes(proxies: Proxies, queries: Queries, searches: Searches, known: KnownOfClasses) -> Iterator[Pass]:
     products: dict[object, list[View]] = defaultdict(list)
     fitted: dict[object, list[View]] = defaultdict(list)
     for view in sorted({view for of_task in searches.values() for view in of_task}):
@@ -473,6 +658,8 @@ def _passes(proxies: Proxies, queries: Queries, searches: Searches) -> Iterator[
                 fitted[view.metric, view.norm_post].append(view)
             case DenseMetric():
                 yield DensePass(proxies, queries, _reading(searches, [view]))
+            case ClassMetric():
+                yield ClassPass(proxies, queries, _reading(searches, [view]), known)
     for views in products.values():
         yield ProductPass(proxies, queries, _reading(searches, views))
     for views in fitted.values():
@@ -506,6 +693,7 @@ class Tally:
         scoring: seconds of making filter scores.
         searching: seconds of everything after them.
         operations: floating-point operations of the filter scores.
+        failures: tasks with whose proxies the queries cannot be compared.
     """
 
     counts: dict[Key, NDArray[np.int64]] = field(default_factory=dict)
@@ -514,6 +702,7 @@ class Tally:
     scoring: float = 0.0
     searching: float = 0.0
     operations: int = 0
+    failures: dict[Task, Failure] = field(default_factory=dict)
 
 
 def _search(
@@ -523,29 +712,34 @@ def _search(
     tally = Tally()
     searches = {task: views for task, views in pass_.searches.items() if label in task.labels}
     labels = {task: pass_.proxies.labels(task) for task in searches}
-    start = time.thread_time()
-    for block in pass_.blocks(label, chunk, size):
+    blocks = pass_.blocks(label, chunk, size)
+    while True:
+        timed, shared = metered(lambda: next(blocks, None))
+        block = timed.value
+        if block is None:
+            return tally
         check()
-        shared = time.thread_time() - start
         tally.scoring += shared
         tally.operations += block.operations
         for view in block.views:
             start = time.thread_time()
-            queries, proxies, bounds, products = block.geometry(view)
             for task, views in searches.items():
                 readouts = views.get(view)
                 if not readouts:
                     continue
-                compared = block.scores, bounds, METRICS[view.metric], queries, proxies, pass_.columns[task]
+                if failure := pass_.failure(task, label):
+                    tally.failures[task] = Failure(failure)
+                    continue
+                columns = pass_.columns[task]
                 for alike in _by_kind(readouts):
                     if alike[0].m:
                         m = max(readout.m for readout in alike)
-                        found = search.nearest(*compared, m, distances=m > 1, products=products)
+                        found = block.nearest(view, columns, m, distances=m > 1)
                         predicted = voting.votes(
                             labels[task][found.position], found.distance, _ballots(alike), len(task.labels)
                         )
                     else:
-                        predicted = class_scores.highest(*compared, [_class_score(readout) for readout in alike])
+                        predicted = block.highest(view, columns, [_class_score(readout) for readout in alike])
                     n = len(task.labels)
                     offsets = n * np.arange(len(alike))[:, None]
                     counts = np.bincount((predicted + offsets).ravel(), minlength=n * len(alike)).reshape(-1, n)
@@ -558,8 +752,6 @@ def _search(
                         tally.seconds[key] += shared + now - start
                     tally.searching += now - start
                     start = now
-        start = time.thread_time()
-    return tally
 
 
 def _by_kind(readouts: Sequence[Readout]) -> list[list[Readout]]:
@@ -587,11 +779,13 @@ def _collect(
         for readout in readouts
     }
     failure = None
+    failures: dict[Task, Failure] = {}
     for label, future in jobs:
         tally = future.result()
         if isinstance(tally, Failure):
             failure = failure or tally
             continue
+        failures |= tally.failures
         ledger.add(pass_.stage, seconds=tally.scoring, operations=tally.operations)
         ledger.add("search", seconds=tally.searching)
         for (task, readout), counts in tally.counts.items():
@@ -600,8 +794,9 @@ def _collect(
             evaluation.confusion[true] += counts
             evaluation.seconds += tally.seconds[task, readout]
             evaluation.predictions[true] += tally.predictions.get((task, readout), [])
-    for key, evaluation in evaluations.items():
-        yield key, failure or evaluation
+    for (task, readout), evaluation in evaluations.items():
+        evaluation.seconds += pass_.shared_seconds(task)
+        yield (task, readout), failure or failures.get(task) or evaluation
 
 
 def _always(geometry: Geometry) -> Callable[[View], Geometry]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import Arrays, ProxyCache, StageMemory, Timed, metered, uncharged
 from imprint_sweep.errors import StageError
 from imprint_sweep.grid.cell import Label, spelled, stage_seed
-from imprint_sweep.grid.keys import GenSpec
-from imprint_sweep.imprinting.components import GENS, JointGen, Keep
+from imprint_sweep.grid.keys import Draw, GenSpec
+from imprint_sweep.imprinting.components import GENS, METRICS, ClassMetric, JointGen, Keep, Setting, Statistics
 from imprint_sweep.imprinting.first_use import prepare
 from imprint_sweep.imprinting.generation import class_proxies, joint_proxies, training_samples
 
@@ -74,7 +75,7 @@ class Generation:
         made = {}
         uncharged(partial(prepare, GENS[specs[0].gen]))
         with ExitStack() as job:
-            given = _Class(self, label, specs[0], job)
+            given = _Class(self, label, specs[0].draw, f"gen={specs[0].gen}", job)
             GENS[specs[0].gen].together(given, [spec.variant for spec in specs])
             for spec in specs:
                 gen = GENS[spec.gen]
@@ -83,6 +84,19 @@ class Generation:
                 else:
                     made[spec], _ = metered(partial(class_proxies, spec.gen, given, spec.variant))
         return made
+
+    def known_of_class(self, label: Label, draw: Draw, metric: Setting) -> Timed[Statistics]:
+        """What a metric knows of a label's training samples."""
+        of = cast(ClassMetric, METRICS[metric])
+        with ExitStack() as job:
+            given = _Class(self, label, draw, f"agg.metric={metric}", job)
+
+            def compute() -> Statistics:
+                return of.statistics(given)
+
+            if self.keep_moments:
+                return self.of_draw.get(("statistics", label, draw, metric), compute)
+            return metered(compute)[0]
 
     def forget(self) -> None:
         """Drop what only specs of one round share."""
@@ -94,11 +108,33 @@ class Generation:
         The seconds are those of the whole solution, divided equally.
         """
         with ExitStack() as job:
-            classes = [_Class(self, label, spec, job) for label in labels]
+            classes = [_Class(self, label, spec.draw, f"gen={spec.gen}", job) for label in labels]
             task = _Shared(self, (labels, spec.draw), job)
             solved, _ = metered(lambda: joint_proxies(spec.gen, classes, task, spec.variant))
         each = solved.seconds / len(labels)
         return {label: Timed(rows, each) for label, rows in zip(labels, solved.value, strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class KnownOfClasses:
+    """What metrics know of the classes of one draw.
+
+    Args:
+        generation: computes it, once where it is kept.
+        draw: the training samples.
+    """
+
+    generation: Generation
+    draw: Draw
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is; where it does not fit into memory, whoever asks makes it again."""
+        return self.generation.keep_moments
+
+    def __call__(self, label: Label, metric: Setting) -> Timed[Statistics]:
+        """Of one class."""
+        return self.generation.known_of_class(label, self.draw, metric)
 
 
 class _Shared:
@@ -154,9 +190,9 @@ class _Shared:
 class _Class(_Shared):
     """The samples of one class; see :class:`imprint_sweep.imprinting.components.ClassSamples`."""
 
-    def __init__(self, generation: Generation, label: Label, spec: GenSpec, job: ExitStack) -> None:
-        super().__init__(generation, (label, spec.draw), job)
-        self._label, self._draw, self._gen = label, spec.draw, spec.gen
+    def __init__(self, generation: Generation, label: Label, draw: Draw, option: str, job: ExitStack) -> None:
+        super().__init__(generation, (label, draw), job)
+        self._label, self._draw, self._option = label, draw, option
         self._reserved = False
 
     @property
@@ -197,13 +233,13 @@ class _Class(_Shared):
 
         return self._generation.disk.get(name, arrays, version).value
 
-    def reserve(self, n_bytes: int, what: str) -> None:
+    def reserve(self, n_bytes: int, what: str, *, grows_with_samples: bool = True) -> None:
         """Take memory for as long as the job runs: one job at a time where all at once would take too much."""
         generation = self._generation
         if n_bytes > generation.memory_bytes:
             raise StageError(
-                f"gen={self._gen} needs {_size(n_bytes)} for {what} of {spelled(self._label)}; raise "
-                "sweep.memory_gb, or draw fewer with n_shot"
+                f"{self._option} needs {_size(n_bytes)} for {what} of {spelled(self._label)}; raise sweep.memory_gb"
+                + ", or draw fewer with n_shot" * grows_with_samples
             )
         if n_bytes * generation.threads > generation.memory_bytes / 4 and not self._reserved:
             self._job.enter_context(generation.one_large_job)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from imprint_sweep.embeddings.cache import READS, EmbeddingCache
 from imprint_sweep.embeddings.features import Features
 from imprint_sweep.engine.evaluation import Evaluation, Proxies, Queries, evaluate
-from imprint_sweep.engine.gen import Generation, Samples
+from imprint_sweep.engine.gen import Generation, KnownOfClasses, Samples
 from imprint_sweep.engine.ledger import Ledger
 from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
 from imprint_sweep.engine.workers import Failure, Workers, workers
@@ -28,7 +29,7 @@ from imprint_sweep.grid.cell import Cell, Label, Model, Task
 from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.keys import Draw, GenSpec, Readout
 from imprint_sweep.grid.outcome import FAILED, Outcome
-from imprint_sweep.imprinting.components import GENS, METRICS, Component, JointGen, Making
+from imprint_sweep.imprinting.components import GENS, METRICS, ClassMetric, Component, JointGen, Making
 from imprint_sweep.imprinting.scores import scores
 
 Cells = Mapping[Task, Sequence[Cell]]
@@ -298,19 +299,28 @@ class _Group:
         return self._features.nbytes("train", [label]) / n * rows
 
     def _moment_bytes(self, specs: Mapping[GenSpec, Cells]) -> float:
-        """What the second moments of all labels take, and what is solved of them for every task."""
+        """What second moments of all labels take, what is solved of them for tasks, and what metrics know of labels."""
         solved = {
             (task, gen.solver(spec.variant))
             for spec, by_task in specs.items()
             if isinstance(gen := GENS[spec.gen], JointGen)
             for task in by_task
         }
-        if not solved:
+        known = {
+            (label, cell.scheme.setting("metric"))
+            for by_task in specs.values()
+            for task, cells in by_task.items()
+            for cell in cells
+            if isinstance(METRICS[cell.scheme.metric], ClassMetric)
+            for label in task.labels
+        }
+        if not solved and not known:
             return 0.0
         labels = {label for task, _ in solved for label in task.labels}
-        label = next(iter(labels))
+        label = next(iter(labels or (label for label, _ in known)))
         d = self._features.nbytes("train", [label]) / (4 * self._features.count("train", label))
-        return 8 * d**2 * (len(labels) + len(solved))
+        of_metrics = sum(cast(ClassMetric, METRICS[metric]).nbytes(int(d)) for _, metric in known)
+        return 8 * d**2 * (len(labels) + len(solved)) + of_metrics
 
     def _batch(
         self, generation: Generation, specs: Mapping[GenSpec, Cells], queries: Queries
@@ -327,7 +337,7 @@ class _Group:
                     elif spec in found:
                         made[spec][label] = found[spec]
         for spec, by_task in specs.items():
-            of_spec = made.pop(spec)
+            of_spec, known = made.pop(spec), KnownOfClasses(generation, spec.draw)
             failed = {label: found for label, found in of_spec.items() if isinstance(found, Failure)}
             sound: dict[Task, Sequence[Cell]] = {}
             for task, cells in by_task.items():
@@ -341,15 +351,21 @@ class _Group:
                     if isinstance(solved, Failure):
                         yield sound[task], solved
                     else:
-                        yield from self._readouts(spec, solved, {task: sound[task]}, queries)
+                        yield from self._readouts(spec, solved, {task: sound[task]}, queries, known)
             else:
                 proxies = {label: found for label, found in of_spec.items() if not isinstance(found, Failure)}
                 for largest, tasks in _families(sound).items():
                     of_family = {label: proxies[label] for label in largest.labels}
-                    yield from self._readouts(spec, of_family, {task: sound[task] for task in tasks}, queries)
+                    by_tasks = {task: sound[task] for task in tasks}
+                    yield from self._readouts(spec, of_family, by_tasks, queries, known)
 
     def _readouts(
-        self, spec: GenSpec, made: Mapping[Label, Timed[Samples]], by_task: Cells, queries: Queries
+        self,
+        spec: GenSpec,
+        made: Mapping[Label, Timed[Samples]],
+        by_task: Cells,
+        queries: Queries,
+        known: KnownOfClasses,
     ) -> Iterator[tuple[Sequence[Cell], _Result | Failure]]:
         """The searches of one GEN result."""
         proxies = Proxies(
@@ -369,6 +385,7 @@ class _Group:
             proxies,
             list(sharing),
             queries,
+            known,
             self._crew,
             memory_bytes=self._bytes,
             ledger=self._ledger,

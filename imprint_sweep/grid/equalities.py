@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from imprint_sweep.grid.scheme import Scheme
-from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, NORMS, WEIGHTINGS
+from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, NORMS, WEIGHTINGS, ClassMetric
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def _single_vote(s: Scheme, _: Context) -> Scheme:
 
 def _blind_choice(s: Scheme, _: Context) -> Scheme:
     pre, post = NORMS[s.norm_pre], NORMS[s.norm_post]
+    if isinstance(METRICS[s.metric], ClassMetric):  # which sees the samples before the choice
+        return s
     if not (GENS[s.gen].chooses_blindly and pre.scales and pre.unit and post.scales):
         return s
     return s.changed(norm_pre="none", norm_post=s.norm_pre)
@@ -169,7 +171,7 @@ RULES = (
     Rule(
         "blind_choice",
         "Where samples are chosen by a rule blind to length, it does not matter whether they are normalised before or "
-        "after the choice.",
+        "after the choice, unless the metric depends on them.",
         "the rows that are chosen are the same; an L2 norm before makes one afterwards do nothing but rounding",
         _blind_choice,
     ),

@@ -18,6 +18,7 @@ from imprint_sweep.imprinting.components import (
     NORMS,
     REGISTRIES,
     WEIGHTINGS,
+    ClassMetric,
     ClassScore,
     Parameter,
     Position,
@@ -112,6 +113,12 @@ class Scheme:
             )
         if GENS[gen].biased:
             _check_biased(gen, norm_post=norm_post, agg=agg, metric=metric)
+        if isinstance(METRICS[metric], ClassMetric) and GENS[gen].joint:
+            others = [name for name, other in METRICS.items() if not isinstance(other, ClassMetric)]
+            raise InvalidCellError(
+                f"agg.metric={metric} measures by the samples of each class, and gen={gen} makes its proxies from "
+                f"those of all classes; use agg.metric={alternatives(others)}, or a gen that sees one class at a time"
+            )
         dropped = meaningless(gen=gen, agg=agg)
         if "weighting" not in dropped and weighting not in WEIGHTINGS:
             raise WEIGHTINGS.unknown(str(weighting))

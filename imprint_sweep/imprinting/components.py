@@ -66,7 +66,8 @@ class Parameter:
         neutral: the value where nothing is said. It enters no identity, so a parameter that is added later leaves the
             ids of all cells that do not use it.
         doc: what it means, one sentence.
-        least, below, most: numbers must be at least `least`, less than `below` and at most `most`.
+        least, above, below, most: numbers must be at least `least`, more than `above`, less than `below` and at most
+            `most`.
         choices: values of type str must be one of these, if any are given.
         words: may stand in the place of a number, such as the name of a rule that finds one. The column of such a
             parameter holds texts, see :meth:`recorded`.
@@ -77,6 +78,7 @@ class Parameter:
     neutral: Value
     doc: str
     least: float = -math.inf
+    above: float = -math.inf
     below: float = math.inf
     most: float = math.inf
     choices: tuple[str, ...] = ()
@@ -132,8 +134,9 @@ class Parameter:
         if isinstance(value, str):
             if self.choices and value not in self.choices:
                 raise UnknownOptionError(key, value, self.choices)
-        elif not (self.least <= value < self.below and value <= self.most):
+        elif not (self.least <= value <= self.most and self.above < value < self.below):
             bounds = [f"at least {self.least:g}"] * (self.least > -math.inf)
+            bounds += [f"more than {self.above:g}"] * (self.above > -math.inf)
             bounds += [f"less than {self.below:g}"] * (self.below < math.inf)
             bounds += [f"at most {self.most:g}"] * (self.most < math.inf)
             raise InvalidCellError(f"{key} must be {' and '.join(bounds) or 'finite'}, got {value}")
@@ -344,8 +347,13 @@ class ClassSamples(Shared, Protocol):
             version: of the stage's component; arrays of another version are not read.
         """
 
-    def reserve(self, n_bytes: int, what: str) -> None:
+    def reserve(self, n_bytes: int, what: str, *, grows_with_samples: bool = True) -> None:
         """Take memory for as long as this job runs; wait while others would not leave enough.
+
+        Args:
+            n_bytes: how much.
+            what: needs it, for the message.
+            grows_with_samples: whether fewer samples would need less.
 
         Raises:
             StageError: so much is more than the stages may use.
@@ -636,16 +644,51 @@ class Map(Protocol):
         """Map rows: (n, width) float64. A row's result depends on that row alone, to the last bit."""
 
 
-class FittedMetric(Metric):
+class MappedMetric(Metric):
+    """A metric that is the Euclidean distance of mapped rows: a :class:`FittedMetric` or a :class:`ClassMetric`."""
+
+    @abstractmethod
+    def bounds(self, raw_queries: Vectors, raw_proxies: Vectors, queries: Vectors, proxies: Vectors) -> Filter:
+        """As :meth:`ProductMetric.bounds`, for mapped rows."""
+
+
+class FittedMetric(MappedMetric):
     """A metric that depends on the proxies of the task: the Euclidean distance under a map fitted to them."""
 
     @abstractmethod
     def fit(self, proxies: Rows) -> Map:
         """Fit the map to the proxies of a task, (p, d)."""
 
+
+Statistics = Mapping[str, NDArray[np.float64]]
+"""What a metric knows of the samples of a class: arrays by name, of shapes that depend on d alone."""
+
+
+class ClassMetric(MappedMetric):
+    """A metric that depends on the training samples of each class: the Euclidean distance under a map of the class.
+
+    It needs proxies that are made from the samples of their class alone.
+    """
+
     @abstractmethod
-    def bounds(self, raw_queries: Vectors, raw_proxies: Vectors, queries: Vectors, proxies: Vectors) -> Filter:
-        """As :meth:`ProductMetric.bounds`, for mapped rows."""
+    def statistics(self, given: ClassSamples) -> Statistics:
+        """What the map of a class is made of: computed once for all who compare with its proxies, and saved."""
+
+    @abstractmethod
+    def map(self, of_class: Statistics) -> Map:
+        """The map that :meth:`statistics` describe; made again wherever they are read."""
+
+    def nbytes(self, d: int) -> int:
+        """What :meth:`statistics` holds of a class while it computes, and keeps of it at most."""
+        return 3 * 8 * d**2
+
+    def work(self, of: Sizes, d: int) -> Sequence[Piece]:
+        """What :meth:`statistics` take, for estimates; as :meth:`Gen.work`."""
+        return [Piece(self.name, None, of.n * d**2 * 2 / 8e10)]
+
+    def class_tensors(self, proxies: Rows, of_class: Statistics) -> dict[str, NDArray[Any]]:
+        """What :meth:`on_tensors` needs to compare queries with the proxies of one class; see :meth:`tensors`."""
+        raise _no_tensors(self)
 
 
 # --- Weightings -------------------------------------------------------------------------------------------------------
@@ -986,12 +1029,12 @@ def norms_at(position: Position) -> tuple[str, ...]:
     return tuple(name for name, norm in NORMS.items() if position in norm.positions)
 
 
-def work_of(name: str, work: Callable[[], Sequence[Piece]], classes: int) -> Sequence[Piece]:
-    """What a gen says that it does, if it keeps its contract.
+def work_of(option: str, work: Callable[[], Sequence[Piece]], classes: int) -> Sequence[Piece]:
+    """What a component says that it does, if it keeps its contract.
 
     Args:
-        name: the gen's.
-        work: its :meth:`Gen.work` or :meth:`JointGen.task_work`, with its arguments.
+        option: that names it, for messages.
+        work: its :meth:`Gen.work`, :meth:`JointGen.task_work` or :meth:`ClassMetric.work`, with its arguments.
         classes: or tasks, how many seconds each piece has to have.
 
     Raises:
@@ -1002,10 +1045,10 @@ def work_of(name: str, work: Callable[[], Sequence[Piece]], classes: int) -> Seq
         seconds = [np.broadcast_to(np.asarray(piece.seconds, np.float64), (classes,)) for piece in pieces]
     except Exception as error:  # whatever somebody else's method does
         what = f"{type(error).__name__}: {one_line(error)}"
-        raise ConfigError(f"gen={name} cannot say how long it takes: {what}") from error
+        raise ConfigError(f"{option} cannot say how long it takes: {what}") from error
     for taken in seconds:
         if not 0 <= taken.min(initial=0) <= taken.max(initial=0) < np.inf:
-            raise ConfigError(f"gen={name} says that a class takes {taken.min()} s; expected a number of at least 0")
+            raise ConfigError(f"{option} says that a class takes {taken.min()} s; expected a number of at least 0")
     return pieces
 
 

@@ -9,15 +9,18 @@ from functools import lru_cache
 import numpy as np
 
 from imprint_sweep.imprinting.alone import Alone
-from imprint_sweep.imprinting.components import Component, FittedMetric, Gen, JointGen, Variant
+from imprint_sweep.imprinting.components import ClassMetric, Component, FittedMetric, Gen, JointGen, Rows, Variant
 
 _FEW = np.eye(3, dtype=np.float32)
 _FEW.flags.writeable = False
+_STEPS = np.tri(3, dtype=np.float32)
+"""Samples whose covariance is not singular once it is shrunk."""
+_STEPS.flags.writeable = False
 _ONE_AT_A_TIME = threading.Lock()
 
 
 def prepare(component: Component) -> None:
-    """Call a generator or a fitted metric on a few samples, so that nothing that comes later holds its first use.
+    """Call a generator, or a metric that is fitted, on a few samples: nothing that comes later holds its first use.
 
     Args:
         component: any.
@@ -31,6 +34,8 @@ def _prepare(component: Component) -> None:
     with suppress(Exception):  # raised again where it is asked for its result
         if isinstance(component, FittedMetric):
             component.fit(_FEW).transform(_FEW)
+        elif isinstance(component, ClassMetric):
+            component.map(component.statistics(_alone(_STEPS))).transform(_STEPS)
         elif isinstance(component, Gen):
             _prepare_gen(component)
 
@@ -38,9 +43,13 @@ def _prepare(component: Component) -> None:
 def _prepare_gen(gen: Gen) -> None:
     parameters = tuple((parameter.name, parameter.neutral) for parameter in gen.parameters)
     variant = Variant(k=2 if gen.takes_k else 0, weight_decay=1.0, parameters=parameters)
-    few = Alone(_FEW, lambda stage, seed: np.random.default_rng(seed))
+    few = _alone(_FEW)
     if isinstance(gen, JointGen):
         gen.prepare(few, variant)
         gen.solve([few, few], few, variant)
     else:
         gen.proxies(few, variant)
+
+
+def _alone(samples: Rows) -> Alone:
+    return Alone(samples, lambda stage, seed: np.random.default_rng(seed))

@@ -9,7 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imprint_sweep.imprinting.components import AGGREGATIONS, METRICS, NORMS, WEIGHTINGS, ClassScore, Rows, Setting
+from imprint_sweep.imprinting.components import (
+    AGGREGATIONS,
+    METRICS,
+    NORMS,
+    WEIGHTINGS,
+    ClassMetric,
+    ClassScore,
+    Rows,
+    Setting,
+    Statistics,
+)
 
 
 class Head(nn.Module):
@@ -23,6 +33,7 @@ class Head(nn.Module):
         proxies: (p, d) float32 after NORM_post, class after class.
         sizes: proxies of each class.
         biases: (p,) float32 of proxies that have some.
+        of_classes: what a metric that depends on the class knows of each.
         agg: how classes are scored.
         m: how many vote, None where none do.
         weighting: of the votes, None where there are none.
@@ -44,15 +55,25 @@ class Head(nn.Module):
         biases: NDArray[np.float32] | None = None,
         m: int | None = None,
         weighting: Setting | None = None,
+        of_classes: Sequence[Statistics] = (),
     ) -> None:
         super().__init__()
         self.norm_inf, self.metric, self.agg, self.weighting = norm_inf, metric, agg, weighting
         self.sizes = list(sizes)
         self.m = None if m is None else min(m, len(proxies))
-        of_proxies = METRICS[metric].tensors(proxies) | ({} if biases is None else {"biases": biases})
-        self._names = tuple(of_proxies)
-        for name, array in of_proxies.items():
-            self.register_buffer(name, torch.from_numpy(np.array(array)))
+        of = METRICS[metric]
+        if isinstance(of, ClassMetric):
+            parts = np.split(proxies, np.cumsum(self.sizes)[:-1])
+            compared = [of.class_tensors(rows, known) for rows, known in zip(parts, of_classes, strict=True)]
+        else:
+            compared = [of.tensors(proxies) | ({} if biases is None else {"biases": biases})]
+        # The names of buffers, for each group of proxies that is compared by itself.
+        self._names: list[dict[str, str]] = []
+        for number, arrays in enumerate(compared):
+            names = {name: name if len(compared) == 1 else f"{name}_{number}" for name in arrays}
+            self._names.append(names)
+            for name, array in arrays.items():
+                self.register_buffer(names[name], torch.from_numpy(np.array(array)))
         if m is not None:
             labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(self.sizes))
             self.register_buffer("labels", labels)
@@ -74,9 +95,12 @@ class Head(nn.Module):
         """
         if embeddings.ndim != 2:
             raise ValueError(f"expected embeddings (b, d), got {tuple(embeddings.shape)}")
-        of_proxies = {name: _wide(getattr(self, name)) for name in self._names}
-        queries = NORMS[self.norm_inf].on_tensors(_wide(embeddings)).to(of_proxies[self._names[0]].dtype)
-        values: Tensor = METRICS[self.metric].on_tensors(queries, of_proxies)
+        metric, queries = METRICS[self.metric], NORMS[self.norm_inf].on_tensors(_wide(embeddings))
+        compared = []
+        for names in self._names:
+            of_proxies = {name: _wide(getattr(self, buffer)) for name, buffer in names.items()}
+            compared.append(metric.on_tensors(queries.to(next(iter(of_proxies.values())).dtype), of_proxies))
+        values: Tensor = torch.cat(compared, dim=1)
         aggregation = AGGREGATIONS[self.agg]
         if isinstance(aggregation, ClassScore):
             of_class = torch.split(values, self.sizes, dim=1)

@@ -29,13 +29,16 @@ from imprint_sweep.imprinting.components import (
     GENS,
     METRICS,
     NORMS,
+    ClassMetric,
     ClassScore,
     DenseMetric,
     FittedMetric,
     JointGen,
+    MappedMetric,
     Metric,
     Piece,
     SequentialNorm,
+    Setting,
     Sizes,
     work_of,
 )
@@ -234,6 +237,8 @@ class _Schemes:
         specs: the distinct specs of GEN.
         draw: code of the draw of each spec.
         gen: code of the spec.
+        of_draw: code of what is made of the samples of a draw: the spec, and what the metric knows of each class.
+        made: spec and metric of each such code; None for a metric that does not depend on the class.
         unit: code of what a shard keeps together.
         readout, view, scores: codes of everything after GEN, of the search, and of the scores that it reads.
         scoring: code of the stage that makes the scores.
@@ -248,6 +253,8 @@ class _Schemes:
     specs: Sequence[GenSpec]
     draw: Codes
     gen: Codes
+    of_draw: Codes
+    made: Sequence[tuple[GenSpec, ClassMetric | None]]
     unit: Codes
     readout: Codes
     view: Codes
@@ -264,13 +271,17 @@ class _Schemes:
         specs = [GenSpec.of(s) for s in forms]
         readouts = [Readout.of(s) for s in forms]
         distinct = list(dict.fromkeys(specs))
-        metrics = [METRICS[s.metric] for s in forms]
+        metrics = [METRICS[s.setting("metric")] for s in forms]
+        by_class = [metric if isinstance(metric, ClassMetric) else None for metric in metrics]
+        of_draw, of_each = factorize(zip(specs, by_class, strict=True))
         scoring, firsts = factorize(map(_stage, metrics))
         return cls(
             forms,
             distinct,
             factorize(spec.draw for spec in distinct)[0].astype(np.int64),
             factorize(specs)[0].astype(np.int64),
+            of_draw.astype(np.int64),
+            [(specs[i], by_class[i]) for i in of_each],
             factorize(spec.unit for spec in specs)[0].astype(np.int64),
             factorize(readouts)[0].astype(np.int64),
             factorize(readout.view for readout in readouts)[0].astype(np.int64),
@@ -286,19 +297,19 @@ class _Schemes:
         )
 
 
-def _scores(s: Scheme) -> tuple[str, ...]:
+def _scores(s: Scheme) -> tuple[Setting | str, ...]:
     """Readouts of one GEN result with the same value read the same filter scores (see the engine's passes)."""
     match METRICS[s.metric]:
-        case DenseMetric():
-            return (s.metric, s.norm_post, s.norm_inf)
+        case DenseMetric() | ClassMetric():
+            return (s.setting("metric"), s.norm_post, s.norm_inf)
         case FittedMetric():
-            return (s.metric, s.norm_post)
+            return (s.setting("metric"), s.norm_post)
     return ("products", *("" if NORMS[name].scales else name for name in (s.norm_post, s.norm_inf)))
 
 
 def _stage(metric: Metric) -> str:
     """The stage that makes the scores which a metric reads."""
-    return metric.name if isinstance(metric, DenseMetric | FittedMetric) else "inner_products"
+    return metric.name if isinstance(metric, DenseMetric | MappedMetric) else "inner_products"
 
 
 def _seconds_a_value(readout: Readout) -> float:
@@ -410,7 +421,7 @@ class _Source:
             queries[number] = self.embeddings.queries(spec.draw) @ self.embeddings.members
         draw = self.schemes.draw[gen]
         for chosen in _split(draw):
-            self._add_gen(gen, chosen, proxies)
+            self._add_draw(gen, chosen, proxies)
         self._add_searches(gen, proxies, queries)
 
     def _proxies(self, spec: GenSpec) -> Seconds:
@@ -419,11 +430,14 @@ class _Source:
         most = GENS[spec.gen].per_class(spec.variant.k)
         return (sizes if most is None else np.minimum(sizes, most)) @ self.embeddings.members
 
-    def _add_gen(self, gen: Codes, chosen: Codes, proxies: NDArray[np.float64]) -> None:
-        """The proxies of one draw, for some of the cells."""
-        numbers, spec = np.unique(gen[chosen], return_inverse=True)
+    def _add_draw(self, gen: Codes, chosen: Codes, proxies: NDArray[np.float64]) -> None:
+        """The proxies of one draw, and what metrics know of its classes, for some of the cells."""
+        of_draw, first, spec = np.unique(
+            self.schemes.of_draw[self.form[chosen]], return_index=True, return_inverse=True
+        )
+        numbers = gen[chosen[first]]
         tasks, task = np.unique(self.task[chosen], return_inverse=True)
-        specs, cells = [self.schemes.specs[number] for number in numbers], self.cells[chosen]
+        specs, cells = [self.schemes.made[number][0] for number in of_draw], self.cells[chosen]
         count = np.zeros((len(specs), len(tasks)))
         np.add.at(count, (spec, task), 1.0)
         asks = (count > 0).astype(np.float64)
@@ -436,11 +450,14 @@ class _Source:
         of_task: list[tuple[int, Piece]] = []
         for i, one in enumerate(specs):
             component = GENS[one.gen]
-            work = work_of(one.gen, partial(component.work, sizes, d, one.variant), classes=len(labels))
+            work = work_of(f"gen={one.gen}", partial(component.work, sizes, d, one.variant), classes=len(labels))
             of_label += [(i, reading), *((i, piece) for piece in work)]
+            if (metric := self.schemes.made[of_draw[i]][1]) is not None:
+                work = work_of(f"agg.metric={metric.name}", partial(metric.work, sizes, d), classes=len(labels))
+                of_label += [(i, piece) for piece in work]
             if isinstance(component, JointGen):
                 asked = partial(component.task_work, d, proxies[numbers[i], tasks], one.variant)
-                of_task += [(i, piece) for piece in work_of(one.gen, asked, classes=len(tasks))]
+                of_task += [(i, piece) for piece in work_of(f"gen={one.gen}", asked, classes=len(tasks))]
         for stage, shares in self._divided(of_label, asks @ members.T).items():
             self.bill.stages[stage][cells] += (shares @ members / np.maximum(count, 1.0))[spec, task]
         for stage, shares in self._divided(of_task, asks).items():
@@ -544,6 +561,12 @@ class _Source:
             if isinstance(metric, FittedMetric):
                 seconds = _fitted_seconds(queries * np.bincount(in_pass), p, d) + reading
                 operations = 2 * np.bincount(in_pass) * queries * p * np.minimum(p, d)
+                rough[of_stage] = False
+            elif isinstance(metric, ClassMetric):
+                classes = self.embeddings.members.sum(axis=0)[holder[first]]
+                # Half of a triangular matrix takes no time.
+                seconds = (queries * classes + p) * d**2 / WHITENING_FLOPS + 2 * products / FLOPS + reading
+                operations = queries * classes * d**2 + 2 * products
                 rough[of_stage] = False
             elif isinstance(metric, DenseMetric):
                 seconds, operations = products / metric.rate + reading, products

@@ -93,8 +93,8 @@ def python_m(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["gen=mean", "agg=mnn", "agg.metric=inner_product"],
-            "error: agg=mnn needs a distance and inner_product is none; use agg.metric=cosine, euclidean, mahalanobis "
-            "or manhattan, or agg=max\n",
+            "error: agg=mnn needs a distance and inner_product is none; use agg.metric=class_mahalanobis, cosine, "
+            "euclidean, mahalanobis or manhattan, or agg=max\n",
         ),
     ],
 )

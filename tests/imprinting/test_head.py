@@ -16,7 +16,7 @@ from safetensors.torch import save_file as save_tensors
 
 from imprint_sweep.api.imprinter import Imprinter
 from imprint_sweep.errors import ImprinterError
-from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS
+from imprint_sweep.imprinting.components import GENS, METRICS, WEIGHTINGS, MappedMetric
 from imprint_sweep.imprinting.keyed_labels import KeyedLabels
 from tests import data
 
@@ -53,7 +53,7 @@ def test_the_module_scores_as_the_estimator_does(agg: dict[str, Any], norm: str)
         scores = clf.to_torch()(torch.from_numpy(Q)).numpy()
     expected = clf.decision_function(Q)
     assert scores.shape == expected.shape
-    assert scores.dtype == (np.float64 if agg["metric"] == "mahalanobis" else np.float32)
+    assert scores.dtype == (np.float64 if isinstance(METRICS[agg["metric"]], MappedMetric) else np.float32)
     np.testing.assert_allclose(scores, expected, rtol=2e-4, atol=1e-5)
     # Equal where the margin lets the module see it.
     best = np.sort(expected, axis=1)

@@ -34,6 +34,7 @@ from imprint_sweep.imprinting.components import (
     METRICS,
     NORMS,
     WEIGHTINGS,
+    ClassMetric,
     ClassSamples,
     DenseMetric,
     Gen,
@@ -72,6 +73,8 @@ def random_parameters(rng: random.Random) -> dict[str, Any]:
     }
     if GENS[found["gen"]].biased:
         found |= {"norm_post": "none", "agg": "max", "metric": "inner_product"}
+    if isinstance(METRICS[found["metric"]], ClassMetric):
+        found["gen"] = rng.choice(SEPARATE)
     return found
 
 

@@ -55,7 +55,7 @@ def total(*cells: Cell, per_class: int = 5000, d: int = 1280) -> float:
 
 
 def cells(axes: Sequence[Mapping[str, object]] = GRID) -> list[Cell]:
-    return [data.cell(task, **one) for one in axes for task in (ALL, EVEN)]
+    return list(data.meaningful((task, one) for one in axes for task in (ALL, EVEN)))
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +194,7 @@ REMAPS = [data.task(UNEVEN, classes=c, merge=m) for m in (1, 2, 3) for c in ((0,
 COUNTED = (
     *("samples", "kmeans", "kmedoids", "distances", "mean", "fps", "cov_max", "random", "class_means", "moment"),
     *("spread", "factorization", "solve", "inner_products", "manhattan", "mahalanobis", "search"),
+    *("class_mahalanobis", "class_covariance"),
 )
 READOUTS = [
     {"agg": "mnn", "metric": metric, "m": m, "norm_post": post, "norm_inf": inf}

@@ -31,6 +31,7 @@ from imprint_sweep.imprinting.components import (
     AGGREGATIONS,
     GENS,
     METRICS,
+    ClassMetric,
     DenseMetric,
     FittedMetric,
     ProductMetric,
@@ -215,7 +216,7 @@ def _proxies(rows: pd.DataFrame, configurations: pd.DataFrame) -> NDArray[np.int
 
 def _by_effort() -> list[str]:
     """The metrics, the cheapest first."""
-    kinds = (ProductMetric, DenseMetric, FittedMetric)
+    kinds = (ProductMetric, DenseMetric, FittedMetric, ClassMetric)
 
     def effort(name: str) -> tuple[int, bool, str]:
         metric = METRICS[name]

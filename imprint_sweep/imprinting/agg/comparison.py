@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from imprint_sweep.imprinting.agg import class_scores, search
 from imprint_sweep.imprinting.components import (
     METRICS,
+    ClassMetric,
     ClassScore,
     DenseMetric,
     FittedMetric,
     Map,
+    MappedMetric,
     ProductMetric,
     Rows,
     Setting,
+    Statistics,
 )
 from imprint_sweep.imprinting.vectors import Filter, Vectors, inner_products, narrowed
 
@@ -42,12 +45,24 @@ class Comparison:
         proxies: (p, d) float32 after NORM_post, in task order. A metric may be fitted to them, on as many cores as
             libraries take: see :func:`~imprint_sweep.imprinting.one_core.one_core`.
         biases: (p,) float32 of proxies that have some.
+        of_class: of a metric that depends on the class, whose proxies these are then.
     """
 
-    def __init__(self, metric: Setting, proxies: Rows, biases: NDArray[np.float32] | None = None) -> None:
+    def __init__(
+        self,
+        metric: Setting,
+        proxies: Rows,
+        biases: NDArray[np.float32] | None = None,
+        of_class: Statistics | None = None,
+    ) -> None:
         self.metric = metric
         of = METRICS[metric]
-        self.map: Map | None = of.fit(proxies) if isinstance(of, FittedMetric) else None
+        self.map: Map | None = None
+        if isinstance(of, ClassMetric):
+            assert of_class is not None
+            self.map = of.map(of_class)
+        elif isinstance(of, FittedMetric):
+            self.map = of.fit(proxies)
         self.proxies = Vectors.of(proxies, biases=biases) if self.map is None else self.map.transform(proxies)
         # As the fast scores take them.
         self._narrow = proxies if self.map is None else narrowed(self.proxies.rows)
@@ -115,7 +130,7 @@ class Comparison:
         match metric:
             case DenseMetric():
                 return metric.fast(rows, self._narrow), metric.bounds(queries, self.proxies), queries
-            case FittedMetric():
+            case MappedMetric():
                 rows = narrowed(queries.rows)
             case ProductMetric():
                 pass
@@ -127,3 +142,79 @@ def _ranges(sizes: Sequence[int]) -> list[tuple[int, int]]:
     """Where the proxies of each class start and stop."""
     stops = np.cumsum(sizes).tolist()
     return [(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
+
+
+class ComparisonByClass:
+    """The proxies of a task as a metric sees them that measures those of each class in their own way.
+
+    Args:
+        metric: a :class:`~imprint_sweep.imprinting.components.ClassMetric`.
+        proxies: as for :class:`Comparison`.
+        sizes: how many of them each class has, in task order.
+        of_classes: what the metric knows of each class.
+    """
+
+    def __init__(self, metric: Setting, proxies: Rows, sizes: Sequence[int], of_classes: Sequence[Statistics]) -> None:
+        parts = np.split(proxies, np.cumsum(sizes)[:-1])
+        self.of_class = [
+            Comparison(metric, rows, of_class=known) for rows, known in zip(parts, of_classes, strict=True)
+        ]
+
+    def nearest(self, queries: Rows, m: int, *, distances: bool = True) -> search.Neighbors:
+        """As :meth:`Comparison.nearest`; distances are there in any case."""
+        found = [compared.nearest(queries, m) for compared in self.of_class]
+        return merged(found, [len(compared.proxies) for compared in self.of_class], m)
+
+    def scores(self, queries: Rows, sizes: Sequence[int], aggregation: ClassScore) -> NDArray[np.float64]:
+        """As :meth:`Comparison.scores`."""
+        columns = [
+            compared.scores(queries, [size], aggregation) for compared, size in zip(self.of_class, sizes, strict=True)
+        ]
+        return np.concatenate(columns, axis=1)
+
+    def highest(self, queries: Rows, sizes: Sequence[int], aggregation: ClassScore) -> NDArray[np.int32]:
+        """As :meth:`Comparison.highest`."""
+        found: NDArray[np.int32] = self.scores(queries, sizes, aggregation).argmax(axis=1).astype(np.int32)
+        return found
+
+
+def compared(
+    metric: Setting,
+    proxies: Rows,
+    sizes: Sequence[int],
+    of_classes: Sequence[Statistics],
+    biases: NDArray[np.float32] | None,
+) -> Comparison | ComparisonByClass:
+    """The proxies of a task as a metric sees them.
+
+    Args:
+        metric: of :data:`~imprint_sweep.imprinting.components.METRICS`.
+        proxies: (p, d) float32 after NORM_post, in task order.
+        sizes: how many of them each class has.
+        of_classes: what the metric knows of each class; of one that does not depend on the class nothing.
+        biases: as for :class:`Comparison`.
+    """
+    if isinstance(METRICS[metric], ClassMetric):
+        return ComparisonByClass(metric, proxies, sizes, of_classes)
+    return Comparison(metric, proxies, biases)
+
+
+def merged(found: Sequence[search.Neighbors], sizes: Sequence[int], m: int) -> search.Neighbors:
+    """The m nearest of all proxies, from the m nearest (or more) of each class.
+
+    Args:
+        found: of each class; positions count along the proxies of the class.
+        sizes: proxies of each class.
+        m: how many; all of them if there are fewer.
+
+    Returns:
+        Equally near ones by position: class after class.
+    """
+    starts = np.cumsum([0, *sizes[:-1]]).tolist()
+    distance = np.concatenate([one.distance for one in found], axis=1)
+    position = np.concatenate(
+        [one.position + np.int32(start) for one, start in zip(found, starts, strict=True)], axis=1
+    )
+    # Of each class nearest first, equally near ones by position: a stable order keeps that.
+    order = np.argsort(distance, axis=1, kind="stable")[:, :m]
+    return search.Neighbors(np.take_along_axis(position, order, 1), np.take_along_axis(distance, order, 1))

@@ -17,13 +17,13 @@ from imprint_sweep.imprinting.agg import search
 from imprint_sweep.imprinting.agg.directions import Directions, directions_that_save_time
 from imprint_sweep.imprinting.agg.metrics.euclidean import EUCLIDEAN
 from imprint_sweep.imprinting.agg.search import Neighbors
-from imprint_sweep.imprinting.components import METRICS, NORMS, DenseMetric, FittedMetric, ProductMetric
+from imprint_sweep.imprinting.components import METRICS, NORMS, ClassMetric, DenseMetric, FittedMetric, ProductMetric
 from imprint_sweep.imprinting.vectors import Filter, Vectors
 
 Rows = NDArray[np.float32]
 Columns = Sequence[tuple[int, int]]
 
-ALL = list(METRICS)
+ALL = [name for name, metric in METRICS.items() if not isinstance(metric, ClassMetric)]
 PRODUCTS = [name for name, metric in METRICS.items() if isinstance(metric, ProductMetric)]
 SCALES = (1e-20, 1e-13, 1e-11, 1e-6, 1.0, 1.0, 1.0, 30.0, 1e4, 1e9, 1e11, 1e13, 1e20)
 
