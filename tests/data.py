@@ -152,7 +152,8 @@ def task(*datasets: Dataset, classes: tuple[int, ...] | None = None, merge: int 
 
 def cell(of: Task, **axes: object) -> Cell:
     """A cell of the toy model, with what a scheme needs filled in where it is missing."""
-    filled = {"k": 3, "m": 3, "weighting": "inverse_distance", "weight_decay": 0.1, **axes}
+    own = {"gen.features": 40, "gen.ridge": 0.1}  # for the gens that have them
+    filled = {"k": 3, "m": 3, "weighting": "inverse_distance", "weight_decay": 0.1, "parameters": own, **axes}
     return Cell(MODEL, of, Scheme.create(**filled))  # type: ignore[arg-type]
 
 

@@ -22,6 +22,7 @@ from scipy.special import logsumexp, softmax
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.covariance import ledoit_wolf, oas, shrunk_covariance
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 from sklearn.metrics import f1_score
 from sklearn.metrics.pairwise import euclidean_distances, pairwise_distances
 from threadpoolctl import threadpool_limits
@@ -103,6 +104,8 @@ def generate(cell: Cell, train: Mapping[str, Samples]) -> list[Float32]:
         return _least_squares(scheme, shots)
     if scheme.gen == "lda":
         return _discriminant(scheme, shots)
+    if scheme.gen == "ranpac":
+        return _ranpac(scheme, labels, shots)
     return [_per_class(scheme, label, x) for label, x in zip(labels, shots, strict=True)]
 
 
@@ -251,6 +254,38 @@ def _clusters(x: Float32, scheme: Scheme) -> list[Float32]:
     return [x[assignment == cluster] for cluster in np.unique(assignment)]
 
 
+def _ranpac(scheme: Scheme, labels: Sequence[Label], shots: Sequence[Float32]) -> list[Float32]:
+    """Ridge regression of one-hot targets, from random features."""
+    features = [random_features(scheme, x).astype(np.float64) for x in shots]
+    ridge = dict(scheme.parameters)["gen.ridge"]
+    if ridge == "chosen":
+        rngs = [np.random.default_rng(stage_seed("ridge", scheme.seed, label)) for label in labels]
+        orders = [rng.permutation(len(x)) for rng, x in zip(rngs, shots, strict=True)]
+        held = [h[order[: len(h) // 5]] for h, order in zip(features, orders, strict=True)]
+        kept = [h[order[len(h) // 5 :]] for h, order in zip(features, orders, strict=True)]
+        truth = np.repeat(np.eye(len(held)), [len(h) for h in held], axis=0)
+        fits = {10.0**power: _ridge(kept, 10.0**power) for power in range(-8, 9)}
+        ridge = min(fits, key=lambda one: float(((np.concatenate(held) @ fits[one].T - truth) ** 2).sum()))
+    return np.split(_ridge(features, float(ridge)).astype(np.float32), len(features))
+
+
+def _ridge(by_class: Sequence[Float64], ridge: float) -> Float64:
+    targets = np.repeat(np.eye(len(by_class)), [len(x) for x in by_class], axis=0)
+    found = Ridge(alpha=ridge, fit_intercept=False).fit(np.concatenate(by_class), targets).coef_
+    return np.asarray(found, np.float64).reshape(len(by_class), -1)
+
+
+def random_features(scheme: Scheme, x: Float32) -> Float32:
+    """What is compared with proxies: the rows themselves but for ranpac."""
+    if scheme.gen != "ranpac":
+        return x
+    shape = int(dict(scheme.parameters)["gen.features"]), x.shape[1]
+    rng = np.random.default_rng((int.from_bytes(b"random_features", "big"), scheme.seed % 2**64, *shape))
+    projection = np.rint(256 * rng.standard_normal(shape)).clip(-2047, 2047) / 256
+    mapped: Float32 = np.maximum(x.astype(np.float64) @ projection.T, 0.0).astype(np.float32)
+    return mapped
+
+
 # Sections 5 to 8: from proxies and test samples to metrics ----------------------------------------------------------
 
 
@@ -260,7 +295,7 @@ def predict(cell: Cell, generated: Sequence[Float32], test: Mapping[str, Samples
     Queries come by task label, then part, then in the order of their dataset.
     """
     x, truth = queries(cell.task, test)
-    x = _after_norm_inf(cell.scheme, x)
+    x = random_features(cell.scheme, _after_norm_inf(cell.scheme, x))
     imprinted = normalize(cell.scheme, generated)
     return _classify(cell.scheme, x, truth, np.concatenate(imprinted).astype(np.float64), _owners(generated))
 
@@ -422,7 +457,7 @@ def _owners(by_label: Sequence[Float32]) -> Int64:
 
 FLOAT32 = 2.0**-24
 FLOAT64 = 2.0**-53
-COMPUTED = ("mean", "kmeans", "least_squares", "k_least_squares", "lda")
+COMPUTED = ("mean", "kmeans", "least_squares", "k_least_squares", "lda", "ranpac")
 """Gens whose proxies are results of arithmetic, not samples."""
 
 
@@ -432,7 +467,7 @@ def rounding(scheme: Scheme) -> float:
     Every normalisation rounds once, a computed proxy a few times. Where neither is asked for, the vectors are the
     cached embeddings themselves and only the float64 arithmetic of the distances is left.
     """
-    steps = 4.0 * (scheme.gen in COMPUTED)
+    steps = 4.0 * (scheme.gen in COMPUTED) + (scheme.gen == "ranpac")
     steps += (scheme.norm_pre != "none") + (scheme.norm_post != "none") + (scheme.norm_inf != "none")
     return 4 * FLOAT32 * steps + 64 * FLOAT64
 
@@ -471,7 +506,7 @@ def explain(
     scheme, owners = cell.scheme, _owners(generated)
     rows, truth = queries(cell.task, test)
     rows, truth = rows[query : query + 1], truth[query : query + 1]
-    x = _after_norm_inf(scheme, rows).astype(np.float64)
+    x = random_features(scheme, _after_norm_inf(scheme, rows)).astype(np.float64)
     points = np.concatenate(normalize(scheme, generated)).astype(np.float64)
     asked = _classify(scheme, x, truth, points, owners)
     if asked.labels[0] == other:

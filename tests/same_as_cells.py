@@ -52,6 +52,7 @@ def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
 
     def drawn() -> dict[str, Any]:
         n_shot = rng.choice([None, None, 1, 10, 50])
+        ridge = own.choice(["chosen", 0.1]) if n_shot != 1 else 0.1
         return {
             "n_shot": n_shot,
             "split": "validation" if n_shot != 1 and held_out.random() < 0.15 else "test",
@@ -60,6 +61,8 @@ def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
                 "gen.priors": own.choice(["equal", "empirical"]),
                 "agg.shrinkage": own.choice([1.0, 0.2]),
                 "agg.tukey": own.choice([1.0, 0.5]),
+                "gen.features": own.choice([100, 1500]),
+                "gen.ridge": ridge,
             },
         }
 

@@ -28,6 +28,7 @@ from imprint_sweep.grid.axes import parameter_key
 from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.grid.choosing import chosen_scheme, overrides
 from imprint_sweep.grid.scheme import TEST, TESTED_ON, VALIDATION, Scheme
+from imprint_sweep.imprinting.components import GENS, QueryMap, Variant
 from imprint_sweep.imprinting.one_core import one_core
 from imprint_sweep.invocation import choices, outputs_folder
 
@@ -50,9 +51,9 @@ class Choice:
         cell_id: of its first test cell, for :func:`~imprint_sweep.api.cells.imprinter_from_cell`; None where it is
             not in the table.
         table: the configuration, and below it the best of every other GEN, baselines last: ``name``, ``gen``,
-            ``baseline``, ``accuracy``, ``proxies`` of all labels together, ``nbytes`` of these, ``microseconds`` a
-            query here on one thread (both null where the embeddings are not here), ``lead`` of the best and its
-            ``p``, corrected.
+            ``baseline``, ``accuracy``, ``proxies`` of all labels together, ``nbytes`` of these and of the map of
+            queries (where the gen has one), ``microseconds`` a query here on one thread (both null where the embeddings
+            are not here), ``lead`` of the best and its ``p``, corrected.
         cells: the rows of its test cells.
         command: computes its test cells.
         answer: everything that was ranked.
@@ -253,8 +254,31 @@ def _head(configuration: Mapping[str, Any], proxies: int, features: Features, ta
         parameters=_parameters(configuration), **known,
     )  # fmt: skip
     held = [of_label[:each] for of_label in rows]
-    clf.fit(np.concatenate(held), np.repeat(np.arange(len(held)), [len(of_label) for of_label in held]))
-    return clf, np.concatenate(rows)[:: max(1, sum(map(len, rows)) // QUERIES)]
+    samples, labels = np.concatenate(held), np.repeat(np.arange(len(held)), [len(of_label) for of_label in held])
+    queries = np.concatenate(rows)[:: max(1, sum(map(len, rows)) // QUERIES)]
+    own = dict(clf.parameters or {})
+    values = tuple((one.name, own[key]) for key, one in GENS.parameters(configuration["gen"]).items())
+    by = GENS[configuration["gen"]].query_map(samples.shape[1], Variant(parameters=values))
+    if by is None:
+        return clf.fit(samples, labels), queries
+    return _Mapped(by, clf.fit(by.transform(samples), labels)), queries
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """A classifier of queries under a map."""
+
+    by: QueryMap
+    clf: Any
+
+    @property
+    def nbytes_(self) -> int:
+        """Bytes of the proxies and the map."""
+        return int(self.clf.nbytes_) + sum(array.nbytes for array in self.by.arrays().values())
+
+    def predict(self, x: Any) -> Any:
+        """The label of each row."""
+        return self.clf.predict(self.by.transform(x))
 
 
 def _seconds_a_query(clf: Any, queries: Any) -> float:

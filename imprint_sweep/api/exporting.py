@@ -110,13 +110,15 @@ def export_with_network(clf: Imprinter, cell: Cell, settings: Settings, path: Pa
 def float32_bound(clf: Imprinter, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
     """What float32 may change of a score, (n,): twice (d + 32) 2^-23 of the largest value in computing it.
 
-    It is the bound of an inner product or a distance (method, section 7). Votes are sums of such numbers.
+    It is the bound of an inner product or a distance (method, section 7). Votes are sums of such numbers. A map of
+    queries is computed in float64 on both sides.
     """
-    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    queries = embeddings if clf.query_map_ is None else clf.query_map_.transform(embeddings)
+    lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
     longest = np.linalg.norm(clf.proxies_.astype(np.float64), axis=1).max()
     products = lengths * longest + (0.0 if clf.biases_ is None else float(np.abs(clf.biases_).max()))
     largest = np.maximum(np.abs(_scores(clf, embeddings)).max(axis=1), np.maximum(1.0, products))
-    bound: NDArray[np.float64] = 2 * error_bound(embeddings.shape[1]) * largest
+    bound: NDArray[np.float64] = 2 * error_bound(queries.shape[1]) * largest
     return bound
 
 

@@ -44,6 +44,7 @@ from imprint_sweep.imprinting.components import (
     ClassMetric,
     ClassScore,
     Position,
+    QueryMap,
     Rows,
     SequentialNorm,
     Setting,
@@ -64,6 +65,9 @@ if TYPE_CHECKING:
     import torch
 
     from imprint_sweep.imprinting.head import Head
+
+_OF_MAP = "query_map."
+"""Before the names of a map's arrays in a file."""
 
 _NAMES = {
     "agg.metric": "metric",
@@ -90,6 +94,7 @@ class _Imprinted:
         biases: (p,) float32, of a gen whose proxies have some.
         known: what the metric knows of each class; nothing of any where it does not depend on the class.
         labels: (p,) int32 position of each proxy's class.
+        query_map: of queries after NORM_inf; None where they are compared as they are.
         decides: the comparison that decides.
         shown: the comparison in the terms of what was asked for.
     """
@@ -101,11 +106,14 @@ class _Imprinted:
     biases: NDArray[np.float32] | None
     known: tuple[Statistics, ...]
     labels: NDArray[np.int32]
+    query_map: QueryMap | None
     decides: Comparison | ComparisonByClass
     shown: Comparison | ComparisonByClass
 
     @classmethod
-    def of(cls, scheme: Scheme, generated: Sequence[Rows], known: Sequence[Statistics]) -> _Imprinted:
+    def of(
+        cls, scheme: Scheme, generated: Sequence[Rows], known: Sequence[Statistics], query_map: QueryMap | None
+    ) -> _Imprinted:
         """Apply NORM_post and fit the metric."""
         zero = not all(rows.any(axis=1).all() for rows in generated)
         form = normal_form(scheme, len(generated), zero_proxies=zero)
@@ -122,23 +130,29 @@ class _Imprinted:
         if (readout.metric, readout.norm_post) != (metric, post):
             decides = compared(readout.metric, _after(readout.norm_post, plain), sizes, known, biases)
         labels = np.repeat(np.arange(len(generated), dtype=np.int32), sizes)
-        return cls(scheme, readout, tuple(generated), proxies, biases, tuple(known), labels, decides, shown)
+        return cls(scheme, readout, tuple(generated), proxies, biases, tuple(known), labels, query_map, decides, shown)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the proxies and biases, and of what the metric knows of the classes."""
+        """Bytes of the proxies and biases, of what the metric knows of the classes, and of the map of queries."""
         of_classes = sum(array.nbytes for of_class in self.known for array in of_class.values())
-        return self.proxies.nbytes + (0 if self.biases is None else self.biases.nbytes) + of_classes
+        of_map = 0 if self.query_map is None else sum(array.nbytes for array in self.query_map.arrays().values())
+        return self.proxies.nbytes + (0 if self.biases is None else self.biases.nbytes) + of_classes + of_map
 
     @property
     def sizes(self) -> list[int]:
         """Proxies of each class."""
         return [len(rows) for rows in self.generated]
 
+    def queries(self, x: Rows, norm_inf: Setting) -> Rows:
+        """What is compared with proxies: rows after NORM_inf and the map."""
+        rows = normalised(x, norm_inf, Position.INF)
+        return rows if self.query_map is None else self.query_map.transform(rows)
+
     def predict(self, x: Rows) -> NDArray[np.int32]:
         """The position of the class of each row, (n,)."""
         m, weighting = self.readout.m, self.readout.weighting
-        queries = normalised(x, self.readout.norm_inf, Position.INF)
+        queries = self.queries(x, self.readout.norm_inf)
         aggregation = AGGREGATIONS[self.readout.agg]
         if isinstance(aggregation, ClassScore):
             return self.decides.highest(queries, self.sizes, aggregation)
@@ -151,7 +165,7 @@ class _Imprinted:
     def scores(self, x: Rows) -> NDArray[np.float64]:
         """The score of each class, (n, C); its largest, the first of equal ones, is what :meth:`predict` says."""
         scheme = self.scheme
-        queries = normalised(x, scheme.setting("norm_inf"), Position.INF)
+        queries = self.queries(x, scheme.setting("norm_inf"))
         aggregation = AGGREGATIONS[scheme.setting("agg")]
         if isinstance(aggregation, ClassScore):
             scores = self.shown.scores(queries, self.sizes, aggregation)
@@ -175,7 +189,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         gen: makes the proxies: all, mean, random, kmeans, kmedoids, cov_max, fps, least_squares, k_least_squares, lda,
-            or one of another package.
+            ranpac, or one of another package.
         k: proxies per class; without meaning for some gens.
         norm: l2, none or quantile, at each position where it has a meaning: for quantile that is after GEN.
         norm_pre: of the samples before GEN: none or l2. Given, it wins over `norm`, as do the next two.
@@ -196,12 +210,13 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: (C,) labels in the order of imprinting.
-        proxies_: (p, d) float32 after NORM_post, class after class.
+        proxies_: (p, d) float32 after NORM_post, class after class; d is the width of the map, if the gen has one.
         biases_: (p,) float32, what is added to the inner products with each proxy; None where the gen has no biases.
         proxy_labels_: (p,) the label of each proxy.
         keys_: for each class what its draws are keyed by: the label as a text, or the (dataset, class) parts that a
             :class:`~imprint_sweep.imprinting.keyed_labels.KeyedLabels` brought.
-        nbytes_: bytes of the proxies and biases, and of what a metric knows of each class.
+        query_map_: the map that queries go through after NORM_inf; None for gens without one.
+        nbytes_: bytes of the proxies and biases, of what a metric knows of each class, and of the map.
         provenance_: where the samples come from, as far as it is known; see :meth:`save`.
         n_features_in_: d.
         feature_names_in_: (d,) names of the columns, if `X` had any.
@@ -290,8 +305,9 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         x = self._validated(X, reset=False)
         of_class = key_of(self._known_keys, classes[-1]) if key is None else _given_key(key)
         with _one_core(imprinted.scheme):
-            rows, known = _generated(imprinted.scheme, [x], [of_class])
-            changed = _Imprinted.of(imprinted.scheme, [*imprinted.generated, *rows], [*imprinted.known, *known])
+            rows, known, query_map = _generated(imprinted.scheme, [x], [of_class])
+            generated, of_classes = [*imprinted.generated, *rows], [*imprinted.known, *known]
+            changed = _Imprinted.of(imprinted.scheme, generated, of_classes, query_map)
         self._set(classes, [*self.keys_, of_class], changed, self._changed())
         return self
 
@@ -314,7 +330,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rest = [c for c in range(len(self.classes_)) if c != gone]
         known = [imprinted.known[c] for c in rest if imprinted.known]
         with _one_core(imprinted.scheme):
-            changed = _Imprinted.of(imprinted.scheme, [imprinted.generated[c] for c in rest], known)
+            generated = [imprinted.generated[c] for c in rest]
+            changed = _Imprinted.of(imprinted.scheme, generated, known, imprinted.query_map)
         self._set(without(self.classes_, gone), [self.keys_[c] for c in rest], changed, self._changed())
         return self
 
@@ -371,6 +388,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 sizes=imprinted.sizes,
                 of_classes=imprinted.known,
                 agg=scheme.setting("agg"),
+                query_map=imprinted.query_map,
                 m=scheme.m,
                 weighting=scheme.setting("weighting") if scheme.weighting else None,
             )
@@ -401,6 +419,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"a linear layer has one weight vector per class, and here a class has {most + 1}; use gen=mean, or "
                 "to_torch"
             )
+        if imprinted.query_map is not None:
+            raise ImprinterError(f"gen={scheme.gen} maps queries before they are compared; use to_torch")
         if not NORMS[scheme.norm_inf].scales:
             raise ImprinterError(f"norm_inf={scheme.norm_inf} is no scaling of queries; use to_torch")
         if imprinted.biases is not None and scheme.norm_inf != "none":
@@ -420,8 +440,9 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         The file holds ``proxies`` (p, d) float32 after NORM_post, ``labels`` (p,) int64 positions in the list of
         classes, ``biases`` (p,) float32, where there are some, ``generated`` (p, d), the proxies before NORM_post,
-        where they are others, ``of_classes.NAME``, what a metric knows of each class, and as metadata the parameters,
-        the classes, versions and provenance.
+        where they are others, ``of_classes.NAME``, what a metric knows of each class, the arrays of the map of queries,
+        where the gen has one (``query_map.projection``, float32), and as metadata the parameters, the classes, versions
+        and provenance.
 
         Args:
             path: where; an older file there is replaced.
@@ -442,12 +463,15 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             arrays["generated"] = generated
         for name in imprinted.known[0] if imprinted.known else ():
             arrays[f"{_OF_CLASSES}{name}"] = np.stack([of_class[name] for of_class in imprinted.known])
+        if imprinted.query_map is not None:
+            arrays |= {_OF_MAP + name: array for name, array in imprinted.query_map.arrays().items()}
         about = {
             "parameters": _json(self.get_params()),
             "scheme": asdict(imprinted.scheme),
             "classes": {"dtype": self.classes_.dtype.str, "values": self.classes_.tolist()},
             "keys": self.keys_,
             "known_keys": list(self._known_keys.items()),
+            "features": self.n_features_in_,
             "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
             "versions": {"imprint_sweep": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
             "component_versions": component_versions(imprinted.scheme, len(self.classes_)),
@@ -486,11 +510,13 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = [{name: stacked[c] for name, stacked in of_classes.items()} for c in range(len(classes)) if of_classes]
         stops = np.cumsum(np.bincount(file.arrays["labels"], minlength=len(classes)))[:-1]
         clf = cls(**about["parameters"])
-        clf.n_features_in_ = n_features
+        clf.n_features_in_ = about.get("features", n_features)  # older files have no map
         if about["feature_names"]:
             clf.feature_names_in_ = np.array(about["feature_names"], dtype=object)
+        of_map = {name.removeprefix(_OF_MAP): file.arrays[name] for name in file.arrays if name.startswith(_OF_MAP)}
+        query_map = GENS[scheme.gen].stored_map(of_map) if of_map else None
         with _one_core(scheme):
-            imprinted = _Imprinted.of(scheme, np.split(generated, stops), known)
+            imprinted = _Imprinted.of(scheme, np.split(generated, stops), known, query_map)
         clf._known_keys = {label: _parts(key) for label, key in about["known_keys"]}
         clf._set(classes, keys, imprinted, about["provenance"])
         return clf
@@ -507,7 +533,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, self.keys_ = classes, tuple(keys)
         self._imprinted, self.provenance_ = imprinted, dict(provenance)
         self.proxies_, self.proxy_labels_ = imprinted.proxies, classes[imprinted.labels]
-        self.biases_, self.nbytes_ = imprinted.biases, imprinted.nbytes
+        self.biases_, self.query_map_, self.nbytes_ = imprinted.biases, imprinted.query_map, imprinted.nbytes
 
     def _changed(self) -> dict[str, Any]:
         """Where the classifier comes from, once its classes are others."""
@@ -582,8 +608,11 @@ def _one_core(scheme: Scheme) -> AbstractContextManager[None]:
 
 def _generated(
     scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str]
-) -> tuple[list[Rows], list[Statistics]]:
-    """The proxies of classes before NORM_post, (k_c, d) float32 each, and what the metric knows of the classes."""
+) -> tuple[list[Rows], list[Statistics], QueryMap | None]:
+    """The proxies of classes before NORM_post, what the metric knows of the classes, and the map of queries.
+
+    The proxies of each class are (k_c, d) float32.
+    """
     spec = GenSpec.of(normal_form(scheme, len(samples)))
 
     def class_of(x: Rows, key: Key | str) -> Alone:
@@ -597,9 +626,10 @@ def _generated(
     classes = [class_of(x, key) for x, key in zip(samples, keys, strict=True)]
     metric = METRICS[scheme.setting("metric")]
     known = [metric.statistics(given) for given in classes] if isinstance(metric, ClassMetric) else []
+    query_map = GENS[spec.gen].query_map(samples[0].shape[1], spec.variant)
     if spec.joint:
-        return joint_proxies(spec.gen, classes, classes[0], spec.variant), known
-    return [class_proxies(spec.gen, given, spec.variant) for given in classes], known
+        return joint_proxies(spec.gen, classes, classes[0], spec.variant), known, query_map
+    return [class_proxies(spec.gen, given, spec.variant) for given in classes], known, query_map
 
 
 def _after(norm_post: Setting, generated: Sequence[Rows]) -> Rows:

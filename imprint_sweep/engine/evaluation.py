@@ -27,14 +27,13 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.embeddings.features import Features
-from imprint_sweep.engine import draws
 from imprint_sweep.engine.gen import KnownOfClasses
 from imprint_sweep.engine.ledger import Ledger
-from imprint_sweep.engine.memory import Once, StageMemory, Together, metered
+from imprint_sweep.engine.memory import Once, Together, metered
+from imprint_sweep.engine.queries import NONE, MappedQueries, Queries
 from imprint_sweep.engine.workers import Failure, Workers
 from imprint_sweep.grid.cell import Label, Task
-from imprint_sweep.grid.keys import Draw, Readout, View
+from imprint_sweep.grid.keys import Readout, View
 from imprint_sweep.imprinting import vectors
 from imprint_sweep.imprinting.agg import class_scores, search, voting
 from imprint_sweep.imprinting.agg.comparison import Comparison, merged
@@ -62,9 +61,7 @@ Rows = NDArray[np.float32]
 Key = tuple[Task, Readout]
 Searches = Mapping[Task, Mapping[View, Sequence[Readout]]]
 Geometry = tuple[Vectors, Vectors, Filter, search.Products | None]
-
-NONE = Setting("none")
-"""The norm that leaves vectors as they are."""
+AnyQueries = Queries | MappedQueries
 
 CHUNK = 1024
 """Queries of one job."""
@@ -92,42 +89,6 @@ class Evaluation:
     confusion: NDArray[np.int64]
     seconds: float = 0.0
     predictions: dict[int, list[NDArray[np.int32]]] = field(default_factory=lambda: defaultdict(list))
-
-
-class Queries:
-    """What is classified, by label, measured once and kept: the test split, or what a draw holds out.
-
-    Args:
-        features: the embeddings.
-        memory: keeps them.
-        held_out: the draw whose validation samples they are; None for the test split.
-    """
-
-    def __init__(self, features: Features, memory: StageMemory, held_out: Draw | None = None) -> None:
-        self._features, self._memory, self._held_out = features, memory, held_out
-
-    def __call__(self, label: Label, norm_inf: Setting) -> Vectors:
-        """The label's queries after NORM_inf, (n, d)."""
-
-        def compute() -> Vectors:
-            if norm_inf == NONE:
-                return Vectors.of(self._rows(label))
-            rows = self(label, NONE).rows
-            return Vectors.of(normalised(rows, norm_inf, Position.INF))
-
-        return self._memory.get(("queries", label, norm_inf), compute).value
-
-    def _rows(self, label: Label) -> Rows:
-        if self._held_out is None:
-            return self._features.rows("test", label)
-        rows = self._features.rows("train", label)
-        return rows[draws.held_out(self._held_out, label, len(rows))]
-
-    def count(self, label: Label) -> int:
-        """Queries of the label."""
-        if self._held_out is None:
-            return self._features.count("test", label)
-        return draws.n_held_out(self._held_out, self._features.count("train", label))
 
 
 class Proxies:
@@ -317,7 +278,7 @@ class Pass(ABC):
 
     stage: str
 
-    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
+    def __init__(self, proxies: Proxies, queries: AnyQueries, searches: Searches) -> None:
         self.proxies, self.queries, self.searches = proxies, queries, searches
         self.views = list(dict.fromkeys(view for views in searches.values() for view in views))
         self.columns = {task: proxies.columns(task) for task in searches}
@@ -348,9 +309,9 @@ class ProductPass(Pass):
 
     stage = "inner_products"
 
-    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
+    def __init__(self, proxies: Proxies, queries: AnyQueries, searches: Searches) -> None:
         super().__init__(proxies, queries, searches)
-        self._post, self._inf = _unscaled(self.views[0])
+        self._post, self._inf = _unscaled(self.views[0], queries)
         self._parts = _split(slice(0, self.width), MAPPED_AT_ONCE)
         self._directions = Once[Directions | None]()
         self._projected = Once[Projected]()
@@ -367,7 +328,7 @@ class ProductPass(Pass):
         if n_queries * self.width * self.proxies.features < LARGE:
             return None
         step = max(1, n_queries // SAMPLE)
-        sample = np.concatenate([self.queries(label, self._inf).rows[::step] for label in labels])
+        sample = np.concatenate([self.queries(label, self._inf, slice(None, None, step)).rows for label in labels])
         ms = [readout.m for views in self.searches.values() for readouts in views.values() for readout in readouts]
         if not all(ms):
             return None  # the score of a class is made from the values of all of its proxies
@@ -393,14 +354,14 @@ class ProductPass(Pass):
         directions = self._directions(self._choose)
         few_proxies = None if directions is None else self._few_proxies(directions)
         for rows in _split(chunk, size):
-            raw_queries = self.queries(label, self._inf)[rows]
+            raw_queries = self.queries(label, self._inf, rows)
             few_queries = None if directions is None else directions.project(raw_queries)
 
             @cache  # for all tasks
             def geometry(
                 view: View, rows: slice = rows, raw: Vectors = raw_queries, few: Projected | None = few_queries
             ) -> Geometry:
-                queries = self.queries(label, view.norm_inf)[rows]
+                queries = raw if view.norm_inf == self._inf else self.queries(label, view.norm_inf, rows)
                 proxies = self.proxies.after(view.norm_post)
                 bounds = cast(ProductMetric, METRICS[view.metric]).bounds(raw, raw_proxies, queries, proxies)
                 if few is None or few_proxies is None:
@@ -416,7 +377,7 @@ class ProductPass(Pass):
 class DensePass(Pass):
     """The fast scores of a dense metric in the one view of `searches`."""
 
-    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
+    def __init__(self, proxies: Proxies, queries: AnyQueries, searches: Searches) -> None:
         super().__init__(proxies, queries, searches)
         (self._view,) = self.views
         self._metric = cast(DenseMetric, METRICS[self._view.metric])
@@ -426,7 +387,7 @@ class DensePass(Pass):
         view, metric = self._view, self._metric
         proxies = self.proxies.after(view.norm_post)
         for rows in _split(chunk, size):
-            queries = self.queries(label, view.norm_inf)[rows]
+            queries = self.queries(label, view.norm_inf, rows)
             geometry = queries, proxies, metric.bounds(queries, proxies), None
             scores = metric.fast(queries.rows, proxies.rows)
             yield Scored(scores, self.views, _always(geometry), scores.size * queries.rows.shape[1])
@@ -438,7 +399,7 @@ class FittedPass(Pass):
     No other proxies take part.
     """
 
-    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches) -> None:
+    def __init__(self, proxies: Proxies, queries: AnyQueries, searches: Searches) -> None:
         super().__init__(proxies, queries, searches)
         self._metric = cast(FittedMetric, METRICS[self.views[0].metric])
         self.stage = self._metric.name
@@ -492,7 +453,7 @@ class FittedPass(Pass):
         self._fill(self._map_part)
         proxies, narrow = self._mapped(self._room)
         for view in self.views:
-            queries = self._fitted().transform(self.queries(label, view.norm_inf).rows[chunk])
+            queries = self._fitted().transform(self.queries(label, view.norm_inf, chunk).rows)
             for rows in _split(slice(0, len(queries)), size):
                 block = queries[rows]
                 geometry = block, proxies, self._metric.bounds(block, proxies, block, proxies), None
@@ -511,7 +472,7 @@ class ClassPass(Pass):
     the other.
     """
 
-    def __init__(self, proxies: Proxies, queries: Queries, searches: Searches, known: KnownOfClasses) -> None:
+    def __init__(self, proxies: Proxies, queries: AnyQueries, searches: Searches, known: KnownOfClasses) -> None:
         super().__init__(proxies, queries, searches)
         (self._view,) = self.views
         self.stage = METRICS[self._view.metric].name
@@ -561,7 +522,7 @@ class ClassPass(Pass):
             return
         for label, rows in chunks:
             try:
-                queries = self.queries(label, self._view.norm_inf).rows[rows]
+                queries = self.queries(label, self._view.norm_inf, rows).rows
                 size = len(comparison.proxies)
                 scores = {one: comparison.scores(queries, [size], one)[:, 0] for one in self._scores}
                 nearest = comparison.nearest(queries, self._m) if self._m else _NONE_NEAR
@@ -589,7 +550,7 @@ class ClassPass(Pass):
 def evaluate(
     proxies: Proxies,
     wanted: Sequence[Key],
-    queries: Queries,
+    queries: AnyQueries,
     known: KnownOfClasses,
     crew: Workers,
     *,
@@ -633,7 +594,7 @@ def evaluate(
         yield from _collect(*in_flight.popleft(), ledger)
 
 
-def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries, known: KnownOfClasses) -> Iterator[Pass]:
+def passes(proxies: Proxies, wanted: Sequence[Key], queries: AnyQueries, known: KnownOfClasses) -> Iterator[Pass]:
     """The fewest passes that answer every wanted pair."""
     shared: dict[Task, dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
     sequential: dict[tuple[Setting, Task], dict[View, list[Readout]]] = defaultdict(lambda: defaultdict(list))
@@ -647,13 +608,13 @@ def passes(proxies: Proxies, wanted: Sequence[Key], queries: Queries, known: Kno
         yield from _passes(proxies.imprinted(task, norm), queries, {task: views}, known)
 
 
-def _passes(proxies: Proxies, queries: Queries, searches: Searches, known: KnownOfClasses) -> Iterator[Pass]:
+def _passes(proxies: Proxies, queries: AnyQueries, searches: Searches, known: KnownOfClasses) -> Iterator[Pass]:
     products: dict[object, list[View]] = defaultdict(list)
     fitted: dict[object, list[View]] = defaultdict(list)
     for view in sorted({view for of_task in searches.values() for view in of_task}):
         match METRICS[view.metric]:
             case ProductMetric():
-                products[_unscaled(view)].append(view)
+                products[_unscaled(view, queries)].append(view)
             case FittedMetric():
                 fitted[view.metric, view.norm_post].append(view)
             case DenseMetric():
@@ -667,13 +628,10 @@ def _passes(proxies: Proxies, queries: Queries, searches: Searches, known: Known
             yield FittedPass(proxies, queries, {task: of_task})
 
 
-def _unscaled(view: View) -> tuple[Setting, Setting]:
+def _unscaled(view: View, queries: AnyQueries) -> tuple[Setting, Setting]:
     """The norms of proxies and queries without those that only scale: what inner products are made of."""
-    post, inf = (
-        NONE if NORMS[norm].scales or isinstance(NORMS[norm], SequentialNorm) else norm
-        for norm in (view.norm_post, view.norm_inf)
-    )
-    return post, inf
+    post = NORMS[view.norm_post]
+    return NONE if post.scales or isinstance(post, SequentialNorm) else view.norm_post, queries.unscaled(view.norm_inf)
 
 
 def _reading(searches: Searches, views: Sequence[View]) -> Searches:

@@ -19,17 +19,27 @@ from numpy.typing import NDArray
 
 from imprint_sweep.embeddings.cache import READS, EmbeddingCache
 from imprint_sweep.embeddings.features import Features
-from imprint_sweep.engine.evaluation import Evaluation, Proxies, Queries, evaluate
+from imprint_sweep.engine.evaluation import AnyQueries, Evaluation, Proxies, evaluate
 from imprint_sweep.engine.gen import Generation, KnownOfClasses, Samples
 from imprint_sweep.engine.ledger import Ledger
-from imprint_sweep.engine.memory import ProxyCache, StageMemory, Timed
+from imprint_sweep.engine.memory import ProxyCache, Timed
+from imprint_sweep.engine.queries import Queries
 from imprint_sweep.engine.workers import Failure, Workers, workers
 from imprint_sweep.errors import EmbeddingsError
 from imprint_sweep.grid.cell import Cell, Label, Model, Task
 from imprint_sweep.grid.equalities import normal_form
 from imprint_sweep.grid.keys import Draw, GenSpec, Readout
 from imprint_sweep.grid.outcome import FAILED, Outcome
-from imprint_sweep.imprinting.components import GENS, METRICS, ClassMetric, Component, JointGen, Making
+from imprint_sweep.imprinting.components import (
+    GENS,
+    METRICS,
+    ClassMetric,
+    Component,
+    JointGen,
+    Making,
+    QueryMap,
+    Setting,
+)
 from imprint_sweep.imprinting.scores import scores
 
 Cells = Mapping[Task, Sequence[Cell]]
@@ -136,7 +146,7 @@ class _Group:
         self._features, self._crew, self._disk, self._ledger = features, crew, disk, ledger
         self._bytes = int(settings.memory_gb * 1e9)
         self._keep_predictions = keep_predictions
-        self._queries = Queries(features, StageMemory(ledger))
+        self._queries = Queries(features, ledger)
 
     def run(self, by_task: Cells) -> Iterator[Outcome]:
         """The outcomes of the cells."""
@@ -184,7 +194,7 @@ class _Group:
                 spec = GenSpec.of(normal_form(cell.scheme, len(task.labels)))
                 draws.setdefault(spec.draw, {}).setdefault(spec, {}).setdefault(task, []).append(cell)
         for draw in sorted(draws):
-            queries = Queries(self._features, StageMemory(self._ledger), draw) if draw.validation else self._queries
+            queries = Queries(self._features, self._ledger, draw) if draw.validation else self._queries
             for specs in self._parts(draws[draw]):
                 labels = dict.fromkeys(label for tasks in specs.values() for task in tasks for label in task.labels)
                 generation = Generation(
@@ -265,7 +275,7 @@ class _Group:
         kept, batches = 0.0, []
         for label in labels:
             n = self._features.count("train", label)
-            d = self._features.nbytes("train", [label]) // (4 * n)
+            d = self._features_of(label)
             n = min(n, spec.draw.n_shot or n)
             kept += 4 * n + self._proxy_bytes(label, spec)
             batches.append(GENS[spec.gen].batch_bytes(n, d, spec.variant))
@@ -296,31 +306,39 @@ class _Group:
         n = self._features.count("train", label)
         most = GENS[spec.gen].per_class(spec.variant.k)
         rows = min(n, spec.draw.n_shot or n, n if most is None else most)
-        return self._features.nbytes("train", [label]) / n * rows
+        by = self._map(spec, label)
+        return 4 * rows * (self._features_of(label) if by is None else by.width)
+
+    def _features_of(self, label: Label) -> int:
+        """d."""
+        return self._features.nbytes("train", [label]) // (4 * self._features.count("train", label))
+
+    def _map(self, spec: GenSpec, label: Label) -> QueryMap | None:
+        """The map of queries into the space of a spec's proxies."""
+        return GENS[spec.gen].query_map(self._features_of(label), spec.variant)
 
     def _moment_bytes(self, specs: Mapping[GenSpec, Cells]) -> float:
-        """What second moments of all labels take, what is solved of them for tasks, and what metrics know of labels."""
-        solved = {
-            (task, gen.solver(spec.variant))
-            for spec, by_task in specs.items()
-            if isinstance(gen := GENS[spec.gen], JointGen)
-            for task in by_task
-        }
-        known = {
-            (label, cell.scheme.setting("metric"))
-            for by_task in specs.values()
-            for task, cells in by_task.items()
-            for cell in cells
-            if isinstance(METRICS[cell.scheme.metric], ClassMetric)
-            for label in task.labels
-        }
-        if not solved and not known:
-            return 0.0
-        labels = {label for task, _ in solved for label in task.labels}
-        label = next(iter(labels or (label for label, _ in known)))
-        d = self._features.nbytes("train", [label]) / (4 * self._features.count("train", label))
-        of_metrics = sum(cast(ClassMetric, METRICS[metric]).nbytes(int(d)) for _, metric in known)
-        return 8 * d**2 * (len(labels) + len(solved)) + of_metrics
+        """What is kept of all labels and tasks: second moments, what is solved of them, what metrics know of labels."""
+        tasks: dict[tuple[object, object], tuple[GenSpec, dict[Task, None]]] = {}
+        known: dict[tuple[Label, Setting], None] = {}
+        for spec, by_task in specs.items():
+            if isinstance(gen := GENS[spec.gen], JointGen):
+                key = spec.unit, gen.solver(spec.variant)
+                tasks.setdefault(key, (spec, {}))[1].update(dict.fromkeys(by_task))
+            metrics = {(task, cell.scheme.setting("metric")) for task, cells in by_task.items() for cell in cells}
+            of_classes = (one for one in metrics if isinstance(METRICS[one[1]], ClassMetric))
+            known |= {(label, metric): None for task, metric in of_classes for label in task.labels}
+        labels: dict[tuple[object, Label], GenSpec] = {}
+        total = sum(cast(ClassMetric, METRICS[of]).nbytes(self._features_of(label)) for label, of in known)
+        for (unit, _), (spec, solved) in tasks.items():
+            gen = cast(JointGen, GENS[spec.gen])
+            labels |= {(unit, label): spec for task in solved for label in task.labels}
+            total += len(solved) * gen.task_bytes(self._features_of(next(iter(solved)).labels[0]), spec.variant)
+        for (_, label), spec in labels.items():
+            n = self._features.count("train", label)
+            n = min(n, spec.draw.n_shot or n)
+            total += cast(JointGen, GENS[spec.gen]).class_bytes(n, self._features_of(label), spec.variant)
+        return total
 
     def _batch(
         self, generation: Generation, specs: Mapping[GenSpec, Cells], queries: Queries
@@ -381,10 +399,11 @@ class _Group:
             for cell in cells:
                 form = normal_form(cell.scheme, len(task.labels), zero_proxies=zero[task])
                 sharing[task, Readout.of(form)].append(cell)
+        compared, mapping = self._compared(spec, list(sharing), queries)
         found = evaluate(
             proxies,
             list(sharing),
-            queries,
+            compared,
             known,
             self._crew,
             memory_bytes=self._bytes,
@@ -395,6 +414,7 @@ class _Group:
             if isinstance(evaluation, Failure):
                 yield sharing[task, readout], evaluation
                 continue
+            evaluation.seconds += sum(mapping.get((label, readout.norm_inf), 0.0) for label in task.labels)
             yield (
                 sharing[task, readout],
                 _Result(
@@ -404,6 +424,18 @@ class _Group:
                     gen_seconds=sum(made[label].seconds for label in task.labels),
                 ),
             )
+
+    def _compared(
+        self, spec: GenSpec, wanted: Sequence[tuple[Task, Readout]], queries: Queries
+    ) -> tuple[AnyQueries, Mapping[tuple[Label, Setting], float]]:
+        """The queries of a spec, mapped where its gen does that; and what mapping them took, by label and NORM_inf."""
+        asked = dict.fromkeys((label, readout.norm_inf) for task, readout in wanted for label in task.labels)
+        by = self._map(spec, next(iter(asked))[0])
+        if by is None:
+            return queries, {}
+        mapped = queries.mapped(by, asked, self._bytes // 8)
+        timed = self._crew.map(lambda key: mapped.seconds(*key), asked)
+        return mapped, {key: took for key, took in timed if not isinstance(took, Failure)}  # a search fails as well
 
 
 def _of_tasks(specs: Mapping[GenSpec, Cells], tasks: Sequence[Task]) -> dict[GenSpec, Cells]:

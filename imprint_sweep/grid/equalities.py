@@ -113,7 +113,7 @@ def _unit_proxies(s: Scheme, context: Context) -> Scheme:
 def _query_length(s: Scheme, _: Context) -> Scheme:
     metric = METRICS[s.metric]
     ignored = metric.ignores_length or (s.m == 1 and metric.ignores_query_length and not GENS[s.gen].biased)
-    if s.norm_inf == "none" or not (ignored and NORMS[s.norm_inf].scales):
+    if s.norm_inf == "none" or not (ignored and NORMS[s.norm_inf].scales and GENS[s.gen].map_scales):
         return s
     return s.changed(norm_inf="none")
 
@@ -185,7 +185,7 @@ RULES = (
     Rule(
         "query_length",
         "The length of a query changes neither which inner product is the largest, if no proxy has a bias, nor any "
-        "cosine.",
+        "cosine; nor does it where a gen's map of queries takes a multiple to the multiple.",
         "method, section 6",
         _query_length,
     ),

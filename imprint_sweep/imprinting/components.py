@@ -249,6 +249,49 @@ class Variant(_Ordered):
         return dict(self.parameters)[name]
 
 
+class QueryMap(ABC):
+    """A map of queries into the space in which a gen's proxies lie.
+
+    Equal maps are computed once for all cells that read the same queries, so a map is hashable and says by its equality
+    what it depends on.
+    """
+
+    @property
+    @abstractmethod
+    def d(self) -> int:
+        """Features of what is mapped."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Features of mapped rows."""
+
+    @abstractmethod
+    def transform(self, x: Rows) -> Rows:
+        """Map rows, (n, d) float32, to (n, width) float32. A row's result depends on that row alone, to the last bit.
+
+        Raises:
+            StageError: a row cannot be mapped.
+        """
+
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What the map is made of: the buffers of a module, and what a file holds; see :meth:`Gen.stored_map`."""
+
+    def seconds(self, queries: float) -> float:
+        """Core-seconds for so many rows, for estimates; by default those of a product with a (d, width) matrix."""
+        return queries * self.d * self.width * 2 / 50e9
+
+    def on_tensors(self, x: Any, arrays: Mapping[str, Any]) -> Any:
+        """:meth:`transform` of a torch tensor, to rounding.
+
+        Args:
+            x: (b, d) torch tensor.
+            arrays: :meth:`arrays` as tensors.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no form for tensors: it does not define on_tensors")
+
+
 Seconds = NDArray[np.float64]
 
 
@@ -373,6 +416,8 @@ class Gen(Component, ABC):
         chooses_blindly: whether it returns samples chosen by a rule that no length enters. Then it does not matter
             whether they are normalised before or after the choice.
         with_one_proxy: the gen that computes the same with k = 1, None where there is none.
+        map_scales: whether its :meth:`query_map` takes a query times a positive number to its image times that number;
+            so it is where there is no map.
         cheap: whether making its proxies takes so little that several jobs may each do it.
         making: how variants that share stages are made.
     """
@@ -384,6 +429,7 @@ class Gen(Component, ABC):
     uses_weight_decay: ClassVar[bool] = False
     chooses_blindly: ClassVar[bool] = False
     with_one_proxy: ClassVar[str | None] = None
+    map_scales: ClassVar[bool] = True
     cheap: ClassVar[bool] = False
     making: ClassVar[Making] = Making.ONE_BY_ONE
 
@@ -396,7 +442,8 @@ class Gen(Component, ABC):
             variant: k, seed and the like.
 
         Returns:
-            (number of proxies, d) float32; of a biased gen (number of proxies, d + 1).
+            (number of proxies, d) float32; of a biased gen d + 1 columns. Where queries are mapped, d is the width of
+            the map.
         """
 
     def together(self, given: ClassSamples, variants: Sequence[Variant]) -> None:
@@ -426,6 +473,21 @@ class Gen(Component, ABC):
     def draws(self, k: int | None) -> bool:
         """Whether its result depends on the seed, with this k, beyond the n-shot draw."""
         return self.seeded
+
+    def query_map(self, d: int, variant: Variant) -> QueryMap | None:
+        """The map of queries into the space of the proxies; None where queries are compared as they are.
+
+        It is applied after NORM_inf, and asked for more often than it is used, so it costs nothing to make.
+
+        Args:
+            d: features of a query.
+            variant: which.
+        """
+        return None
+
+    def stored_map(self, arrays: Mapping[str, NDArray[Any]]) -> QueryMap:
+        """The map that a file holds, as :meth:`QueryMap.arrays` gave it."""
+        raise NotImplementedError(f"{self.name} maps no queries")
 
     def keeps_whole(self, k: int | None) -> int:
         """Up to how many samples are all returned as they are, each a proxy."""
@@ -475,10 +537,11 @@ class JointGen(Gen):
     def prepare(self, given: ClassSamples, variant: Variant) -> None:
         """Compute what depends on one class alone, ahead of :meth:`solve` and in parallel over classes."""
 
-    def task_work(self, d: int, proxies: Seconds, variant: Variant) -> Sequence[Piece]:
+    def task_work(self, n: Seconds, d: int, proxies: Seconds, variant: Variant) -> Sequence[Piece]:
         """What :meth:`solve` takes beside :meth:`work`.
 
         Args:
+            n: (tasks,) float64, samples of all classes of each of several tasks.
             d: features.
             proxies: (tasks,) float64, of all classes of each of several tasks.
             variant: which.
@@ -493,8 +556,22 @@ class JointGen(Gen):
         """The proxies of every class of a task, in its order; each as :meth:`Gen.proxies` returns them."""
 
     def solver(self, variant: Variant) -> Hashable:
-        """The (d, d) matrix that :meth:`solve` keeps: variants of any gen for which this is equal have the same."""
+        """The matrix that :meth:`solve` keeps: variants of any gen for which this is equal have the same."""
         return type(self), variant
+
+    def class_bytes(self, n: int, d: int, variant: Variant) -> int:
+        """What is kept of a class for the variants that stay together, at most; see :meth:`Gen.stays_with`.
+
+        Args:
+            n: samples of the class.
+            d: features.
+            variant: which.
+        """
+        return 8 * d**2
+
+    def task_bytes(self, d: int, variant: Variant) -> int:
+        """What is kept of a task for the variants of one :meth:`solver`; arguments as for :meth:`class_bytes`."""
+        return 8 * d**2
 
 
 # --- NORM -------------------------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ def normalised(x: Rows, norm: Setting, position: Position) -> Rows:
 
 
 def class_proxies(gen: str, given: ClassSamples, variant: Variant) -> Rows:
-    """The proxies of one class, (number of proxies, d) float32; of a biased gen d + 1 columns.
+    """The proxies of one class, (number of proxies, d) float32; of a biased gen d + 1 columns. The width of the gen's
+    map, if it has one, takes the place of d.
 
     Args:
         gen: a name of :data:`~imprint_sweep.imprinting.components.GENS`, of a gen that sees one class at a time.
@@ -61,7 +62,7 @@ def class_proxies(gen: str, given: ClassSamples, variant: Variant) -> Rows:
     Raises:
         StageError: they cannot be computed, or are not what a gen promises.
     """
-    return checked_rows(GENS[gen].proxies(given, variant), f"gen={gen}", _columns(gen, given))
+    return checked_rows(GENS[gen].proxies(given, variant), f"gen={gen}", _columns(gen, given, variant))
 
 
 def joint_proxies(gen: str, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
@@ -79,11 +80,14 @@ def joint_proxies(gen: str, classes: Sequence[ClassSamples], task: Shared, varia
     solved = cast(JointGen, GENS[gen]).solve(classes, task, variant)
     if len(solved) != len(classes):
         raise StageError(f"gen={gen} returned proxies of {len(solved)} classes of {len(classes)}")
-    return [checked_rows(rows, f"gen={gen}", _columns(gen, given)) for rows, given in zip(solved, classes, strict=True)]
+    columns = _columns(gen, classes[0], variant)
+    return [checked_rows(rows, f"gen={gen}", columns) for rows in solved]
 
 
-def _columns(gen: str, given: ClassSamples) -> int:
-    return int(given.samples.shape[1]) + GENS[gen].biased
+def _columns(gen: str, given: ClassSamples, variant: Variant) -> int:
+    d = given.samples.shape[1]
+    by = GENS[gen].query_map(d, variant)
+    return (d if by is None else by.width) + GENS[gen].biased
 
 
 def without_biases(rows: Rows, *, biased: bool) -> tuple[Rows, NDArray[np.float32] | None]:

@@ -16,6 +16,7 @@ from imprint_sweep.imprinting.components import (
     WEIGHTINGS,
     ClassMetric,
     ClassScore,
+    QueryMap,
     Rows,
     Setting,
     Statistics,
@@ -29,6 +30,7 @@ class Head(nn.Module):
 
     Args:
         norm_inf: of the embeddings.
+        query_map: applied after it; None leaves queries as they are.
         metric: how they are compared with proxies.
         proxies: (p, d) float32 after NORM_post, class after class.
         sizes: proxies of each class.
@@ -53,12 +55,14 @@ class Head(nn.Module):
         sizes: Sequence[int],
         agg: Setting,
         biases: NDArray[np.float32] | None = None,
+        query_map: QueryMap | None = None,
         m: int | None = None,
         weighting: Setting | None = None,
         of_classes: Sequence[Statistics] = (),
     ) -> None:
         super().__init__()
-        self.norm_inf, self.metric, self.agg, self.weighting = norm_inf, metric, agg, weighting
+        self.norm_inf, self.query_map, self.metric = norm_inf, query_map, metric
+        self.agg, self.weighting = agg, weighting
         self.sizes = list(sizes)
         self.m = None if m is None else min(m, len(proxies))
         of = METRICS[metric]
@@ -74,11 +78,15 @@ class Head(nn.Module):
             self._names.append(names)
             for name, array in arrays.items():
                 self.register_buffer(names[name], torch.from_numpy(np.array(array)))
+        of_map = {} if query_map is None else query_map.arrays()
+        self._of_map = tuple(of_map)
+        for name, array in of_map.items():
+            self.register_buffer(name, torch.from_numpy(np.array(array)))
         if m is not None:
             labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(self.sizes))
             self.register_buffer("labels", labels)
         with torch.no_grad():  # what has no form for tensors says so now
-            self(torch.zeros(1, proxies.shape[1]))
+            self(torch.zeros(1, proxies.shape[1] if query_map is None else query_map.d))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """The scores of the classes.
@@ -96,6 +104,8 @@ class Head(nn.Module):
         if embeddings.ndim != 2:
             raise ValueError(f"expected embeddings (b, d), got {tuple(embeddings.shape)}")
         metric, queries = METRICS[self.metric], NORMS[self.norm_inf].on_tensors(_wide(embeddings))
+        if self.query_map is not None:
+            queries = self.query_map.on_tensors(queries, {name: getattr(self, name) for name in self._of_map})
         compared = []
         for names in self._names:
             of_proxies = {name: _wide(getattr(self, buffer)) for name, buffer in names.items()}

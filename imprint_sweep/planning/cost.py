@@ -37,6 +37,7 @@ from imprint_sweep.imprinting.components import (
     MappedMetric,
     Metric,
     Piece,
+    QueryMap,
     SequentialNorm,
     Setting,
     Sizes,
@@ -285,7 +286,7 @@ class _Schemes:
             factorize(spec.unit for spec in specs)[0].astype(np.int64),
             factorize(readouts)[0].astype(np.int64),
             factorize(readout.view for readout in readouts)[0].astype(np.int64),
-            factorize(_scores(s) for s in forms)[0].astype(np.int64),
+            factorize(map(_scores, forms, specs))[0].astype(np.int64),
             scoring.astype(np.int64),
             [(_stage(metrics[i]), metrics[i]) for i in firsts],
             np.array([readout.m for readout in readouts], np.int64),
@@ -297,14 +298,16 @@ class _Schemes:
         )
 
 
-def _scores(s: Scheme) -> tuple[Setting | str, ...]:
+def _scores(s: Scheme, spec: GenSpec) -> tuple[Setting | str, ...]:
     """Readouts of one GEN result with the same value read the same filter scores (see the engine's passes)."""
     match METRICS[s.metric]:
         case DenseMetric() | ClassMetric():
             return (s.setting("metric"), s.norm_post, s.norm_inf)
         case FittedMetric():
             return (s.setting("metric"), s.norm_post)
-    return ("products", *("" if NORMS[name].scales else name for name in (s.norm_post, s.norm_inf)))
+    maps = GENS[spec.gen].query_map(1, spec.variant) is not None  # then each NORM_inf has products of its own
+    norm_inf = "" if NORMS[s.norm_inf].scales and not maps else s.norm_inf
+    return ("products", "" if NORMS[s.norm_post].scales else s.norm_post, norm_inf)
 
 
 def _stage(metric: Metric) -> str:
@@ -422,7 +425,35 @@ class _Source:
         draw = self.schemes.draw[gen]
         for chosen in _split(draw):
             self._add_draw(gen, chosen, proxies)
+        self._add_maps(gen)
         self._add_searches(gen, proxies, queries)
+
+    def _map(self, spec: GenSpec) -> QueryMap | None:
+        """The map of queries into the space of a spec's proxies."""
+        return GENS[spec.gen].query_map(self.embeddings.d, spec.variant)
+
+    def _widths(self, gen: Codes) -> Seconds:
+        """Features of the proxies of some specs."""
+        numbers, spec = np.unique(gen, return_inverse=True)
+        maps = (self._map(self.schemes.specs[number]) for number in numbers)
+        return np.array([self.embeddings.d if by is None else by.width for by in maps], np.float64)[spec]
+
+    def _add_maps(self, gen: Codes) -> None:
+        """Queries under the maps of gens: once for each map and NORM_inf."""
+        users: defaultdict[tuple[QueryMap, Draw | None, Setting], list[int]] = defaultdict(list)
+        for cells in _split(gen):
+            spec = self.schemes.specs[gen[cells[0]]]
+            by = self._map(spec)
+            if by is None:
+                continue
+            for cell in cells.tolist():
+                norm_inf = self.schemes.forms[self.form[cell]].setting("norm_inf")
+                users[by, spec.draw if spec.draw.validation else None, norm_inf].append(cell)
+        for (by, draw, _), together in users.items():
+            asked = self.embeddings.members[:, np.unique(self.task[together])].any(axis=1)
+            queries = self.embeddings.test if draw is None else self.embeddings.queries(draw)
+            self.bill.stages["query_map"][self.cells[together]] += by.seconds(float(queries @ asked)) / len(together)
+            self.bill.calls["query_map"] += int(asked.sum())
 
     def _proxies(self, spec: GenSpec) -> Seconds:
         """(tasks,) proxies of a spec, at most."""
@@ -456,7 +487,7 @@ class _Source:
                 work = work_of(f"agg.metric={metric.name}", partial(metric.work, sizes, d), classes=len(labels))
                 of_label += [(i, piece) for piece in work]
             if isinstance(component, JointGen):
-                asked = partial(component.task_work, d, proxies[numbers[i], tasks], one.variant)
+                asked = partial(component.task_work, sizes.n @ members, d, proxies[numbers[i], tasks], one.variant)
                 of_task += [(i, piece) for piece in work_of(f"gen={one.gen}", asked, classes=len(tasks))]
         for stage, shares in self._divided(of_label, asks @ members.T).items():
             self.bill.stages[stage][cells] += (shares @ members / np.maximum(count, 1.0))[spec, task]
@@ -491,7 +522,7 @@ class _Source:
 
     def _add_searches(self, gen: Codes, proxies: NDArray[np.float64], queries: NDArray[np.float64]) -> None:
         """Passes, the searches in them, and votes."""
-        schemes, form, task, d = self.schemes, self.form, self.task, self.embeddings.d
+        schemes, form, task = self.schemes, self.form, self.task
         family = np.empty(len(task), np.int64)
         of_set: dict[bytes, dict[int, int]] = {}
         for cells in _split(gen):
@@ -511,7 +542,7 @@ class _Source:
         most = np.zeros(int(views.max()) + 1)
         np.maximum.at(most, views, m)
         first = np.unique(views, return_index=True)[1]
-        p, q = proxies[gen[first], task[first]], queries[gen[first], task[first]]
+        p, q, d = proxies[gen[first], task[first]], queries[gen[first], task[first]], self._widths(gen[first])
         fitted = np.array([isinstance(metric, FittedMetric) for _, metric in schemes.stages])[schemes.scoring]
         width = np.where(fitted[form[first]], np.minimum(p, d), d)
         element = np.where(4 * p * width < CACHE_BYTES, *ELEMENT_SECONDS)
@@ -540,8 +571,9 @@ class _Source:
         m: Seconds,
     ) -> NDArray[np.bool_]:
         """Passes; says which of them have scores in directions (:mod:`imprint_sweep.imprinting.agg.directions`)."""
-        schemes, d = self.schemes, self.embeddings.d
+        schemes = self.schemes
         first = np.unique(passes, return_index=True)[1]
+        d = self._widths(gen[first])
         p, queries = proxies[gen[first], holder[first]], self._queries(passes, holder, gen, asked)
         most, searching = np.zeros((2, len(first)))
         np.maximum.at(most, passes, m)
@@ -605,7 +637,7 @@ def _roughly_near(m: Seconds) -> Seconds:
     return near
 
 
-def _fitted_seconds(queries: Seconds, p: Seconds, d: int) -> Seconds:
+def _fitted_seconds(queries: Seconds, p: Seconds, d: Seconds) -> Seconds:
     """Fitting a whitening to p proxies, mapping them and the queries, and their inner products."""
     # Few proxies have a span of their own, which takes a decomposition, and two products more per row.
     r = np.minimum(p, d)

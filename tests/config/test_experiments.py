@@ -92,11 +92,15 @@ def test_the_published_form_of_the_paper_has_the_published_counts() -> None:
     assert len(plan) == 396_024
 
 
+LATER = {"lda", "logistic", "ranpac"}
+"""Gens that the paper does not have."""
+
+
 def test_the_full_grid_has_half_a_million_cells() -> None:
     request = experiment("full")
     plan = Plan.of(request)
     assert len(plan) == plan.requested == 888_336
-    assert {scheme.gen for scheme in request.schemes} == set(tree().options("gen"))
+    assert {scheme.gen for scheme in request.schemes} == set(tree().options("gen")) - LATER
     assert {scheme.norm_post for scheme in request.schemes if scheme.agg == "mnn"} == {"none", "l2", "quantile"}
 
 

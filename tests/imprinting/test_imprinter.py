@@ -70,6 +70,7 @@ def random_parameters(rng: random.Random) -> dict[str, Any]:
         "weighting": rng.choice(list(WEIGHTINGS)),
         "seed": rng.choice([0, 1, -7]),
         "n_shot": rng.choice([None, 3]),
+        "parameters": {"gen.features": rng.choice([5, 50]), "gen.ridge": 0.5},
     }
     if GENS[found["gen"]].biased:
         found |= {"norm_post": "none", "agg": "max", "metric": "inner_product"}

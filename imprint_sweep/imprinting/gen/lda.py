@@ -127,7 +127,7 @@ class LDA(JointGen):
         means = Piece("class_means", (variant.k, variant.seed), of.n * d / 8e8)
         return [*pieces, *kmeans.KMEANS.work(of, d, variant), means]
 
-    def task_work(self, d: int, proxies: Floats, variant: Variant) -> Sequence[Piece]:
+    def task_work(self, n: Floats, d: int, proxies: Floats, variant: Variant) -> Sequence[Piece]:
         """One factorisation for every k, seed and kind of priors, and the solution."""
         return [
             Piece("factorization", self.solver(variant), np.array(d**3 / 80e9 + d**2 / 5e7)),

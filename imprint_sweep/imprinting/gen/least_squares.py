@@ -60,7 +60,9 @@ class LeastSquares(JointGen):
         """The second moment, and the mean."""
         return [*moments(of, d), Piece("class_means", None, of.n * d / 8e8)]
 
-    def task_work(self, d: int, proxies: NDArray[np.float64], variant: Variant) -> Sequence[Piece]:
+    def task_work(
+        self, n: NDArray[np.float64], d: int, proxies: NDArray[np.float64], variant: Variant
+    ) -> Sequence[Piece]:
         """One factorisation for every k and seed, and the solution."""
         return [
             Piece("factorization", variant.weight_decay, np.array(d**3 / 80e9)),
@@ -154,18 +156,36 @@ def factorize(moment_sum: NDArray[np.float64], n_total: int, weight_decay: float
     Raises:
         StageError: the matrix is not positive definite, to rounding.
     """
-    from scipy.linalg import LinAlgError, cho_factor
+    from scipy.linalg import LinAlgError
 
-    matrix = moment_sum / n_total
-    matrix[np.diag_indices_from(matrix)] += weight_decay
     try:
-        cholesky, _ = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+        return Solver(cholesky(moment_sum / n_total, weight_decay))
     except LinAlgError as error:
         raise StageError(
             f"least squares: the second moment of {n_total} samples plus weight_decay={weight_decay:g} is not positive "
             f"definite ({error}); raise model.weight_decay"
         ) from error
-    return Solver(cholesky)
+
+
+def cholesky(matrix: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
+    """The Cholesky factor of a symmetric matrix plus a multiple of the identity.
+
+    Args:
+        matrix: (d, d), of which the lower triangle counts; overwritten, by the factor if it is in Fortran's order.
+        ridge: the multiple.
+
+    Returns:
+        (d, d), the factor in its lower triangle.
+
+    Raises:
+        LinAlgError: the sum is not positive definite, to rounding.
+    """
+    from scipy.linalg import cho_factor
+
+    matrix[np.diag_indices_from(matrix)] += ridge
+    factor: NDArray[np.float64]
+    factor, _ = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    return factor
 
 
 def weights(solver: Solver, means: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -70,6 +70,14 @@ def test_a_head_predicts_what_the_estimator_does(metric: str, agg: dict[str, Any
     assert json.loads(about["classes"]) == clf.classes_.tolist()
 
 
+def test_a_map_of_queries_is_part_of_the_file(tmp_path: Path) -> None:
+    clf = Imprinter(gen="ranpac", norm="none", parameters={"gen.features": 300}).fit(X, Y)
+    check = export_head(clf, tmp_path / "head.onnx", Q)
+    assert check.different == check.open <= 2
+    found = scores(tmp_path / "head.onnx", "embeddings", Q[:7])
+    np.testing.assert_allclose(found, clf.decision_function(Q[:7]), rtol=1e-4, atol=1e-4)
+
+
 def test_a_file_that_predicts_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clf = Imprinter(gen="mean").fit(X, Y)
     other = Imprinter(gen="mean", classes=[3, 7, 1000, -5]).fit(X, Y)
