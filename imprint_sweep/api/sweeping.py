@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from os import PathLike, fspath
 from typing import Any
 
-import hydra
 import numpy as np
 import pandas as pd
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -19,13 +17,14 @@ from tqdm.auto import tqdm
 
 from imprint_sweep.api.samples import settings_of
 from imprint_sweep.config.component_options import offer
+from imprint_sweep.config.composing import project_configuration
 from imprint_sweep.config.messages import explanation
 from imprint_sweep.config.overrides import for_hydra, is_one_value
 from imprint_sweep.config.reading import settings_from
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import ConfigError, MissingEmbeddingsError, SweepError, UnknownOptionError
 from imprint_sweep.grid.outcome import OK, Outcome
-from imprint_sweep.invocation import choices, conf_folder, override
+from imprint_sweep.invocation import choices, override
 from imprint_sweep.planning.from_command_line import requested
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.running.bundled import is_bundled, make_bundled_entries
@@ -125,8 +124,7 @@ def _planned(axes: Mapping[str, Any], experiment: str | None, place: Settings) -
     how.append(override("paths.outputs", str(place.outputs)))
     offer()
     try:
-        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
+        with project_configuration() as loader:
             config = loader.load_configuration("config", how, RunMode.MULTIRUN)
             arguments = OmegaConf.to_container(config.hydra.overrides.task)
             assert isinstance(arguments, list)

@@ -10,6 +10,7 @@ import hydra
 from hydra.errors import HydraException
 
 from imprint_sweep.config.component_options import offer
+from imprint_sweep.config.composing import project_configuration
 from imprint_sweep.config.overrides import for_hydra
 from imprint_sweep.config.reading import cell_from_config
 from imprint_sweep.embeddings.cache import EmbeddingCache
@@ -19,7 +20,7 @@ from imprint_sweep.grid.cell import Cell, Model, Task, parsed
 from imprint_sweep.grid.choosing import chosen_cell, overrides
 from imprint_sweep.grid.scheme import FIELDS, NEUTRAL, Scheme, parameters_of
 from imprint_sweep.imprinting.components import GENS
-from imprint_sweep.invocation import conf_folder, default_outputs, place
+from imprint_sweep.invocation import default_outputs, place
 
 
 def compose(words: Sequence[str]) -> Cell:
@@ -29,7 +30,7 @@ def compose(words: Sequence[str]) -> Cell:
         ImprintError, HydraException: they describe none.
     """
     offer()
-    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+    with project_configuration():
         return cell_from_config(hydra.compose("config", list(map(for_hydra, words))))
 
 

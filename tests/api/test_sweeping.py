@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import hydra
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hydra import version
+from hydra.core.global_hydra import GlobalHydra
 
 import imprint_sweep as ims
 from imprint_sweep.api import sweeping
@@ -141,6 +144,19 @@ def test_cells_that_failed_before_are_no_rows(outputs: Path, monkeypatch: pytest
         ims.sweep(**one)
     with pytest.raises(SweepError, match="1 of 1 cells failed before and are not tried again"):
         ims.sweep(**{**one, "sweep.retry_failed": False})
+
+
+def test_another_hydra_application_may_call(outputs: Path, tmp_path: Path) -> None:
+    """A process has one Hydra."""
+    (tmp_path / "theirs.yaml").write_text("mine: 7\n")
+    one: dict[str, Any] = {**SMALL, "task.name": "small", "gen": "mean", "outputs": outputs, "progress": False}
+    of = ["model.name=toy", "model.weights=none", "task.name=small"]
+    with hydra.initialize_config_dir(str(tmp_path), version_base=None):
+        assert len(ims.sweep(**one)) == 1
+        assert len(ims.load_embeddings("imported", "imported", overrides=of, outputs=outputs)[0]) == 120
+        assert hydra.compose("theirs").mine == 7
+        assert version.getbase() == version._get_version(hydra.__version__)
+    assert not GlobalHydra.instance().is_initialized()
 
 
 def test_embeddings_that_are_missing_are_named(outputs: Path) -> None:
