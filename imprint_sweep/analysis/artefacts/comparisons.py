@@ -87,7 +87,9 @@ BEYOND = _marked(
             "m": [20],
             "weighting": ["softmax"],
         },
+        "Mean, metric of FeCAM": {**MEAN, **NONE, "agg": ["max"], "metric": ["class_mahalanobis"]},
         "Linear discriminant": {"gen": ["lda"], "k": [1], **NONE, **MAX},
+        "RanPAC": {"gen": ["ranpac"], **NONE, **MAX},
     }
 )
 """Those of the paper, and of others."""
@@ -290,8 +292,9 @@ FOCI = (
         name="baselines",
         title="Beyond the paper",
         section="headline",
-        caption="The methods of Fig. 2 beside methods of others: the log-sum-exp of 20 proxies a class, and softmax "
-        "votes of the 20 nearest of all embeddings, both at temperature 0.07. A baseline is no imprinting.",
+        caption="The methods of Fig. 2 beside others: the log-sum-exp of 20 proxies a class, and softmax votes of the "
+        "20 nearest of all embeddings, both at temperature 0.07; class means under the metric of FeCAM, without its "
+        "power of features. A baseline is no imprinting.",
         blocks=list(BEYOND.values()),
         component=partial(methods, of=BEYOND),
         head="method",
