@@ -10,9 +10,9 @@ Run from a checkout, on an otherwise idle machine, with real embeddings to make 
 
 *Stand-ins* have the paper's numbers of samples of each class and its widths. A class of theirs is a sample of a class
 of the real ones, of drawn columns; where more samples are wanted than there are, the others lie between real
-neighbours; where more classes are wanted, they are moved by the difference of two real means. *fidelity* prints what
-decides how long things take, of both: iterations of k-means, the share of samples that change cluster, the pairs that a
-search scores exactly.
+neighbours; where more classes are wanted, they have means of their own, as far from each other as real ones. *fidelity*
+prints what decides how long things take, of both: iterations of k-means, the share of samples that change cluster, the
+pairs that a search scores exactly.
 
 *slices* plans the chosen experiments at their real size, then runs one model, dataset and remap of each, drawn by seed,
 as a sweep of its own. No slice learns from another: all have the calibration that this machine got from its first
@@ -81,15 +81,15 @@ IMAGENET_SAMPLE = sorted(classes_of("imagenet", range(1000), 100))
 FACTOR = 1.5
 """An estimate is to be right within this factor."""
 HOURS = 6.0
-DRAWS = 10
-"""Of the classes whose figures are compared."""
-FITS = 8
+DRAWS = 24
+"""Of the classes whose figures are compared: iterations of draws differ by half, so fewer would say nothing."""
+FITS = 4
 """Of each draw."""
 CLOSE = 0.2
 """Stand-ins are to behave like real embeddings within this share."""
 
-APART = np.float32(0.3)
-"""How far more classes than there are real ones lie apart, relative to these: as merged real ones need iterations."""
+NEW = 0.5
+"""How much of the spread of the means is drawn anew for more classes than there are real ones."""
 
 Rows = NDArray[np.float32]
 
@@ -189,9 +189,16 @@ class StandIns:
         real = self.real[split][order[number % n_real]]
         rows = _sampled(real, self.sizes(dataset, split)[label], _rng("rows", model, dataset, split, label))
         if number >= n_real:
-            a, b = _rng("moved", dataset, label).choice(n_real, 2, replace=False)
-            rows = rows + APART * (self.means[a] - self.means[b])
+            rows = rows + self._moved(order[number % n_real], _rng("moved", dataset, label))
         return np.ascontiguousarray(rows[:, self.columns(model)])
+
+    def _moved(self, of: int, rng: np.random.Generator) -> Rows:
+        """(d,) by what a new class is moved from a real one; means stay as far apart as real ones, on average."""
+        weights = rng.standard_normal(len(self.means))
+        drawn = (weights - weights.mean()) @ self.means / np.sqrt(len(self.means) - 1)
+        own = self.means[of] - self.means.mean(axis=0)
+        moved: Rows = (np.sqrt(NEW) * drawn - (1.0 - np.sqrt(1.0 - NEW)) * own).astype(np.float32)
+        return moved
 
     def columns(self, model: str) -> NDArray[np.int64]:
         """The real features of a model's: drawn, each as often as the others, but for one time."""
@@ -257,13 +264,10 @@ def fidelity(stand_ins: StandIns) -> int:
                 rng = _rng("fidelity", parts, number)
                 labels = rng.choice(IMAGENET_SAMPLE, parts, replace=False).tolist()
                 if parts == 1:
-                    theirs, ours = (
-                        real["train"][number % n_real],
-                        stand_ins.rows("resnet18", "cifar10", "train", number),
-                    )
-                    theirs = theirs[: len(ours)]
+                    ours = stand_ins.rows("resnet18", "cifar10", "train", number % n_real)
+                    theirs = real["train"][number % n_real][: len(ours)]
                 else:
-                    chosen = rng.permutation(np.resize(np.arange(n_real), parts)).tolist()
+                    chosen = np.resize(rng.permutation(n_real), parts).tolist()
                     theirs = np.concatenate([real["train"][one][:each] for one in chosen])
                     ours = np.concatenate([stand_ins.rows("resnet18", "imagenet", "train", label) for label in labels])
                 seeds = range(FITS * number, FITS * number + FITS)
