@@ -20,6 +20,7 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -41,6 +42,7 @@ from imprint_sweep.imprinting.components import (
     METRICS,
     NORMS,
     WEIGHTINGS,
+    Additive,
     ClassMetric,
     ClassScore,
     Position,
@@ -59,6 +61,7 @@ from imprint_sweep.imprinting.generation import (
 )
 from imprint_sweep.imprinting.keyed_labels import Key, key_of
 from imprint_sweep.imprinting.one_core import one_core
+from imprint_sweep.imprinting.sums import Sums
 from imprint_sweep.imprinting.tensors import to_array
 
 if TYPE_CHECKING:
@@ -95,6 +98,7 @@ class _Imprinted:
         known: what the metric knows of each class; nothing of any where it does not depend on the class.
         labels: (p,) int32 position of each proxy's class.
         query_map: of queries after NORM_inf; None where they are compared as they are.
+        sums: what an additive gen needs of the samples; None for others, and where the classifier is from a file.
         decides: the comparison that decides.
         shown: the comparison in the terms of what was asked for.
     """
@@ -107,12 +111,18 @@ class _Imprinted:
     known: tuple[Statistics, ...]
     labels: NDArray[np.int32]
     query_map: QueryMap | None
+    sums: Sums | None
     decides: Comparison | ComparisonByClass
     shown: Comparison | ComparisonByClass
 
     @classmethod
     def of(
-        cls, scheme: Scheme, generated: Sequence[Rows], known: Sequence[Statistics], query_map: QueryMap | None
+        cls,
+        scheme: Scheme,
+        generated: Sequence[Rows],
+        known: Sequence[Statistics],
+        query_map: QueryMap | None,
+        sums: Sums | None = None,
     ) -> _Imprinted:
         """Apply NORM_post and fit the metric."""
         zero = not all(rows.any(axis=1).all() for rows in generated)
@@ -130,7 +140,8 @@ class _Imprinted:
         if (readout.metric, readout.norm_post) != (metric, post):
             decides = compared(readout.metric, _after(readout.norm_post, plain), sizes, known, biases)
         labels = np.repeat(np.arange(len(generated), dtype=np.int32), sizes)
-        return cls(scheme, readout, tuple(generated), proxies, biases, tuple(known), labels, query_map, decides, shown)
+        found = tuple(generated), proxies, biases, tuple(known), labels, query_map, sums
+        return cls(scheme, readout, *found, decides, shown)
 
     @property
     def nbytes(self) -> int:
@@ -179,6 +190,15 @@ class _Imprinted:
         other = np.flatnonzero(scores.argmax(axis=1) != predicted)
         scores[other, predicted[other]] = np.nextafter(scores[other].max(axis=1), np.inf)
         return scores
+
+
+def _adds_samples(clf: Imprinter) -> bool:
+    """Whether gen and metric need sums alone; unknown parameters are told by whoever uses them."""
+    try:
+        form = normal_form(clf._scheme(), 1)
+    except (ImprinterError, TypeError):
+        return False
+    return isinstance(GENS[form.gen], Additive) and not isinstance(METRICS[form.metric], ClassMetric)
 
 
 class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -290,7 +310,9 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def add_class(self, X: Any, label: Any, *, key: Key | None = None) -> Self:
         """Imprint one more class, after the others; no sample of theirs is needed.
 
-        The result is that of :meth:`fit` with the same parameters and ``classes=`` in this order, bit for bit.
+        The result is that of :meth:`fit` with the same parameters and ``classes=`` in this order, bit for bit. Of gens
+        that see all classes at once, those that need sums alone can do it (least_squares, k_least_squares, lda): these
+        sums are kept, though not in files.
 
         Args:
             X: (n, d) its samples.
@@ -299,16 +321,68 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 not bring them.
         """
         check_is_fitted(self)
-        self._check_separate("added")
         imprinted = self._imprinted
+        if imprinted.sums is None:
+            self._check_separate("added")
         classes = with_label(self.classes_, label)
         x = self._validated(X, reset=False)
         of_class = key_of(self._known_keys, classes[-1]) if key is None else _given_key(key)
         with _one_core(imprinted.scheme):
-            rows, known, query_map = _generated(imprinted.scheme, [x], [of_class])
-            generated, of_classes = [*imprinted.generated, *rows], [*imprinted.known, *known]
-            changed = _Imprinted.of(imprinted.scheme, generated, of_classes, query_map)
+            rows, known, query_map, sums = _generated(imprinted.scheme, [x], [of_class], imprinted.sums)
+            if imprinted.sums is None:
+                rows, sums = [*imprinted.generated, *rows], None
+            changed = _Imprinted.of(imprinted.scheme, rows, [*imprinted.known, *known], query_map, sums)
         self._set(classes, [*self.keys_, of_class], changed, self._changed())
+        return self
+
+    @available_if(_adds_samples)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """Add samples, to classes that are there and as new ones: mean, least_squares and lda need sums alone.
+
+        The result is that of :meth:`fit` on all samples to rounding, and bit for bit where all labels are new ones:
+        those come after the others, in their own order.
+
+        Args:
+            X: (n, d) samples.
+            y: (n,) their labels, as for :meth:`fit`.
+            classes: all labels that will ever come, as scikit-learn passes them; only checked. A class without samples
+                has no proxies yet.
+
+        Raises:
+            ValueError, ImprinterError: as for :meth:`fit`; or a classifier from a file, which has no sums.
+            StageError: a class cannot have more samples: gen.shrinkage=ledoit_wolf, or clusters within it.
+        """
+        if self.n_shot is not None:
+            raise ImprinterError("partial_fit: n_shot draws from all samples of a class at once; use n_shot=None")
+        keys: Mapping[Any, Key] = getattr(y, "imprint_keys", {})
+        labels = read_labels(y)
+        if classes is not None and (
+            others := sorted(set(np.unique(labels).tolist()) - set(np.asarray(classes).tolist()))
+        ):
+            raise ImprinterError(f"partial_fit: y has {others[0]!r}, which is none of classes")
+        if not hasattr(self, "classes_"):
+            return self.fit(X, y)
+        imprinted = self._imprinted
+        if imprinted.sums is None:
+            raise ImprinterError("partial_fit: a classifier from a file has no sums of its samples; call fit with them")
+        x, labels = self._validated(X, y=labels, reset=False)
+        check_classification_targets(labels)
+        found, positions = in_order(labels, None)
+        of_all, of_keys, known = self.classes_, list(self.keys_), {**self._known_keys, **keys}
+        sums = imprinted.sums
+        with _one_core(imprinted.scheme):
+            for c, label in enumerate(found.tolist()):
+                place = position(of_all, label)
+                of_class = key_of(known, label) if place is None else of_keys[place]
+                _, (given,) = _given(imprinted.scheme, [x[positions == c]], [of_class])
+                if place is None:
+                    of_all, sums = with_label(of_all, label), sums.with_classes([given])
+                    of_keys.append(of_class)
+                else:
+                    sums = sums.with_samples(place, given)
+            changed = _Imprinted.of(imprinted.scheme, sums.proxies(), (), imprinted.query_map, sums)
+        self._known_keys = known
+        self._set(of_all, of_keys, changed, self._changed())
         return self
 
     def remove_class(self, label: Any) -> Self:
@@ -331,7 +405,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = [imprinted.known[c] for c in rest if imprinted.known]
         with _one_core(imprinted.scheme):
             generated = [imprinted.generated[c] for c in rest]
-            changed = _Imprinted.of(imprinted.scheme, generated, known, imprinted.query_map)
+            sums = None if imprinted.sums is None else imprinted.sums.of_some(rest)
+            changed = _Imprinted.of(imprinted.scheme, generated, known, imprinted.query_map, sums)
         self._set(without(self.classes_, gone), [self.keys_[c] for c in rest], changed, self._changed())
         return self
 
@@ -606,13 +681,8 @@ def _one_core(scheme: Scheme) -> AbstractContextManager[None]:
     return one_core([GENS[scheme.gen], METRICS[scheme.metric]])
 
 
-def _generated(
-    scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str]
-) -> tuple[list[Rows], list[Statistics], QueryMap | None]:
-    """The proxies of classes before NORM_post, what the metric knows of the classes, and the map of queries.
-
-    The proxies of each class are (k_c, d) float32.
-    """
+def _given(scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str]) -> tuple[GenSpec, list[Alone]]:
+    """What a gen is asked for, and what it is given of classes."""
     spec = GenSpec.of(normal_form(scheme, len(samples)))
 
     def class_of(x: Rows, key: Key | str) -> Alone:
@@ -623,13 +693,31 @@ def _generated(
         drawn = n_shot.draw(len(x), shots, rng("n_shot", spec.draw.seed)) if shots else None
         return Alone(training_samples(x, drawn, spec.draw.norm_pre), rng)
 
-    classes = [class_of(x, key) for x, key in zip(samples, keys, strict=True)]
+    return spec, [class_of(x, key) for x, key in zip(samples, keys, strict=True)]
+
+
+def _generated(
+    scheme: Scheme, samples: Sequence[Rows], keys: Sequence[Key | str], before: Sums | None = None
+) -> tuple[list[Rows], list[Statistics], QueryMap | None, Sums | None]:
+    """The proxies of classes before NORM_post, what the metric knows of them, the map of queries, and the gen's sums.
+
+    The proxies of each class are as the gen returns them. Sums are those of additive gens.
+
+    Args:
+        scheme: what is asked for.
+        samples, keys: of each class.
+        before: the sums of classes that come before these; then all of their proxies are returned, too.
+    """
+    spec, classes = _given(scheme, samples, keys)
     metric = METRICS[scheme.setting("metric")]
     known = [metric.statistics(given) for given in classes] if isinstance(metric, ClassMetric) else []
     query_map = GENS[spec.gen].query_map(samples[0].shape[1], spec.variant)
+    if isinstance(GENS[spec.gen], Additive):
+        sums = (before or Sums(spec.gen, spec.variant, samples[0].shape[1])).with_classes(classes)
+        return sums.proxies(), known, query_map, sums
     if spec.joint:
-        return joint_proxies(spec.gen, classes, classes[0], spec.variant), known, query_map
-    return [class_proxies(spec.gen, given, spec.variant) for given in classes], known, query_map
+        return joint_proxies(spec.gen, classes, classes[0], spec.variant), known, query_map, None
+    return [class_proxies(spec.gen, given, spec.variant) for given in classes], known, query_map, None
 
 
 def _after(norm_post: Setting, generated: Sequence[Rows]) -> Rows:

@@ -574,6 +574,45 @@ class JointGen(Gen):
         return 8 * d**2
 
 
+@dataclass(frozen=True, eq=False)
+class Share:
+    """What a class contributes to the sums from which the proxies of an additive gen follow.
+
+    Args:
+        total: float64, what is added up over the classes in the order of imprinting; without elements where nothing is.
+        own: what is kept of the class beside it, much smaller than its samples.
+    """
+
+    total: NDArray[np.float64]
+    own: Any
+
+
+class Additive(ABC):
+    """A gen whose proxies follow from sums, so that classes are added without the samples of the others."""
+
+    @abstractmethod
+    def share(self, given: ClassSamples, variant: Variant) -> Share:
+        """What a class contributes."""
+
+    @abstractmethod
+    def from_sums(self, total: NDArray[np.float64], own: Sequence[Any], variant: Variant) -> list[Rows]:
+        """The proxies of every class, bit for bit those that the gen makes of all samples in this order.
+
+        Args:
+            total: the totals of all classes, added up one after the other.
+            own: what is kept of each class.
+            variant: as for :meth:`share`.
+        """
+
+    @abstractmethod
+    def joined(self, own: Any, more: Any, variant: Variant) -> Any:
+        """What is kept of a class and of more samples of it, to rounding as of all of them together.
+
+        Raises:
+            StageError: that does not follow from both, and why.
+        """
+
+
 # --- NORM -------------------------------------------------------------------------------------------------------------
 
 

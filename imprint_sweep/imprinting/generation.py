@@ -62,7 +62,7 @@ def class_proxies(gen: str, given: ClassSamples, variant: Variant) -> Rows:
     Raises:
         StageError: they cannot be computed, or are not what a gen promises.
     """
-    return checked_rows(GENS[gen].proxies(given, variant), f"gen={gen}", _columns(gen, given, variant))
+    return checked_proxies(gen, [GENS[gen].proxies(given, variant)], 1, given.samples.shape[1], variant)[0]
 
 
 def joint_proxies(gen: str, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
@@ -78,16 +78,27 @@ def joint_proxies(gen: str, classes: Sequence[ClassSamples], task: Shared, varia
         StageError: they cannot be computed, or are not what a gen promises.
     """
     solved = cast(JointGen, GENS[gen]).solve(classes, task, variant)
-    if len(solved) != len(classes):
-        raise StageError(f"gen={gen} returned proxies of {len(solved)} classes of {len(classes)}")
-    columns = _columns(gen, classes[0], variant)
-    return [checked_rows(rows, f"gen={gen}", columns) for rows in solved]
+    return checked_proxies(gen, solved, len(classes), classes[0].samples.shape[1], variant)
 
 
-def _columns(gen: str, given: ClassSamples, variant: Variant) -> int:
-    d = given.samples.shape[1]
+def checked_proxies(gen: str, made: Sequence[Rows], n_classes: int, d: int, variant: Variant) -> list[Rows]:
+    """The proxies of classes, if they are what a gen promises.
+
+    Args:
+        gen: its name.
+        made: what it returned.
+        n_classes: of how many classes.
+        d: features of the samples.
+        variant: the parameters of the gen.
+
+    Raises:
+        StageError: they are not.
+    """
+    if len(made) != n_classes:
+        raise StageError(f"gen={gen} returned proxies of {len(made)} classes of {n_classes}")
     by = GENS[gen].query_map(d, variant)
-    return (d if by is None else by.width) + GENS[gen].biased
+    columns = (d if by is None else by.width) + GENS[gen].biased
+    return [checked_rows(rows, f"gen={gen}", columns) for rows in made]
 
 
 def without_biases(rows: Rows, *, biased: bool) -> tuple[Rows, NDArray[np.float32] | None]:

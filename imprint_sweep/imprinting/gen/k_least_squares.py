@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from imprint_sweep.errors import StageError
+from imprint_sweep.imprinting.clusters import Clusters
 from imprint_sweep.imprinting.components import ClassSamples, Making, Piece, Sizes, Variant
 from imprint_sweep.imprinting.gen import kmeans
 from imprint_sweep.imprinting.gen.least_squares import LeastSquares, clusters, moments
@@ -30,9 +29,13 @@ class KLeastSquares(LeastSquares):
         """All clusterings of the class at once."""
         kmeans.fit_together(given, variants)
 
-    def means(self, given: ClassSamples, variant: Variant) -> NDArray[np.float64]:
-        """The means of the clusters that have samples, (clusters, d) float64."""
-        return clusters(given, variant.k, variant.seed).means
+    def clusters(self, given: ClassSamples, variant: Variant) -> Clusters:
+        """What weight vectors are made from: the clusters that have samples."""
+        return clusters(given, variant.k, variant.seed)
+
+    def joined(self, own: Clusters, more: Clusters, variant: Variant) -> Clusters:
+        """Not defined: clusters are those of all samples at once."""
+        raise StageError(f"gen={self.name}: the clusters of a class are found in all of its samples at once")
 
     def shares(self, variant: Variant) -> Hashable:
         """The clusterings of every (k, seed), with k-means."""

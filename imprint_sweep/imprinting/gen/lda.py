@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import InvalidCellError, StageError
+from imprint_sweep.imprinting.clusters import Clusters
 from imprint_sweep.imprinting.components import (
+    Additive,
     ClassSamples,
     JointGen,
     Keep,
@@ -22,13 +24,14 @@ from imprint_sweep.imprinting.components import (
     Parameter,
     Piece,
     Rows,
+    Share,
     Shared,
     Sizes,
     Value,
     Variant,
 )
 from imprint_sweep.imprinting.gen import kmeans
-from imprint_sweep.imprinting.gen.least_squares import CHUNK, Clusters, class_mean, clusters, moment, moments
+from imprint_sweep.imprinting.gen.least_squares import CHUNK, class_mean, clusters, moment, moments
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +43,7 @@ _ROUNDING = 2.0**-44
 """Less variance than this, relative to the mean square of the samples, is what rounding leaves of none."""
 
 
-class LDA(JointGen):
+class LDA(Additive, JointGen):
     """A weight vector and a bias per class, or for each of k clusters of a class.
 
     The covariance is that of all samples about the means of their classes, whatever k.
@@ -101,6 +104,31 @@ class LDA(JointGen):
         solved = task.run("solve", lambda: weights(covariance, components, variant["priors"]))
         return np.split(solved, np.cumsum([len(of.means) for of in components])[:-1])
 
+    def share(self, given: ClassSamples, variant: Variant) -> Share:
+        """The second moment; the mean and the clusters, and what the rule of the shrinkage needs."""
+        spread = _spread(given) if variant["shrinkage"] == LEDOIT_WOLF else 0.0
+        return Share(moment(given), _Own(clusters(given, 1, 0), clusters(given, variant.k, variant.seed), spread))
+
+    def from_sums(self, total: Floats, own: Sequence[_Own], variant: Variant) -> list[Rows]:
+        """The weight vectors of each class, their biases in the last column."""
+        means, sizes = np.concatenate([of.whole.means for of in own]), np.concatenate([of.whole.sizes for of in own])
+        spread = sum(of.spread for of in own)
+        covariance = factorize(within_covariance(total.copy(), means, sizes), variant["shrinkage"], sizes, spread)
+        solved = weights(covariance, [of.clusters for of in own], variant["priors"])
+        return np.split(solved, np.cumsum([len(of.clusters.means) for of in own])[:-1])
+
+    def joined(self, own: _Own, more: _Own, variant: Variant) -> _Own:
+        """The mean of all samples of the class."""
+        if variant.k > 1:
+            raise StageError("gen=lda: with k > 1 the clusters of a class are found in all of its samples at once")
+        if variant["shrinkage"] == LEDOIT_WOLF:
+            raise StageError(
+                f"gen=lda: gen.shrinkage={LEDOIT_WOLF} takes the distances of all samples of a class from their mean, "
+                f"which moves; use {OAS} or a number"
+            )
+        whole = own.whole.joined(more.whole)
+        return _Own(whole, whole, 0.0)
+
     def shares(self, variant: Variant) -> Hashable:
         """The clusterings of every (k, seed), with k-means."""
         return kmeans.KMEANS.shares(variant)
@@ -144,6 +172,21 @@ class Covariance:
     """
 
     cholesky: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Own:
+    """What is kept of a class.
+
+    Args:
+        whole: its mean, and how many samples it has.
+        clusters: what weight vectors are made from.
+        spread: the sum of |x - mean|⁴, where the shrinkage needs it.
+    """
+
+    whole: Clusters
+    clusters: Clusters
+    spread: float
 
 
 def within_covariance(moment_sum: Floats, means: Floats, sizes: NDArray[np.int64]) -> Floats:
@@ -208,13 +251,14 @@ def oas(covariance: Floats, n: int) -> float:
     return min((square + mean) / distance, 1.0) if distance > 0 and d > 1 else float(d > 1)
 
 
-def factorize(covariance: Floats, shrinkage: float, n: int) -> Covariance:
+def factorize(covariance: Floats, shrinkage: float | str, sizes: NDArray[np.int64], spread: float) -> Covariance:
     """Move a covariance towards the identity times its mean variance, and factorise it.
 
     Args:
         covariance: (d, d); overwritten.
-        shrinkage: 0 leaves it as it is, 1 makes it that multiple of the identity.
-        n: samples, for the message.
+        shrinkage: 0 leaves it as it is, 1 makes it that multiple of the identity; or the rule that says it.
+        sizes: (C,) samples of each class.
+        spread: the sum of |x - mean|⁴, for ledoit_wolf.
 
     Raises:
         StageError: it is singular, to rounding: so is that of n <= d samples, or of a constant feature, if nothing
@@ -223,6 +267,9 @@ def factorize(covariance: Floats, shrinkage: float, n: int) -> Covariance:
     from scipy.linalg import LinAlgError, cho_factor
     from scipy.linalg.lapack import dpocon
 
+    n = int(sizes.sum())
+    if isinstance(shrinkage, str):
+        shrinkage = ledoit_wolf(covariance, n, spread) if shrinkage == LEDOIT_WOLF else oas(covariance, n)
     d = len(covariance)
     variance = float(np.trace(covariance)) / d
     covariance *= 1.0 - shrinkage
@@ -273,21 +320,10 @@ def _factorised(classes: Sequence[ClassSamples], task: Shared, shrinkage: float 
         total += moment(given)
     sizes = np.array([len(given.samples) for given in classes])
     means = np.stack([class_mean(given) for given in classes])
-    of_classes = sum(map(_spread, classes)) if shrinkage == LEDOIT_WOLF else 0.0
-
-    def compute() -> Covariance:
-        n = int(sizes.sum())
-        covariance = within_covariance(total, means, sizes)
-        match shrinkage:
-            case "ledoit_wolf":
-                number = ledoit_wolf(covariance, n, of_classes)
-            case "oas":
-                number = oas(covariance, n)
-            case _:
-                number = float(shrinkage)
-        return factorize(covariance, number, n)
-
-    return task.run("factorization", compute)
+    spread = sum(map(_spread, classes)) if shrinkage == LEDOIT_WOLF else 0.0
+    return task.run(
+        "factorization", lambda: factorize(within_covariance(total, means, sizes), shrinkage, sizes, spread)
+    )
 
 
 LINEAR_DISCRIMINANT = LDA()

@@ -14,11 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import StageError
-from imprint_sweep.imprinting.components import ClassSamples, JointGen, Keep, Piece, Rows, Shared, Sizes, Variant
+from imprint_sweep.imprinting.clusters import Clusters
+from imprint_sweep.imprinting.components import (
+    Additive,
+    ClassSamples,
+    JointGen,
+    Keep,
+    Piece,
+    Rows,
+    Share,
+    Shared,
+    Sizes,
+    Variant,
+)
 from imprint_sweep.imprinting.gen import kmeans
 
 
-class LeastSquares(JointGen):
+class LeastSquares(Additive, JointGen):
     """One weight vector per class, from the samples of all classes."""
 
     name = "least_squares"
@@ -29,20 +41,34 @@ class LeastSquares(JointGen):
         """The second moment and the means of a class."""
         if given.room_for_moments:
             moment(given)
-        self.means(given, variant)
+        self.clusters(given, variant)
 
     def solve(self, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
         """The weight vectors of each class."""
-        means = [self.means(given, variant) for given in classes]
+        means = [self.clusters(given, variant).means for given in classes]
         solver = task.once(
             "solver", variant.weight_decay, lambda: _factorised(classes, task, variant.weight_decay), Keep.DRAW
         )
         solved = task.run("solve", lambda: weights(solver, np.concatenate(means)))
         return np.split(solved, np.cumsum([len(mean) for mean in means])[:-1])
 
-    def means(self, given: ClassSamples, variant: Variant) -> NDArray[np.float64]:
-        """The means that weight vectors are made from, (1, d) float64: that of the class."""
-        return clusters(given, 1, 0).means
+    def share(self, given: ClassSamples, variant: Variant) -> Share:
+        """The second moment, and the means."""
+        return Share(moment(given), self.clusters(given, variant))
+
+    def from_sums(self, total: NDArray[np.float64], own: Sequence[Clusters], variant: Variant) -> list[Rows]:
+        """The weight vectors of each class."""
+        n = sum(int(of.sizes.sum()) for of in own)
+        solved = weights(factorize(total, n, variant.weight_decay), np.concatenate([of.means for of in own]))
+        return np.split(solved, np.cumsum([len(of.means) for of in own])[:-1])
+
+    def joined(self, own: Clusters, more: Clusters, variant: Variant) -> Clusters:
+        """The mean of all samples of the class."""
+        return own.joined(more)
+
+    def clusters(self, given: ClassSamples, variant: Variant) -> Clusters:
+        """What weight vectors are made from: the class itself."""
+        return clusters(given, 1, 0)
 
     def solver(self, variant: Variant) -> Hashable:
         """One for each lambda."""
@@ -94,32 +120,6 @@ def second_moment(x: NDArray[np.float32]) -> NDArray[np.float64]:
     return moment
 
 
-@dataclass(frozen=True, eq=False)
-class Clusters:
-    """The clusters of a class that have samples, in ascending order.
-
-    Args:
-        means: (clusters, d) float64.
-        sizes: (clusters,) int64, samples of each.
-    """
-
-    means: NDArray[np.float64]
-    sizes: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, x: NDArray[np.float32], assignment: NDArray[np.integer]) -> Clusters:
-        """Average samples.
-
-        Args:
-            x: (n, d) float32 samples of one class.
-            assignment: (n,) integers, the cluster of each sample.
-        """
-        order = np.argsort(assignment, kind="stable")
-        _, starts, sizes = np.unique(assignment[order], return_index=True, return_counts=True)
-        means = [x[rows].mean(axis=0, dtype=np.float64) for rows in np.split(order, starts[1:])]
-        return cls(np.stack(means), sizes)
-
-
 def clusters(given: ClassSamples, k: int, seed: int) -> Clusters:
     """The clusters of a class by k-means, shared by all that need them; with k = 1 the class itself.
 
@@ -130,9 +130,7 @@ def clusters(given: ClassSamples, k: int, seed: int) -> Clusters:
     """
 
     def compute() -> Clusters:
-        x = given.samples
-        one = np.zeros(len(x), np.int32)
-        return Clusters.of(x, one if k == 1 else kmeans.clustering(given, k, seed).assignment)
+        return Clusters.of(given.samples, None if k == 1 else kmeans.clustering(given, k, seed).assignment)
 
     if k == 1:
         return given.once("class_means", None, compute, Keep.DRAW)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from imprint_sweep.imprinting.components import ClassSamples, Gen, Piece, Rows, Sizes, Variant
+from imprint_sweep.imprinting.clusters import Clusters
+from imprint_sweep.imprinting.components import Additive, ClassSamples, Gen, Piece, Rows, Share, Sizes, Variant
 
 
-class Mean(Gen):
+class Mean(Additive, Gen):
     """The mean of the samples of the class: one proxy."""
 
     name = "mean"
@@ -18,6 +20,18 @@ class Mean(Gen):
     def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
         """The mean, (1, d)."""
         return given.run(self.name, lambda: mean(given.samples))
+
+    def share(self, given: ClassSamples, variant: Variant) -> Share:
+        """The mean in float64, and how many samples it is of."""
+        return Share(np.zeros(0), Clusters.of(given.samples))
+
+    def from_sums(self, total: NDArray[np.float64], own: Sequence[Clusters], variant: Variant) -> list[Rows]:
+        """The mean of each class, (1, d)."""
+        return [of.means.astype(np.float32) for of in own]
+
+    def joined(self, own: Clusters, more: Clusters, variant: Variant) -> Clusters:
+        """The mean of all samples of the class."""
+        return own.joined(more)
 
     def keeps_whole(self, k: int | None) -> int:
         """One sample is its own mean."""

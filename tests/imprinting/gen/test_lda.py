@@ -25,8 +25,9 @@ from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting.agg.directions import Directions
 from imprint_sweep.imprinting.agg.metrics.inner_product import INNER_PRODUCT
 from imprint_sweep.imprinting.agg.search import Products, nearest
+from imprint_sweep.imprinting.clusters import Clusters
 from imprint_sweep.imprinting.gen import lda
-from imprint_sweep.imprinting.gen.least_squares import Clusters, second_moment
+from imprint_sweep.imprinting.gen.least_squares import second_moment
 from imprint_sweep.imprinting.vectors import Vectors, inner_products
 from tests import data
 

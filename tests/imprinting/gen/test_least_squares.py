@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from imprint_sweep.errors import StageError
+from imprint_sweep.imprinting.clusters import Clusters
 from imprint_sweep.imprinting.gen import least_squares
 from imprint_sweep.imprinting.kmeans.batch import batch_kmeans
 
@@ -41,7 +42,7 @@ def solve(
     moment = np.sum([least_squares.second_moment(x) for x in by_class], axis=0)
     solver = least_squares.factorize(moment, sum(len(x) for x in by_class), weight_decay)
     pairs = zip(by_class, assignments, strict=True)
-    return least_squares.weights(solver, np.concatenate([least_squares.Clusters.of(x, a).means for x, a in pairs]))
+    return least_squares.weights(solver, np.concatenate([Clusters.of(x, a).means for x, a in pairs]))
 
 
 def ridge(groups: Sequence[Samples], weight_decay: float) -> NDArray[np.float64]:
@@ -147,7 +148,7 @@ def test_second_moment_is_the_product_in_float64(n: int) -> None:
 )
 def test_cluster_means_agree_with_a_loop(x: Samples, data: st.DataObject) -> None:
     assignment = data.draw(hnp.arrays(np.int32, len(x), elements=st.integers(0, 6)))
-    means = least_squares.Clusters.of(x, assignment).means
+    means = Clusters.of(x, assignment).means
     assert means.dtype == np.float64
     expected = [x[assignment == c].astype(np.float64).mean(axis=0) for c in range(7) if (assignment == c).any()]
     np.testing.assert_array_equal(means, expected)
@@ -160,7 +161,7 @@ def test_memory_maps_are_accepted_and_nothing_is_changed(tmp_path: Path) -> None
     moment = least_squares.second_moment(mapped)
     np.testing.assert_array_equal(moment, least_squares.second_moment(x))
     moment.flags.writeable = False
-    means = least_squares.Clusters.of(mapped, one_cluster(x)).means
+    means = Clusters.of(mapped, one_cluster(x)).means
     means.flags.writeable = False
     least_squares.weights(least_squares.factorize(moment, len(x), 0.1), means)
     np.testing.assert_array_equal(mapped, classes((CHUNKED,), d=4)[0])
