@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import pandas as pd
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
 
 from imprint_sweep.api.samples import settings_of
 from imprint_sweep.config.component_options import offer
@@ -31,6 +32,9 @@ from imprint_sweep.running.bundled import is_bundled, make_bundled_entries
 from imprint_sweep.running.work import Work, find_work, run_cells
 from imprint_sweep.store import load_results
 from imprint_sweep.wording import counted
+
+with warnings.catch_warnings(action="ignore", category=TqdmWarning):  # a notebook without ipywidgets gets a text bar
+    from tqdm.auto import tqdm
 
 _KEYS = {
     **{f"norm_{position}": f"norm.{position}" for position in ("pre", "post", "inf")},
@@ -90,7 +94,9 @@ def sweep(
     if absent := [key for key in missing if not is_bundled(key)]:
         raise settings.cache.missing(absent)
     failed: list[Outcome] = []
-    with tqdm(total=None, unit="cell", disable=None if progress else True, leave=False) as bar:
+    # None is for terminals alone; what a notebook shows is none, and shows text bars, too.
+    hidden = not progress or (False if type(sys.stderr).__module__.startswith("ipykernel.") else None)
+    with tqdm(total=None, unit="cell", disable=hidden, leave=False) as bar:
 
         def begin(work: Work) -> None:
             bar.reset(int(work.todo.sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,18 @@ def test_a_sweep_returns_a_row_for_each_cell_and_prints_nothing(
     assert again.equals(rows)
     clf = ims.imprinter_from_cell(rows["cell_id"][0], outputs=outputs)
     assert len(clf.classes_) == 4
+
+
+@pytest.mark.parametrize(("module", "shown"), [("ipykernel.iostream", True), ("io", False)])
+def test_a_notebook_without_widgets_shows_a_text_bar(
+    module: str, shown: bool, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = type("Stream", (io.StringIO,), {"__module__": module})()
+    monkeypatch.setattr("sys.stderr", stream)
+    one: dict[str, Any] = {**SMALL, "task.name": "small", "outputs": outputs}
+    ims.sweep(**one, gen="mean")
+    ims.sweep(**one, gen="all", progress=False)
+    assert stream.getvalue().count("1/1") == shown
 
 
 @pytest.mark.slow
