@@ -96,7 +96,7 @@ def random_cells(
             "n_shot": n_shot,
             "m": int(rng.choice([1, 3, 8, 10_000])),
             "weighting": str(rng.choice(list(WEIGHTINGS))),
-            "parameters": {"agg.temperature": float(rng.choice([0.02, 0.07, 3.0]))},
+            "parameters": {"agg.temperature": float(rng.choice([0.02, 0.07, 3.0])), "gen.features": 20},
             "norm_pre": str(rng.choice(norms_at(Position.PRE))),
             "norm_post": str(rng.choice(norms_at(Position.POST))),
             "norm_inf": str(rng.choice(norms_at(Position.INF))),
