@@ -158,7 +158,7 @@ class LDA(Additive, JointGen):
     def task_work(self, n: Floats, d: int, proxies: Floats, variant: Variant) -> Sequence[Piece]:
         """One factorisation for every k, seed and kind of priors, and the solution."""
         return [
-            Piece("factorization", self.solver(variant), np.array(d**3 / 80e9 + d**2 / 5e7)),
+            Piece("factorization", self.solver(variant), np.array(d**3 / 80e9 + d**2 / 1e8)),
             Piece("solve", variant, d**2 * (2 * proxies + 100) / 40e9),
         ]
 
