@@ -81,7 +81,7 @@ class ClassMahalanobis(ClassMetric):
             of_zero = Piece(of_zero.stage, ("tukey", power), of_zero.seconds)
         raised = of.n * d / 3e7 * (power != 1.0)
         values = tuple(self[own.name] for own in self.parameters)
-        return [of_zero, Piece("class_covariance", values, raised + of.n * d / 8e8 + d**3 / 2e10)]
+        return [of_zero, Piece("class_covariance", values, raised + of.n * d / 8e8 + d**3 / 4e10)]
 
     def exact(
         self, queries: Vectors, proxies: Vectors, query: NDArray[np.int64], proxy: NDArray[np.int64]
