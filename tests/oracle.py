@@ -22,7 +22,7 @@ from scipy.special import logsumexp, softmax
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.covariance import ledoit_wolf, oas, shrunk_covariance
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score
 from sklearn.metrics.pairwise import euclidean_distances, pairwise_distances
 from threadpoolctl import threadpool_limits
@@ -106,6 +106,8 @@ def generate(cell: Cell, train: Mapping[str, Samples]) -> list[Float32]:
         return _discriminant(scheme, shots)
     if scheme.gen == "ranpac":
         return _ranpac(scheme, labels, shots)
+    if scheme.gen == "logistic":
+        return _logistic(scheme, shots)
     return [_per_class(scheme, label, x) for label, x in zip(labels, shots, strict=True)]
 
 
@@ -269,6 +271,19 @@ def _ranpac(scheme: Scheme, labels: Sequence[Label], shots: Sequence[Float32]) -
     return np.split(_ridge(features, float(ridge)).astype(np.float32), len(features))
 
 
+def _logistic(scheme: Scheme, shots: Sequence[Float32]) -> list[Float32]:
+    """Weights and bias of each class, with a given C; the scores of two classes are plus and minus a half of one."""
+    x, y = np.concatenate(shots).astype(np.float64), _owners(shots)
+    if len(shots) == 1:
+        return [np.zeros((1, x.shape[1] + 1), np.float32)]
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fit = LogisticRegression(C=float(dict(scheme.parameters)["gen.c"]), max_iter=1000).fit(x, y)
+    found = np.column_stack([fit.coef_, fit.intercept_])
+    found = np.concatenate([-found, found]) / 2 if len(shots) == 2 else found
+    return np.split(found.astype(np.float32), len(shots))
+
+
 def _ridge(by_class: Sequence[Float64], ridge: float) -> Float64:
     targets = np.repeat(np.eye(len(by_class)), [len(x) for x in by_class], axis=0)
     found = Ridge(alpha=ridge, fit_intercept=False).fit(np.concatenate(by_class), targets).coef_
@@ -302,7 +317,7 @@ def predict(cell: Cell, generated: Sequence[Float32], test: Mapping[str, Samples
 
 def _after_norm_inf(scheme: Scheme, x: Float32) -> Float32:
     x = l2(x) if scheme.norm_inf == "l2" else x
-    return np.column_stack([x, np.ones(len(x), np.float32)]) if scheme.gen == "lda" else x
+    return np.column_stack([x, np.ones(len(x), np.float32)]) if scheme.gen in ("lda", "logistic") else x
 
 
 def normalize(scheme: Scheme, generated: Sequence[Float32]) -> list[Float32]:
@@ -457,7 +472,7 @@ def _owners(by_label: Sequence[Float32]) -> Int64:
 
 FLOAT32 = 2.0**-24
 FLOAT64 = 2.0**-53
-COMPUTED = ("mean", "kmeans", "least_squares", "k_least_squares", "lda", "ranpac")
+COMPUTED = ("mean", "kmeans", "least_squares", "k_least_squares", "lda", "ranpac", "logistic")
 """Gens whose proxies are results of arithmetic, not samples."""
 
 

@@ -63,6 +63,7 @@ def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
                 "agg.tukey": own.choice([1.0, 0.5]),
                 "gen.features": own.choice([100, 1500]),
                 "gen.ridge": ridge,
+                "gen.c": 1.0 if n_shot == 1 else own.choice(["chosen", 0.1, 10.0]),
             },
         }
 

@@ -209,7 +209,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         gen: makes the proxies: all, mean, random, kmeans, kmedoids, cov_max, fps, least_squares, k_least_squares, lda,
-            ranpac, or one of another package.
+            ranpac, logistic, or one of another package.
         k: proxies per class; without meaning for some gens.
         norm: l2, none or quantile, at each position where it has a meaning: for quantile that is after GEN.
         norm_pre: of the samples before GEN: none or l2. Given, it wins over `norm`, as do the next two.

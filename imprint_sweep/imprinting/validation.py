@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from imprint_sweep.errors import InvalidCellError
+
 N = TypeVar("N", int, NDArray[np.float64])
 
 PARTS = 5
@@ -38,3 +40,37 @@ def hold_out(n_samples: int, rng: np.random.Generator) -> tuple[NDArray[np.int64
     order = rng.permutation(n_samples)
     held_out = n_samples // PARTS
     return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+CHOSEN = "chosen"
+"""The value of a parameter that is chosen by samples that are held out of those that a gen is given."""
+
+
+def check_chosen(key: str, value: object, max_samples: int | None) -> None:
+    """Refuse to choose a parameter where no sample can be held out.
+
+    Args:
+        key: what the parameter is called on the command line.
+        value: its value.
+        max_samples: the most samples of a class; None if only the data can tell.
+
+    Raises:
+        InvalidCellError: it is to be chosen, by samples that there are not.
+    """
+    if value == CHOSEN and max_samples is not None and max_samples < PARTS:
+        raise InvalidCellError(
+            f"{key}={CHOSEN} holds out a fifth of the training samples of each label, which takes {PARTS}, and it has "
+            f"{max_samples}; give a number, as in {key}=1, or raise n_shot"
+        )
+
+
+def nothing_held_out(key: str) -> str:
+    """The error for a parameter that cannot be chosen, as no class has enough samples.
+
+    Args:
+        key: as for :func:`check_chosen`.
+    """
+    return (
+        f"{key}={CHOSEN} holds out a fifth of the training samples of each label, and no label has {PARTS}; give a "
+        f"number, as in {key}=1"
+    )

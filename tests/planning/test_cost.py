@@ -193,7 +193,7 @@ SUBSETS = [data.task(UNEVEN, classes=c) for c in ((0, 1, 2, 3, 4, 5), (0, 2, 4),
 REMAPS = [data.task(UNEVEN, classes=c, merge=m) for m in (1, 2, 3) for c in ((0, 1, 2, 3, 4, 5), (5, 3, 1, 0, 2, 4))]
 COUNTED = (
     *("samples", "kmeans", "kmedoids", "distances", "mean", "fps", "cov_max", "random", "class_means", "moment"),
-    *("spread", "factorization", "solve", "random_features", "ridge", "query_map"),
+    *("spread", "factorization", "solve", "random_features", "ridge", "query_map", "logistic"),
     *("inner_products", "manhattan", "mahalanobis", "search", "class_mahalanobis", "class_covariance"),
 )
 READOUTS = [

@@ -90,6 +90,7 @@ BEYOND = _marked(
         "Mean, metric of FeCAM": {**MEAN, **NONE, "agg": ["max"], "metric": ["class_mahalanobis"]},
         "Linear discriminant": {"gen": ["lda"], "k": [1], **NONE, **MAX},
         "RanPAC": {"gen": ["ranpac"], **NONE, **MAX},
+        "Logistic regression": {"gen": ["logistic"], **NONE, **MAX},
     }
 )
 """Those of the paper, and of others."""

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from imprint_sweep.errors import InvalidCellError, StageError
+from imprint_sweep.errors import StageError
 from imprint_sweep.imprinting import validation
 from imprint_sweep.imprinting.components import (
     ClassSamples,
@@ -32,13 +32,13 @@ from imprint_sweep.imprinting.components import (
 )
 from imprint_sweep.imprinting.gen.least_squares import cholesky
 from imprint_sweep.imprinting.random_features import RandomFeatures, StoredFeatures
+from imprint_sweep.imprinting.validation import CHOSEN
 
 Floats = NDArray[np.float64]
 
 CHUNK = 1024
 """Samples that are mapped at once. Fixed, because the bits of a sum depend on how it is split."""
 
-CHOSEN = "chosen"
 RIDGES = tuple(10.0**power for power in range(-8, 9))
 """λ among which one is chosen, as published."""
 
@@ -63,11 +63,7 @@ class RanPAC(JointGen):
 
     def check(self, parameters: Mapping[str, Value], max_samples: int | None) -> None:
         """A λ can be chosen where samples can be held out."""
-        if parameters["ridge"] == CHOSEN and max_samples is not None and max_samples < validation.PARTS:
-            raise InvalidCellError(
-                f"gen.ridge={CHOSEN} holds out a fifth of the training samples of each label, which takes "
-                f"{validation.PARTS}, and it has {max_samples}; give a number, as in gen.ridge=1, or raise n_shot"
-            )
+        validation.check_chosen("gen.ridge", parameters["ridge"], max_samples)
 
     def query_map(self, d: int, variant: Variant) -> RandomFeatures:
         """The random features of the seed."""
@@ -323,10 +319,7 @@ def chosen_ridge(problem: Problem) -> float:
     from scipy.linalg import LinAlgError
 
     if not problem.n_held_out:
-        raise StageError(
-            f"gen.ridge={CHOSEN} holds out a fifth of the training samples of each label, and no label has "
-            f"{validation.PARTS}; give a number, as in gen.ridge=1"
-        )
+        raise StageError(validation.nothing_held_out("gen.ridge"))
     errors = []
     for ridge in RIDGES:
         try:
