@@ -30,6 +30,7 @@ from imprint_sweep.imprinting.components import (
     Value,
     Variant,
 )
+from imprint_sweep.imprinting.factorisation import factorised
 from imprint_sweep.imprinting.gen import kmeans
 from imprint_sweep.imprinting.gen.least_squares import CHUNK, class_mean, clusters, moment, moments
 
@@ -168,7 +169,7 @@ class Covariance:
     """A shrunk covariance, factorised.
 
     Args:
-        cholesky: (d, d) float64 with the factor in its lower triangle; what is above has no meaning.
+        cholesky: (d, d) float64, the factor, lower triangular.
     """
 
     cholesky: Floats
@@ -264,8 +265,7 @@ def factorize(covariance: Floats, shrinkage: float | str, sizes: NDArray[np.int6
         StageError: it is singular, to rounding: so is that of n <= d samples, or of a constant feature, if nothing
             moves it.
     """
-    from scipy.linalg import LinAlgError, cho_factor
-    from scipy.linalg.lapack import dpocon
+    from scipy.linalg import LinAlgError
 
     n = int(sizes.sum())
     if isinstance(shrinkage, str):
@@ -274,19 +274,13 @@ def factorize(covariance: Floats, shrinkage: float | str, sizes: NDArray[np.int6
     variance = float(np.trace(covariance)) / d
     covariance *= 1.0 - shrinkage
     covariance[np.diag_indices(d)] += shrinkage * variance
-    norm = float(np.abs(covariance).sum(axis=0).max())
     try:
-        # LAPACK overwrites what is in Fortran's order, and a symmetric matrix is its own transpose.
-        factor, _ = cho_factor(covariance.T, lower=True, overwrite_a=True, check_finite=False)
-        condition, _ = dpocon(factor, norm, uplo="L")
-    except LinAlgError:
-        condition = 0.0
-    if not condition > d * np.finfo(np.float64).eps:
+        return Covariance(factorised(covariance))
+    except LinAlgError as error:
         raise StageError(
             f"gen=lda: with gen.shrinkage={shrinkage:g} the covariance of {n:,} samples of {d:,} features is singular "
             f"to rounding; raise it, or use gen.shrinkage={LEDOIT_WOLF}"
-        )
-    return Covariance(factor)
+        ) from error
 
 
 def weights(covariance: Covariance, classes: Sequence[Clusters], priors: str) -> Rows:

@@ -28,6 +28,7 @@ from imprint_sweep.imprinting.components import (
     Sizes,
     Statistics,
 )
+from imprint_sweep.imprinting.factorisation import factorised
 from imprint_sweep.imprinting.gen.least_squares import moment, moments, second_moment
 from imprint_sweep.imprinting.vectors import Filter, Vectors
 
@@ -189,21 +190,16 @@ def whitener(correlations: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     Raises:
         StageError: R is singular to rounding.
     """
-    from scipy.linalg import LinAlgError, cholesky
+    from scipy.linalg import LinAlgError
     from scipy.linalg.lapack import dtrtri
 
-    d = len(correlations)
     try:
-        factor = cholesky(correlations.T, lower=True, overwrite_a=True, check_finite=False)
-        # The share of a feature's variance that the features before it leave.
-        singular = float((np.diag(factor) ** 2).min()) <= d * float(np.finfo(np.float64).eps)
-    except LinAlgError:
-        singular = True
-    if singular:
+        factor = factorised(correlations)
+    except LinAlgError as error:
         raise StageError(
-            f"agg.metric=class_mahalanobis: the covariance of a class of {n:,} samples with {d:,} features is "
-            "singular; raise agg.shrinkage, or take more samples of each class"
-        )
+            f"agg.metric=class_mahalanobis: the covariance of a class of {n:,} samples with {len(correlations):,} "
+            "features is singular to rounding; raise agg.shrinkage, or take more samples of each class"
+        ) from error
     inverse, _ = dtrtri(factor, lower=1, overwrite_c=1)
     return np.ascontiguousarray(inverse.T)
 

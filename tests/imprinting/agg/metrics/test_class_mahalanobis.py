@@ -133,8 +133,17 @@ def test_a_constant_feature_is_correlated_with_none() -> None:
 def test_fewer_samples_than_features_need_shrinkage() -> None:
     samples = np.random.default_rng(4).normal(size=(5, 12)).astype(np.float32)
     assert np.isfinite(known(samples, 0.01)["matrix"]).all()
-    with pytest.raises(StageError, match=r"a class of 5 samples with 12 features is singular; raise agg\.shrinkage"):
+    with pytest.raises(StageError, match=r"a class of 5 samples with 12 features is singular to rounding; raise agg"):
         known(samples, 0.0)
+    for seed in range(30):  # as many samples as features; rounding leaves some of these matrices positive definite
+        samples = np.random.default_rng(seed).normal(size=(8, 8)).astype(np.float32)
+        with pytest.raises(StageError, match="singular to rounding"):
+            known(samples, 0.0)
+    # Rows that sum to one, as the squares of unit vectors do: their covariances sum to zero, however they are shrunk.
+    rows = np.random.default_rng(5).integers(1, 2**20, (50, 16))
+    rows[:, -1] = 2**24 - rows[:, :-1].sum(axis=1)
+    with pytest.raises(StageError, match="singular to rounding"):
+        known((rows / 2**24).astype(np.float32), 1.0)
     # Every feature is the first one: so is the mean covariance, and no shrinkage helps.
     with pytest.raises(StageError, match="or take more samples of each class"):
         known(np.array([[0, 0, 0], [1, 1, 1]], np.float32), 1.0)
