@@ -155,7 +155,7 @@ def test_a_value_out_of_range_is_a_sentence(trimmed: str, value: float) -> None:
 
 
 def test_an_unknown_parameter_is_a_sentence(trimmed: str) -> None:
-    with pytest.raises(UnknownOptionError, match=r"gen\.trimm'; did you mean gen\.trim\?"):
+    with pytest.raises(UnknownOptionError, match=r"gen\.trimm'; did you mean gen\.trim or "):
         Scheme.create(gen=trimmed, parameters={"gen.trimm": 0.1})
 
 
@@ -231,8 +231,8 @@ def test_two_values_are_two_cells_and_those_of_another_gen_are_one(package: Path
         (("-m", "gen.trim=0.1,abc"), "gen.trim: expected a number or null, got 'abc'"),
         (("gen.trim=true",), "gen.trim: expected a number or null, got True"),
         (("-m", "gen.trim=[0.1]"), "gen.trim: expected a number or null, got [0.1]"),
-        (("gen.trimm=0.1",), "unknown key 'gen.trimm'; did you mean gen.trim? Available: gen.component, gen.name, gen"),
-        (("-m", "gen.trimm=0.1"), "unknown key 'gen.trimm'; did you mean gen.trim?"),
+        (("gen.trimm=0.1",), "unknown key 'gen.trimm'; did you mean gen.trim or "),
+        (("-m", "gen.trimm=0.1"), "unknown key 'gen.trimm'; did you mean gen.trim or "),
         (("gen.parameters=0.1",), "unknown key 'gen.parameters'"),
         (("gen=contrary",), f"gen.name is kmeans, but gen.component={TRIMMED} is called trimmed_mean"),
         (("gen=missing",), "gen: the component mine.broken:Missing does not load: AttributeError"),

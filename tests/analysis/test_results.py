@@ -11,8 +11,10 @@ import pytest
 
 from imprint_sweep.analysis.data.results import COLUMNS, load
 from imprint_sweep.errors import StoreError
+from imprint_sweep.grid.axes import parameter_column
 from imprint_sweep.grid.cell import METHOD_VERSION
 from imprint_sweep.grid.outcome import FAILED, OK, Outcome, Status
+from imprint_sweep.grid.scheme import known_parameters
 from imprint_sweep.store import Provenance, table_schema
 from imprint_sweep.store.parts import write_part
 from imprint_sweep.store.rows import table_of
@@ -50,7 +52,7 @@ def part(outputs: Path, *, seeds: range = range(1), status: Status = OK, without
 def test_rows_have_the_columns_of_the_analysis_and_words_are_categories(tmp_path: Path) -> None:
     part(tmp_path, seeds=range(3))
     results = load(tmp_path)
-    assert list(results.frame.columns) == list(COLUMNS)
+    assert list(results.frame.columns) == [*COLUMNS, *map(parameter_column, known_parameters())]
     assert results.frame["seed"].tolist() == [0, 1, 2]
     assert results.frame["gen"].dtype == "category"
     assert results.notes == ()

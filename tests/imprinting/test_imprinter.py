@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -28,7 +28,7 @@ from imprint_sweep.api.imprinter import Imprinter
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.engine import EngineSettings, predictions
-from imprint_sweep.errors import ImprinterError, ImprintError
+from imprint_sweep.errors import ImprinterError, ImprintError, StageError
 from imprint_sweep.imprinting.components import (
     GENS,
     METRICS,
@@ -220,7 +220,11 @@ def test_the_first_of_the_largest_scores_is_the_prediction(seed: int) -> None:
     n_classes = rng.choice([1, 2, 3, 5])
     x, q = draws.integers(-1, 2, (30, 3)), draws.integers(-1, 2, (40, 3))
     y = np.arange(30) % n_classes
-    clf = Imprinter(**random_parameters(rng)).fit(x, y)
+    try:
+        clf = Imprinter(**random_parameters(rng)).fit(x, y)
+    except StageError as error:  # the covariance of so few integers may be singular
+        assume("singular" not in str(error))
+        raise
     scores = clf.decision_function(q)
     if n_classes == 2:
         assert scores.shape == (40,)

@@ -27,10 +27,11 @@ from hypothesis import strategies as st
 from imprint_sweep import __version__
 from imprint_sweep.config.overrides_of import cell_of
 from imprint_sweep.errors import StoreError
+from imprint_sweep.grid.axes import parameter_column
 from imprint_sweep.grid.cell import METHOD_VERSION, Cell, Model, Precision, Task, component_versions
 from imprint_sweep.grid.hashing import code
 from imprint_sweep.grid.outcome import FAILED, Outcome
-from imprint_sweep.grid.scheme import Scheme
+from imprint_sweep.grid.scheme import Scheme, known_parameters
 from imprint_sweep.store import (
     SCHEMA_VERSION,
     Provenance,
@@ -133,6 +134,10 @@ def test_the_schema_of_this_version() -> None:
         **dict.fromkeys(["status", "error", "fingerprint"], "string"),
         **dict.fromkeys(["package_version", "git_commit", "host", "sweep"], "string"),
         "finished_at": "timestamp[us, tz=UTC]",
+        # Parameters of components: an addition needs no other version.
+        **dict.fromkeys(["gen_shrinkage", "gen_priors", "gen_ridge", "gen_c"], "string"),
+        "gen_features": "int64",
+        **dict.fromkeys(["agg_shrinkage", "agg_temperature", "agg_tukey"], "double"),
     }
 
 
@@ -169,6 +174,7 @@ def test_a_row_holds_the_outcome_the_axes_and_where_it_came_from(tmp_path: Path)
         "n_correct": 42, "n_test": 100, "accuracy": 0.42, "f1": [0.25], "f1_macro": 0.5, "f1_weighted": 0.75,
         "n_proxies": 10, "gen_seconds": 1.5, "eval_seconds": 0.125, "status": "ok", "error": None,
         "fingerprint": "f" * 20, "package_version": "9.9", "git_commit": "abc", "host": "node-7", "sweep": "sweep-3",
+        **dict.fromkeys(map(parameter_column, known_parameters())),
     }  # fmt: skip
 
 
