@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,3 +40,13 @@ class Clusters:
         sizes = self.sizes + more.sizes
         means = (self.means * self.sizes[:, None] + more.means * more.sizes[:, None]) / sizes[:, None]
         return Clusters(means, sizes)
+
+
+def by_class(solved: NDArray[np.float32], of_classes: Sequence[Clusters]) -> list[NDArray[np.float32]]:
+    """What was solved for the clusters of all classes at once, class by class.
+
+    Args:
+        solved: a row for each cluster of each class, in task order.
+        of_classes: the clusters of each class.
+    """
+    return np.split(solved, np.cumsum([len(own.means) for own in of_classes])[:-1])

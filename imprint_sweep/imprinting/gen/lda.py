@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import InvalidCellError, StageError
-from imprint_sweep.imprinting.clusters import Clusters
+from imprint_sweep.imprinting.clusters import Clusters, by_class
 from imprint_sweep.imprinting.components import (
     Additive,
     ClassSamples,
@@ -32,7 +32,7 @@ from imprint_sweep.imprinting.components import (
 )
 from imprint_sweep.imprinting.factorisation import factorised
 from imprint_sweep.imprinting.gen import kmeans
-from imprint_sweep.imprinting.gen.least_squares import CHUNK, class_mean, clusters, moment, moments
+from imprint_sweep.imprinting.gen.least_squares import CHUNK, class_mean, clusters, moment, moments, total_moment
 
 Floats = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ class LDA(Additive, JointGen):
             "covariance", variant["shrinkage"], lambda: _factorised(classes, task, variant["shrinkage"]), Keep.DRAW
         )
         solved = task.run("solve", lambda: weights(covariance, components, variant["priors"]))
-        return np.split(solved, np.cumsum([len(of.means) for of in components])[:-1])
+        return by_class(solved, components)
 
     def share(self, given: ClassSamples, variant: Variant) -> Share:
         """The second moment; the mean and the clusters, and what the rule of the shrinkage needs."""
@@ -115,8 +115,8 @@ class LDA(Additive, JointGen):
         means, sizes = np.concatenate([of.whole.means for of in own]), np.concatenate([of.whole.sizes for of in own])
         spread = sum(of.spread for of in own)
         covariance = factorize(within_covariance(total.copy(), means, sizes), variant["shrinkage"], sizes, spread)
-        solved = weights(covariance, [of.clusters for of in own], variant["priors"])
-        return np.split(solved, np.cumsum([len(of.clusters.means) for of in own])[:-1])
+        components = [of.clusters for of in own]
+        return by_class(weights(covariance, components, variant["priors"]), components)
 
     def joined(self, own: _Own, more: _Own, variant: Variant) -> _Own:
         """The mean of all samples of the class."""
@@ -309,9 +309,7 @@ def _spread(given: ClassSamples) -> float:
 
 
 def _factorised(classes: Sequence[ClassSamples], task: Shared, shrinkage: float | str) -> Covariance:
-    total = np.zeros_like(moment(classes[0]))
-    for given in classes:  # not all of them at once
-        total += moment(given)
+    total = total_moment(classes)
     sizes = np.array([len(given.samples) for given in classes])
     means = np.stack([class_mean(given) for given in classes])
     spread = sum(map(_spread, classes)) if shrinkage == LEDOIT_WOLF else 0.0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.errors import StageError
-from imprint_sweep.imprinting.clusters import Clusters
+from imprint_sweep.imprinting.clusters import Clusters, by_class
 from imprint_sweep.imprinting.components import (
     Additive,
     ClassSamples,
@@ -45,12 +45,12 @@ class LeastSquares(Additive, JointGen):
 
     def solve(self, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
         """The weight vectors of each class."""
-        means = [self.clusters(given, variant).means for given in classes]
+        own = [self.clusters(given, variant) for given in classes]
         solver = task.once(
             "solver", variant.weight_decay, lambda: _factorised(classes, task, variant.weight_decay), Keep.DRAW
         )
-        solved = task.run("solve", lambda: weights(solver, np.concatenate(means)))
-        return np.split(solved, np.cumsum([len(mean) for mean in means])[:-1])
+        solved = task.run("solve", lambda: weights(solver, np.concatenate([of.means for of in own])))
+        return by_class(solved, own)
 
     def share(self, given: ClassSamples, variant: Variant) -> Share:
         """The second moment, and the means."""
@@ -60,7 +60,7 @@ class LeastSquares(Additive, JointGen):
         """The weight vectors of each class."""
         n = sum(int(of.sizes.sum()) for of in own)
         solved = weights(factorize(total, n, variant.weight_decay), np.concatenate([of.means for of in own]))
-        return np.split(solved, np.cumsum([len(of.means) for of in own])[:-1])
+        return by_class(solved, own)
 
     def joined(self, own: Clusters, more: Clusters, variant: Variant) -> Clusters:
         """The mean of all samples of the class."""
@@ -212,10 +212,16 @@ def moment(given: ClassSamples) -> NDArray[np.float64]:
     return given.once("moment", None, lambda: second_moment(given.samples), Keep.DRAW)
 
 
-def _factorised(classes: Sequence[ClassSamples], task: Shared, weight_decay: float) -> Solver:
-    total = moment(classes[0])
+def total_moment(classes: Sequence[ClassSamples]) -> NDArray[np.float64]:
+    """The second moments of all classes added up in task order, (d, d) float64; a new array."""
+    total = moment(classes[0]).copy()
     for given in classes[1:]:  # not all of them at once
-        total = total + moment(given)
+        total += moment(given)
+    return total
+
+
+def _factorised(classes: Sequence[ClassSamples], task: Shared, weight_decay: float) -> Solver:
+    total = total_moment(classes)
     n = sum(len(given.samples) for given in classes)
     return task.run("factorization", lambda: factorize(total, n, weight_decay))
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.errors import StageError
 from imprint_sweep.imprinting.agg.metrics.euclidean import EUCLIDEAN
-from imprint_sweep.imprinting.agg.metrics.mahalanobis import Whitening
+from imprint_sweep.imprinting.agg.metrics.mahalanobis import Whitened, Whitening
 from imprint_sweep.imprinting.components import (
     ClassMetric,
     ClassSamples,
@@ -30,10 +30,10 @@ from imprint_sweep.imprinting.components import (
 )
 from imprint_sweep.imprinting.factorisation import factorised
 from imprint_sweep.imprinting.gen.least_squares import moment, moments, second_moment
-from imprint_sweep.imprinting.vectors import Filter, Vectors
+from imprint_sweep.imprinting.vectors import Vectors
 
 
-class ClassMahalanobis(ClassMetric):
+class ClassMahalanobis(Whitened, ClassMetric):
     """The length of the difference after a whitening for the samples of the proxy's class."""
 
     name = "class_mahalanobis"
@@ -61,8 +61,10 @@ class ClassMahalanobis(ClassMetric):
         given.reserve(self.nbytes(d), "the covariance", grows_with_samples=False)
         power = self["tukey"]
         x = powered(given.samples, power, "training samples")
-        own = given.once("moment", ("tukey", power), lambda: second_moment(x), Keep.DRAW) if power != 1.0 else None
-        of_zero = moment(given) if own is None else own
+        if power == 1.0:
+            of_zero = moment(given)
+        else:
+            of_zero = given.once("moment", ("tukey", power), lambda: second_moment(x), Keep.DRAW)
 
         def compute() -> Statistics:
             mean = x.mean(axis=0, dtype=np.float64)
@@ -83,16 +85,6 @@ class ClassMahalanobis(ClassMetric):
         raised = of.n * d / 3e7 * (power != 1.0)
         values = tuple(self[own.name] for own in self.parameters)
         return [of_zero, Piece("class_covariance", values, raised + of.n * d / 8e8 + d**3 / 4e10)]
-
-    def exact(
-        self, queries: Vectors, proxies: Vectors, query: NDArray[np.int64], proxy: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """The distance of each pair of mapped vectors."""
-        return EUCLIDEAN.exact(queries, proxies, query, proxy)
-
-    def bounds(self, raw_queries: Vectors, raw_proxies: Vectors, queries: Vectors, proxies: Vectors) -> Filter:
-        """Those of the Euclidean distance."""
-        return EUCLIDEAN.bounds(raw_queries, raw_proxies, queries, proxies)
 
     def class_tensors(self, proxies: Rows, of_class: Statistics) -> dict[str, NDArray[Any]]:
         """The mapped proxies and the whitening, float64."""

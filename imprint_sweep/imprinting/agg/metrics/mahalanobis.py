@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imprint_sweep.imprinting.agg.metrics.euclidean import EUCLIDEAN
-from imprint_sweep.imprinting.components import FittedMetric, Rows
+from imprint_sweep.imprinting.components import FittedMetric, MappedMetric, Rows
 from imprint_sweep.imprinting.ordered_product import ordered_product
 from imprint_sweep.imprinting.vectors import Filter, Vectors, lengths
 
@@ -20,7 +20,21 @@ _ROWS = 1024
 _BLOCK = 4096
 
 
-class Mahalanobis(FittedMetric):
+class Whitened(MappedMetric):
+    """Values and bounds of whitened rows."""
+
+    def exact(
+        self, queries: Vectors, proxies: Vectors, query: NDArray[np.int64], proxy: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """The distance of each pair of whitened vectors."""
+        return EUCLIDEAN.exact(queries, proxies, query, proxy)
+
+    def bounds(self, raw_queries: Vectors, raw_proxies: Vectors, queries: Vectors, proxies: Vectors) -> Filter:
+        """Those of the Euclidean distance."""
+        return EUCLIDEAN.bounds(raw_queries, raw_proxies, queries, proxies)
+
+
+class Mahalanobis(Whitened, FittedMetric):
     """The length of the difference of whitened vectors, VI = inv(cov(proxies) + 1e-6 I).
 
     Version 1 had a rest of rounding also where the proxies span everything.
@@ -33,16 +47,6 @@ class Mahalanobis(FittedMetric):
     def fit(self, proxies: Rows) -> Whitening:
         """The whitening for the covariance of the proxies."""
         return fit(proxies)
-
-    def exact(
-        self, queries: Vectors, proxies: Vectors, query: NDArray[np.int64], proxy: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """The distance of each pair of whitened vectors."""
-        return EUCLIDEAN.exact(queries, proxies, query, proxy)
-
-    def bounds(self, raw_queries: Vectors, raw_proxies: Vectors, queries: Vectors, proxies: Vectors) -> Filter:
-        """Those of the Euclidean distance."""
-        return EUCLIDEAN.bounds(raw_queries, raw_proxies, queries, proxies)
 
     def tensors(self, proxies: Rows) -> dict[str, NDArray[Any]]:
         """The whitened proxies and the whitening, float64: float32 tells few of these distances apart."""
