@@ -151,6 +151,13 @@ class _Imprinted:
         return self.proxies.nbytes + (0 if self.biases is None else self.biases.nbytes) + of_classes + of_map
 
     @property
+    def chosen(self) -> dict[str, Any]:
+        """What the sums were made with in the place of a rule."""
+        own = () if self.sums is None else self.sums.variant.parameters
+        named = {f"gen.{name}": value for name, value in own}
+        return {name: value for name, value in named.items() if value != self.scheme.parameter(name)}
+
+    @property
     def sizes(self) -> list[int]:
         """Proxies of each class."""
         return [len(rows) for rows in self.generated]
@@ -235,6 +242,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         proxy_labels_: (p,) the label of each proxy.
         keys_: for each class what its draws are keyed by: the label as a text, or the (dataset, class) parts that a
             :class:`~imprint_sweep.imprinting.keyed_labels.KeyedLabels` brought.
+        chosen_: the values that held-out samples chose for parameters of a gen that needs sums alone, as in
+            ``{"gen.ridge": 100.0}`` for ranpac; empty where nothing was to be chosen, and in a classifier from a file.
         query_map_: the map that queries go through after NORM_inf; None for gens without one.
         nbytes_: bytes of the proxies and biases, of what a metric knows of each class, and of the map.
         provenance_: where the samples come from, as far as it is known; see :meth:`save`.
@@ -311,8 +320,9 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Imprint one more class, after the others; no sample of theirs is needed.
 
         The result is that of :meth:`fit` with the same parameters and ``classes=`` in this order, bit for bit. Of gens
-        that see all classes at once, those that need sums alone can do it (least_squares, k_least_squares, lda): these
-        sums are kept, though not in files.
+        that see all classes at once, those that need sums alone can do it (least_squares, k_least_squares, lda,
+        ranpac): these sums are kept, though not in files. A value that :meth:`fit` chose by held-out samples is kept,
+        too, and is in ``chosen_``: the result is then that of :meth:`fit` with this value.
 
         Args:
             X: (n, d) its samples.
@@ -337,10 +347,11 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @available_if(_adds_samples)
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """Add samples, to classes that are there and as new ones: mean, least_squares and lda need sums alone.
+        """Add samples, to classes that are there and as new ones: mean, least_squares, lda and ranpac need sums alone.
 
         The result is that of :meth:`fit` on all samples to rounding, and bit for bit where all labels are new ones:
-        those come after the others, in their own order.
+        those come after the others, in their own order. What the first samples have chosen is kept, as for
+        :meth:`add_class`.
 
         Args:
             X: (n, d) samples.
@@ -609,6 +620,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._imprinted, self.provenance_ = imprinted, dict(provenance)
         self.proxies_, self.proxy_labels_ = imprinted.proxies, classes[imprinted.labels]
         self.biases_, self.query_map_, self.nbytes_ = imprinted.biases, imprinted.query_map, imprinted.nbytes
+        self.chosen_ = imprinted.chosen
 
     def _changed(self) -> dict[str, Any]:
         """Where the classifier comes from, once its classes are others."""
@@ -713,7 +725,8 @@ def _generated(
     known = [metric.statistics(given) for given in classes] if isinstance(metric, ClassMetric) else []
     query_map = GENS[spec.gen].query_map(samples[0].shape[1], spec.variant)
     if isinstance(GENS[spec.gen], Additive):
-        sums = (before or Sums(spec.gen, spec.variant, samples[0].shape[1])).with_classes(classes)
+        first = Sums(spec.gen, spec.variant, samples[0].shape[1])
+        sums = first.with_classes(classes).settled() if before is None else before.with_classes(classes)
         return sums.proxies(), known, query_map, sums
     if spec.joint:
         return joint_proxies(spec.gen, classes, classes[0], spec.variant), known, query_map, None

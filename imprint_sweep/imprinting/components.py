@@ -612,6 +612,22 @@ class Additive(ABC):
             StageError: that does not follow from both, and why.
         """
 
+    def reduced(
+        self, total: NDArray[np.float64], own: Sequence[Any], variant: Variant
+    ) -> tuple[NDArray[np.float64], Sequence[Any]]:
+        """The total and what is kept of each class, with less to keep after a class or samples were added.
+
+        Arguments as for :meth:`from_sums`; they stay as they are.
+        """
+        return total, own
+
+    def settled(self, total: NDArray[np.float64], own: Sequence[Any], variant: Variant) -> Variant:
+        """The variant with a value for each parameter that samples choose; classes that are added later keep it.
+
+        Arguments as for :meth:`from_sums`.
+        """
+        return variant
+
 
 # --- NORM -------------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,10 @@ from tests import data
 DIGITS = data.digits()
 X, Y, Q = DIGITS.train.features, DIGITS.train.labels, DIGITS.test.features
 ADDITIVE = [name for name, gen in GENS.items() if isinstance(gen, Additive)]
+RANPAC: list[dict[str, Any]] = [
+    {"gen": "ranpac", "parameters": {"gen.features": features, "gen.ridge": 1e4}} for features in (40, 100, 900)
+]
+"""Fewer random features than samples; fewer only at last; more."""
 OF_SUMS: list[dict[str, Any]] = [
     {"gen": "mean", "norm": "l2"},
     {"gen": "mean", "norm": "quantile"},
@@ -23,6 +27,7 @@ OF_SUMS: list[dict[str, Any]] = [
     {"gen": "least_squares", "norm_pre": "l2", "norm_post": "l2"},
     {"gen": "lda", "k": 1, "parameters": {"gen.shrinkage": 0.2, "gen.priors": "empirical"}},
     {"gen": "lda", "k": 1, "parameters": {"gen.shrinkage": "oas"}},
+    *RANPAC,
 ]
 
 
@@ -42,7 +47,13 @@ def assert_same(found: Imprinter, expected: Imprinter) -> None:
 
 @pytest.mark.parametrize(
     "axes",
-    [*({"gen": gen} for gen in ADDITIVE), {"gen": "lda", "n_shot": 7}, {"gen": "lda", "k": 1}, *OF_SUMS],
+    [
+        *({"gen": gen} for gen in ADDITIVE if gen != "ranpac"),
+        {"gen": "lda", "n_shot": 7},
+        {"gen": "lda", "k": 1},
+        *OF_SUMS,
+        {**RANPAC[1], "n_shot": 23},
+    ],
     ids=str,
 )
 def test_adding_classes_is_fitting_in_that_order_bit_for_bit(axes: dict[str, Any]) -> None:
@@ -78,6 +89,31 @@ def test_new_labels_come_after_the_others_bit_for_bit(axes: dict[str, Any]) -> N
     assert_same(clf, clf_of(axes, classes=[6, 7, 8, 9, 0, 1, 2, 3, 4, 5]).fit(X, Y))
 
 
+@pytest.mark.parametrize("features", [40, 100, 900])
+def test_a_ridge_that_was_chosen_is_kept_and_told(features: int, tmp_path: Path) -> None:
+    first = Y < 2
+    how: dict[str, Any] = {"gen": "ranpac", "norm": "none"}
+    clf = Imprinter(**how, parameters={"gen.features": features}).fit(X[first], Y[first])
+    kept = clf.chosen_
+    assert set(kept) == {"gen.ridge"}
+    clf.add_class(X[Y == 2], 2).partial_fit(X[Y == 3], Y[Y == 3])
+    assert clf.chosen_ == kept
+    given = Imprinter(**how, parameters={"gen.features": features, **kept}).fit(X[Y < 4], Y[Y < 4])
+    assert_same(clf, given)
+    assert given.chosen_ == {}
+    clf.save(tmp_path / "head.safetensors")
+    assert Imprinter.load(tmp_path / "head.safetensors").chosen_ == {}
+
+
+@pytest.mark.parametrize("features", [40, 900])
+def test_samples_may_come_before_classes_of_random_features(features: int) -> None:
+    """Samples of an older class while there are few, then classes until there are many."""
+    axes = {**RANPAC[0], "parameters": {"gen.features": features, "gen.ridge": 1e4}}
+    clf = clf_of(axes).fit(X[:30], Y[:30]).partial_fit(X[30:35], Y[30:35]).partial_fit(X[35:], Y[35:])
+    whole = clf_of(axes, classes=clf.classes_).fit(X, Y)
+    np.testing.assert_allclose(clf.proxies_, whole.proxies_, rtol=1e-5, atol=1e-6 * np.abs(whole.proxies_).max())
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
@@ -98,6 +134,8 @@ def test_only_sums_take_samples_one_after_the_other(tmp_path: Path) -> None:
     for gen in GENS:
         assert hasattr(Imprinter(gen=gen, norm="none"), "partial_fit") == (gen in ADDITIVE)
     assert not hasattr(Imprinter(gen="meen"), "partial_fit")
+    with pytest.raises(ImprinterError, match=r"gen=logistic makes .* from the samples of all classes"):
+        Imprinter(gen="logistic", norm="none").fit(X, Y).add_class(X[:9], 10)
     assert not hasattr(Imprinter(gen="mean", metric="class_mahalanobis"), "partial_fit")
     with pytest.raises(ImprinterError, match="n_shot draws from all samples of a class at once"):
         Imprinter(gen="mean", n_shot=3).partial_fit(X, Y)

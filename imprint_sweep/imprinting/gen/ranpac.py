@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from imprint_sweep.errors import StageError
 from imprint_sweep.imprinting import validation
 from imprint_sweep.imprinting.components import (
+    Additive,
     ClassSamples,
     JointGen,
     Keep,
@@ -25,6 +26,7 @@ from imprint_sweep.imprinting.components import (
     Piece,
     QueryMap,
     Rows,
+    Share,
     Shared,
     Sizes,
     Value,
@@ -43,7 +45,7 @@ RIDGES = tuple(10.0**power for power in range(-8, 9))
 """λ among which one is chosen, as published."""
 
 
-class RanPAC(JointGen):
+class RanPAC(Additive, JointGen):
     """One weight vector per class for random features of the embeddings, of which queries have as many."""
 
     name = "ranpac"
@@ -90,6 +92,38 @@ class RanPAC(JointGen):
         problem = form.of((self._halves(given, variant) for given in classes), n, m)
         found = task.run("ridge", lambda: weights(problem, variant["ridge"]))
         return np.split(found, len(classes))
+
+    def share(self, given: ClassSamples, variant: Variant) -> Share:
+        """What :meth:`reduced` adds up, as it is the second moments only where there are many samples."""
+        halves = self._halves(given, variant)
+        counts, totals = np.array([part.n for part in halves]), np.stack([part.total for part in halves])
+        return Share(np.zeros(0), _Own(counts, totals, (halves,)))
+
+    def reduced(self, total: Floats, own: Sequence[_Own], variant: Variant) -> tuple[Floats, Sequence[_Own]]:
+        """With more samples than random features: second moments, class after class, in the place of samples."""
+        m = variant["features"]
+        if sum(of.n for of in own) <= m:
+            return total, own
+        total = total.copy() if total.size else np.zeros((2, m * (m + 1) // 2))
+        for of in own:
+            for halves in of.apart:
+                _add(total, halves)
+        return total, [replace(of, apart=()) for of in own]
+
+    def settled(self, total: Floats, own: Sequence[_Own], variant: Variant) -> Variant:
+        """The λ that is chosen."""
+        if variant["ridge"] != CHOSEN:
+            return variant
+        values = dict(variant.parameters) | {"ridge": chosen_ridge(_problem(total, own, variant["features"]))}
+        return replace(variant, parameters=tuple(values.items()))
+
+    def from_sums(self, total: Floats, own: Sequence[_Own], variant: Variant) -> list[Rows]:
+        """The weight vector of each class."""
+        return np.split(weights(_problem(total, own, variant["features"]), variant["ridge"]), len(own))
+
+    def joined(self, own: _Own, more: _Own, variant: Variant) -> _Own:
+        """Everything that there is of both."""
+        return _Own(own.counts + more.counts, own.totals + more.totals, (*own.apart, *more.apart))
 
     def _halves(self, given: ClassSamples, variant: Variant) -> Halves:
         """The samples of a class that a λ is fitted to, and those by which it is chosen."""
@@ -160,6 +194,12 @@ class Part:
         chunks = (features.transform(x[chosen[start : start + CHUNK]]) for start in range(0, len(chosen), CHUNK))
         return cls(len(chosen), None, *_moment(chunks, features.width))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Part]) -> Part:
+        """Parts that have rows, as one."""
+        rows = np.concatenate([_rows(part) for part in parts])
+        return cls(len(rows), rows, None, np.sum([part.total for part in parts], axis=0))
+
     def packed(self) -> Floats:
         """The lower triangle of the second moment, (M (M + 1) / 2,)."""
         if self.rows is None:
@@ -171,6 +211,31 @@ class Part:
 
 Halves = tuple[Part, Part]
 """The samples of a class that a λ is fitted to, and those by which it is chosen."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Own:
+    """What the estimator keeps of a class.
+
+    Args:
+        counts: (2,) samples that a λ is fitted to, and those by which it is chosen.
+        totals: (2, M) sums of their random features.
+        apart: what came together of those whose second moments are not added up yet.
+    """
+
+    counts: NDArray[np.int64]
+    totals: Floats
+    apart: tuple[Halves, ...]
+
+    @property
+    def n(self) -> int:
+        """Samples of the class."""
+        return int(self.counts.sum())
+
+    def halves(self) -> Halves:
+        """All of its samples, where there are few."""
+        kept, held_out = zip(*self.apart, strict=True)
+        return Part.joined(kept), Part.joined(held_out)
 
 
 class Problem(Protocol):
@@ -218,8 +283,8 @@ class Many:
         n_held_out = 0
         for halves in classes:
             n_held_out += halves[1].n
+            _add(moments, halves)
             for half, part in enumerate(halves):
-                moments[half] += part.packed()
                 totals[half].append(part.total)
         return cls((moments[0], moments[1]), (np.stack(totals[0]), np.stack(totals[1])), n_held_out)
 
@@ -335,6 +400,21 @@ def _solution(matrix: Floats, targets: Floats, ridge: float) -> Floats:
 
     solution: Floats = cho_solve((cholesky(matrix, ridge), True), targets, check_finite=False)
     return solution
+
+
+def _problem(total: Floats, own: Sequence[_Own], m: int) -> Problem:
+    """The regression that :meth:`RanPAC.solve` makes of all samples at once."""
+    n = sum(of.n for of in own)
+    if n <= m:
+        return Few.of((of.halves() for of in own), n, m)
+    kept, held_out = np.stack([of.totals for of in own], axis=1)
+    return Many((total[0], total[1]), (kept, held_out), sum(int(of.counts[1]) for of in own))
+
+
+def _add(moments: Floats, halves: Halves) -> None:
+    """Add the second moments of samples to sums, (2, M (M + 1) / 2)."""
+    for half, part in enumerate(halves):
+        moments[half] += part.packed()
 
 
 def _rows(part: Part) -> Rows:
