@@ -1,6 +1,7 @@
 # make demo   the first look: environment, embeddings, a small sweep, a table
 # make test   environment and all tests (ARGS="-k cell" to choose)
 # make lint   ruff and mypy
+# make docs   the documentation as a site, into build/site; a broken link is an error
 # make wheel  the wheel in a new environment of PYTHON, outside of the checkout (needs a network)
 # make clean  remove the environment
 #
@@ -16,7 +17,7 @@ TYPED := $(wildcard imprint_sweep hydra_plugins scripts benchmarks tests)
 # See requirements.txt.
 FROM_SOURCE := --no-deps --no-build-isolation --no-cache-dir --no-binary scikit-learn-extra scikit-learn-extra==0.3.0
 
-.PHONY: help demo test lint wheel clean check-tools
+.PHONY: help demo test lint docs wheel clean check-tools
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
@@ -30,6 +31,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: | check-tools
 	tests/wheel.sh $(PYTHON)

@@ -66,8 +66,10 @@ class Parameter:
         neutral: the value where nothing is said. It enters no identity, so a parameter that is added later leaves the
             ids of all cells that do not use it.
         doc: what it means, one sentence.
-        least, above, below, most: numbers must be at least `least`, more than `above`, less than `below` and at most
-            `most`.
+        least: numbers must be at least this,
+        above: more than this,
+        below: less than this,
+        most: and at most this.
         choices: values of type str must be one of these, if any are given.
         words: may stand in the place of a number, such as the name of a rule that finds one. The column of such a
             parameter holds texts, see :meth:`recorded`.
@@ -742,8 +744,10 @@ class ProductMetric(Metric):
         """How inner products bound the exact values.
 
         Args:
-            raw_queries, raw_proxies: what the products are of, (b, d) and (p, d).
-            queries, proxies: what is compared: the same rows, each multiplied by a positive number.
+            raw_queries: (b, d), what the products are of.
+            raw_proxies: (p, d), the same.
+            queries: (b, d), what is compared: the same rows, each multiplied by a positive number.
+            proxies: (p, d), the same.
         """
 
 
