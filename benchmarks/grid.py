@@ -142,6 +142,8 @@ def main() -> None:
         return
     stand_ins = StandIns.read(arguments.entry, arguments.scale)
     n_missed = 0
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="imprint-benchmark-", dir=arguments.folder) as folder:
         if arguments.part != "slices":
             n_missed += fidelity(stand_ins)
