@@ -28,7 +28,6 @@ from imprint_sweep.grid.axes import parameter_key
 from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.grid.choosing import chosen_scheme, overrides
 from imprint_sweep.grid.scheme import TEST, TESTED_ON, VALIDATION, Scheme
-from imprint_sweep.imprinting.components import GENS, QueryMap, Variant
 from imprint_sweep.imprinting.one_core import one_core
 from imprint_sweep.invocation import choices, outputs_folder
 
@@ -247,38 +246,14 @@ def _head(configuration: Mapping[str, Any], proxies: int, features: Features, ta
 
     each = max(1, -(-proxies // len(task.labels)))
     rows = [features.rows("train", label)[: max(each, QUERIES // len(task.labels))] for label in task.labels]
-    known = {name: configuration[name] for name in ("m", "weighting") if configuration[name] is not None}
+    known = {name: configuration[name] for name in ("k", "m", "weighting") if configuration[name] is not None}
     clf = Imprinter(
-        gen="all", agg=configuration["agg"], metric=configuration["metric"],
+        gen=configuration["gen"], agg=configuration["agg"], metric=configuration["metric"],
         norm_pre="none", norm_post=configuration["norm_post"], norm_inf=configuration["norm_inf"],
         parameters=_parameters(configuration), **known,
     )  # fmt: skip
-    held = [of_label[:each] for of_label in rows]
-    samples, labels = np.concatenate(held), np.repeat(np.arange(len(held)), [len(of_label) for of_label in held])
     queries = np.concatenate(rows)[:: max(1, sum(map(len, rows)) // QUERIES)]
-    own = dict(clf.parameters or {})
-    values = tuple((one.name, own[key]) for key, one in GENS.parameters(configuration["gen"]).items())
-    by = GENS[configuration["gen"]].query_map(samples.shape[1], Variant(parameters=values))
-    if by is None:
-        return clf.fit(samples, labels), queries
-    return _Mapped(by, clf.fit(by.transform(samples), labels)), queries
-
-
-@dataclass(frozen=True)
-class _Mapped:
-    """A classifier of queries under a map."""
-
-    by: QueryMap
-    clf: Any
-
-    @property
-    def nbytes_(self) -> int:
-        """Bytes of the proxies and the map."""
-        return int(self.clf.nbytes_) + sum(array.nbytes for array in self.by.arrays().values())
-
-    def predict(self, x: Any) -> Any:
-        """The label of each row."""
-        return self.clf.predict(self.by.transform(x))
+    return clf._holding([of_label[:each] for of_label in rows]), queries
 
 
 def _seconds_a_query(clf: Any, queries: Any) -> float:

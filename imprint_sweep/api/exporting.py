@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from imprint_sweep import __version__
-from imprint_sweep.api.imprinter import Imprinter
+from imprint_sweep.api.imprinter import Imprinted, Imprinter
 from imprint_sweep.api.samples import features_of, samples
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EntryKey, limited_indices
@@ -26,12 +26,19 @@ from imprint_sweep.extraction.models import load_model
 from imprint_sweep.extraction.models.foundation_model import FoundationModel
 from imprint_sweep.files.replacing import replacing
 from imprint_sweep.grid.cell import Cell, Precision
+from imprint_sweep.imprinting.components import WEIGHTINGS
 from imprint_sweep.imprinting.vectors import error_bound
 
 IMAGES = 1000
 """Images at most that a file with a network is checked on."""
 
 BATCH = 64
+
+MORE = 64
+"""Proxies beyond those that vote which are looked at for some that are as near as the last."""
+
+LARGEST = 2**31 - 2**24
+"""Bytes of weights that fit into an ONNX file, whose format ends at 2^31, with room for the graph."""
 
 Floats = NDArray[np.floating[Any]]
 
@@ -71,7 +78,9 @@ def export_head(clf: Imprinter, path: Path, embeddings: NDArray[np.float32]) -> 
         ConfigError: the extra `export` is not installed.
         StageError: the file predicts otherwise where the margin is above the bound of float32, or is too large.
     """
-    _export(clf.to_torch(), (embeddings[:2],), path, ["embeddings"], ["scores"], _about(clf, {"input": "embeddings"}))
+    head = clf.to_torch()
+    _check_size(head)
+    _export(head, (embeddings[:2],), path, ["embeddings"], ["scores"], _about(clf, {"input": "embeddings"}))
     (scores,) = _run(path, {"embeddings": embeddings}, len(embeddings))
     return _checked(clf, embeddings, scores, bound=float32_bound(clf, embeddings))
 
@@ -96,10 +105,12 @@ def export_with_network(clf: Imprinter, cell: Cell, settings: Settings, path: Pa
             "are another model's; export the head alone"
         )
     network = load_model(cell.model)
+    whole = _WithNetwork(network.module, clf.to_torch())
+    _check_size(whole)
     images, cached = _test_images(cell, settings, network)
     about = _about(clf, {"input": "images", "preprocessing": str(network.transform)})
     names = ["scores", "embeddings"]
-    _export(_WithNetwork(network.module, clf.to_torch()), (images[:2],), path, ["images"], names, about)
+    _export(whole, (images[:2],), path, ["images"], names, about)
     scores, embeddings = _run(path, {"images": images}, BATCH)
     moved = np.abs(_scores(clf, embeddings) - _scores(clf, cached)).max(axis=1)
     bound = moved + float32_bound(clf, embeddings)
@@ -110,16 +121,47 @@ def export_with_network(clf: Imprinter, cell: Cell, settings: Settings, path: Pa
 def float32_bound(clf: Imprinter, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
     """What float32 may change of a score, (n,): twice (d + 32) 2^-23 of the largest value in computing it.
 
-    It is the bound of an inner product or a distance (method, section 7). Votes are sums of such numbers. A map of
-    queries is computed in float64 on both sides.
+    It is the bound of an inner product or a distance (method, section 7), and the score of a class changes by no more.
+    Votes change as their weights do, and where others than the nearest may vote. A map of queries is computed in
+    float64 on both sides.
     """
-    queries = embeddings if clf.query_map_ is None else clf.query_map_.transform(embeddings)
+    of = clf._imprinted
+    queries = of.queries(embeddings, of.scheme.setting("norm_inf"))
     lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
-    longest = np.linalg.norm(clf.proxies_.astype(np.float64), axis=1).max()
-    products = lengths * longest + (0.0 if clf.biases_ is None else float(np.abs(clf.biases_).max()))
-    largest = np.maximum(np.abs(_scores(clf, embeddings)).max(axis=1), np.maximum(1.0, products))
-    bound: NDArray[np.float64] = 2 * error_bound(queries.shape[1]) * largest
-    return bound
+    longest = np.linalg.norm(of.proxies.astype(np.float64), axis=1).max()
+    products = lengths * longest + (0.0 if of.biases is None else float(np.abs(of.biases).max()))
+    scores = np.abs(_scores(clf, embeddings)).max(axis=1)
+    relative, least = 2 * error_bound(queries.shape[1]), np.maximum(1.0, products)
+    if of.scheme.m is None:
+        return np.asarray(relative * np.maximum(scores, least))
+    m = min(of.scheme.m, len(of.proxies))
+    distances = of.distances(embeddings, m + MORE)
+    off = relative * np.maximum(distances[:, m - 1], least)
+    return np.asarray(2 * error_bound(m) * scores + _votes_off(of, distances, m, off[:, None]))
+
+
+def _votes_off(of: Imprinted, distances: NDArray[np.float64], m: int, off: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the votes of a class may change by, (n,).
+
+    Args:
+        of: the classifier.
+        distances: (n, M) from the nearest proxies, nearest first.
+        m: how many of them vote.
+        off: (n, 1) by how much each distance may change.
+    """
+    nearest, others = distances[:, :1], distances[:, 1:]
+    apart = np.concatenate([np.maximum(nearest - off, 0.0), others + off], axis=1)
+    close = np.concatenate([nearest + off, np.maximum(others - off, nearest + off)], axis=1)
+    weighting = WEIGHTINGS[of.scheme.setting("weighting")]
+    weights = np.stack([weighting.weights(apart), weighting.weights(close)])
+    changed: NDArray[np.float64] = np.abs(weights[0] - weights[1])[:, :m].sum(axis=1)
+    # Some may be as near as the last that votes: each of them votes, or does not.
+    level = np.abs(distances - distances[:, m - 1 : m]) <= 2 * off
+    open_ = level[:, m:].any(axis=1)
+    changed[open_] += (level * weights.max(axis=0)).sum(axis=1)[open_]
+    if distances.shape[1] < len(of.proxies):
+        changed[level[:, -1]] = np.inf  # more of them than were looked at
+    return changed
 
 
 class _WithNetwork(torch.nn.Module):
@@ -179,6 +221,20 @@ def _about(clf: Imprinter, what: Mapping[str, str]) -> dict[str, str]:
         "provenance": json.dumps(clf.provenance_),
         "imprint_sweep": __version__,
     }
+
+
+def _check_size(module: torch.nn.Module) -> None:
+    """Refuse what no ONNX file can hold, before minutes are spent on its graph.
+
+    Raises:
+        StageError: it is too large.
+    """
+    n_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
+    if n_bytes > LARGEST:
+        raise StageError(
+            f"an ONNX file holds {LARGEST / 1e9:.2f} GB of weights at most, and these are {n_bytes / 1e9:.2f} GB; "
+            "write the head to a file that ends in .safetensors, which may be larger"
+        )
 
 
 def _export(

@@ -86,7 +86,7 @@ _OF_CLASSES = "of_classes."
 
 
 @dataclass(frozen=True, eq=False)
-class _Imprinted:
+class Imprinted:
     """Everything that predictions are made from.
 
     Args:
@@ -123,7 +123,7 @@ class _Imprinted:
         known: Sequence[Statistics],
         query_map: QueryMap | None,
         sums: Sums | None = None,
-    ) -> _Imprinted:
+    ) -> Imprinted:
         """Apply NORM_post and fit the metric."""
         zero = not all(rows.any(axis=1).all() for rows in generated)
         form = normal_form(scheme, len(generated), zero_proxies=zero)
@@ -166,6 +166,10 @@ class _Imprinted:
         """What is compared with proxies: rows after NORM_inf and the map."""
         rows = normalised(x, norm_inf, Position.INF)
         return rows if self.query_map is None else self.query_map.transform(rows)
+
+    def distances(self, x: Rows, m: int) -> NDArray[np.float64]:
+        """The distances from the m nearest proxies, (n, m), or from all, in the terms of what was asked for."""
+        return self.shown.nearest(self.queries(x, self.scheme.setting("norm_inf")), m).distance
 
     def predict(self, x: Rows) -> NDArray[np.int32]:
         """The position of the class of each row, (n,)."""
@@ -311,7 +315,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         of_class = [key_of(keys, label) for label in classes]
         rows = [x[positions == c] for c in range(len(classes))]
         with _one_core(scheme):
-            imprinted = _Imprinted.of(scheme, *_generated(scheme, rows, of_class))
+            imprinted = Imprinted.of(scheme, *_generated(scheme, rows, of_class))
         self._known_keys = dict(keys)
         self._set(classes, of_class, imprinted, {})
         return self
@@ -341,7 +345,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rows, known, query_map, sums = _generated(imprinted.scheme, [x], [of_class], imprinted.sums)
             if imprinted.sums is None:
                 rows, sums = [*imprinted.generated, *rows], None
-            changed = _Imprinted.of(imprinted.scheme, rows, [*imprinted.known, *known], query_map, sums)
+            changed = Imprinted.of(imprinted.scheme, rows, [*imprinted.known, *known], query_map, sums)
         self._set(classes, [*self.keys_, of_class], changed, self._changed())
         return self
 
@@ -391,7 +395,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     of_keys.append(of_class)
                 else:
                     sums = sums.with_samples(place, given)
-            changed = _Imprinted.of(imprinted.scheme, sums.proxies(), (), imprinted.query_map, sums)
+            changed = Imprinted.of(imprinted.scheme, sums.proxies(), (), imprinted.query_map, sums)
         self._known_keys = known
         self._set(of_all, of_keys, changed, self._changed())
         return self
@@ -417,7 +421,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with _one_core(imprinted.scheme):
             generated = [imprinted.generated[c] for c in rest]
             sums = None if imprinted.sums is None else imprinted.sums.of_some(rest)
-            changed = _Imprinted.of(imprinted.scheme, generated, known, imprinted.query_map, sums)
+            changed = Imprinted.of(imprinted.scheme, generated, known, imprinted.query_map, sums)
         self._set(without(self.classes_, gone), [self.keys_[c] for c in rest], changed, self._changed())
         return self
 
@@ -602,7 +606,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         of_map = {name.removeprefix(_OF_MAP): file.arrays[name] for name in file.arrays if name.startswith(_OF_MAP)}
         query_map = GENS[scheme.gen].stored_map(of_map) if of_map else None
         with _one_core(scheme):
-            imprinted = _Imprinted.of(scheme, np.split(generated, stops), known, query_map)
+            imprinted = Imprinted.of(scheme, np.split(generated, stops), known, query_map)
         clf._known_keys = {label: _parts(key) for label, key in about["known_keys"]}
         clf._set(classes, keys, imprinted, about["provenance"])
         return clf
@@ -613,7 +617,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         classes: NDArray[Any],
         keys: Sequence[Key | str],
-        imprinted: _Imprinted,
+        imprinted: Imprinted,
         provenance: Mapping[str, Any],
     ) -> None:
         self.classes_, self.keys_ = classes, tuple(keys)
@@ -621,6 +625,26 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.proxies_, self.proxy_labels_ = imprinted.proxies, classes[imprinted.labels]
         self.biases_, self.query_map_, self.nbytes_ = imprinted.biases, imprinted.query_map, imprinted.nbytes
         self.chosen_ = imprinted.chosen
+
+    def _holding(self, samples: Sequence[Rows]) -> Self:
+        """Fitted with samples of each class, (k_c, d), in the place of proxies: what a query costs is that of proxies.
+
+        A gen that biases them adds zeros to their products.
+        """
+        scheme = self._scheme()
+        spec, classes = _given(scheme, samples, [str(c) for c in range(len(samples))])
+        rows = [given.samples for given in classes]
+        metric, query_map = METRICS[scheme.setting("metric")], GENS[spec.gen].query_map(rows[0].shape[1], spec.variant)
+        known = [metric.statistics(given) for given in classes] if isinstance(metric, ClassMetric) else []
+        if query_map is not None:
+            rows = [query_map.transform(of_class) for of_class in rows]
+        if GENS[spec.gen].biased:
+            rows = [np.pad(of_class, ((0, 0), (0, 1))) for of_class in rows]
+        with _one_core(scheme):
+            imprinted = Imprinted.of(scheme, rows, known, query_map)
+        self.n_features_in_ = samples[0].shape[1]
+        self._set(np.arange(len(samples)), [str(c) for c in range(len(samples))], imprinted, {})
+        return self
 
     def _changed(self) -> dict[str, Any]:
         """Where the classifier comes from, once its classes are others."""

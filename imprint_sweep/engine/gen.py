@@ -233,13 +233,14 @@ class _Class(_Shared):
 
         return self._generation.disk.get(name, arrays, version).value
 
-    def reserve(self, n_bytes: int, what: str, *, grows_with_samples: bool = True) -> None:
+    def reserve(self, n_bytes: int, what: str, *, of_task: bool = False, instead: str = "") -> None:
         """Take memory for as long as the job runs: one job at a time where all at once would take too much."""
         generation = self._generation
         if n_bytes > generation.memory_bytes:
+            whose = "" if of_task else f" of {spelled(self._label)}"
             raise StageError(
-                f"{self._option} needs {_size(n_bytes)} for {what} of {spelled(self._label)}; raise sweep.memory_gb"
-                + ", or draw fewer with n_shot" * grows_with_samples
+                f"{self._option} needs {_size(n_bytes)} for {what}{whose}; raise sweep.memory_gb"
+                + (f", or {instead}" if instead else "")
             )
         if n_bytes * generation.threads > generation.memory_bytes / 4 and not self._reserved:
             self._job.enter_context(generation.one_large_job)

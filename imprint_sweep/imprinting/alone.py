@@ -58,5 +58,5 @@ class Alone:
         """Arrays, computed now and kept nowhere."""
         return compute()
 
-    def reserve(self, n_bytes: int, what: str, *, grows_with_samples: bool = True) -> None:
+    def reserve(self, n_bytes: int, what: str, *, of_task: bool = False, instead: str = "") -> None:
         """Nothing: there is no other job."""

@@ -137,10 +137,11 @@ class Parameter:
             if self.choices and value not in self.choices:
                 raise UnknownOptionError(key, value, self.choices)
         elif not (self.least <= value <= self.most and self.above < value < self.below):
-            bounds = [f"at least {self.least:g}"] * (self.least > -math.inf)
-            bounds += [f"more than {self.above:g}"] * (self.above > -math.inf)
-            bounds += [f"less than {self.below:g}"] * (self.below < math.inf)
-            bounds += [f"at most {self.most:g}"] * (self.most < math.inf)
+            shown = "," if self.type is int else "g"
+            bounds = [f"at least {self.least:{shown}}"] * (self.least > -math.inf)
+            bounds += [f"more than {self.above:{shown}}"] * (self.above > -math.inf)
+            bounds += [f"less than {self.below:{shown}}"] * (self.below < math.inf)
+            bounds += [f"at most {self.most:{shown}}"] * (self.most < math.inf)
             raise InvalidCellError(f"{key} must be {' and '.join(bounds) or 'finite'}, got {value}")
         return value
 
@@ -392,13 +393,14 @@ class ClassSamples(Shared, Protocol):
             version: of the stage's component; arrays of another version are not read.
         """
 
-    def reserve(self, n_bytes: int, what: str, *, grows_with_samples: bool = True) -> None:
+    def reserve(self, n_bytes: int, what: str, *, of_task: bool = False, instead: str = "") -> None:
         """Take memory for as long as this job runs; wait while others would not leave enough.
 
         Args:
             n_bytes: how much.
             what: needs it, for the message.
-            grows_with_samples: whether fewer samples would need less.
+            of_task: whether all classes of the task need it, and not this one by itself.
+            instead: what would need less, for the message, as in "draw fewer samples with n_shot".
 
         Raises:
             StageError: so much is more than the stages may use.

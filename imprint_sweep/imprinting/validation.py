@@ -59,8 +59,8 @@ def check_chosen(key: str, value: object, max_samples: int | None) -> None:
     """
     if value == CHOSEN and max_samples is not None and max_samples < PARTS:
         raise InvalidCellError(
-            f"{key}={CHOSEN} holds out a fifth of the training samples of each label, which takes {PARTS}, and it has "
-            f"{max_samples}; give a number, as in {key}=1, or raise n_shot"
+            f"{key}={CHOSEN} holds out a fifth of the training samples of each label, so it needs {PARTS} of them, and "
+            f"n_shot leaves {max_samples}; give a number, as in {key}=1, or raise n_shot"
         )
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import imprint_sweep as ims
@@ -120,16 +121,21 @@ def test_from_a_sweep_to_the_classifier(tmp_path: Path) -> None:
     how: dict[str, Any] = {"model": "pixels", "task": "digits", "outputs": tmp_path, "progress": False}
     how |= {"gen.features": 20}
     frame = ims.sweep(gen=["kmeans", "least_squares", "mean", "ranpac"], k=[1, 5], split=["validation", "test"], **how)
+    biased = ims.sweep(gen="lda", k=1, norm="none", agg="max", split=["validation", "test"], **how)
+    frame = pd.concat([frame, biased], ignore_index=True)
     found = ims.best(frame, task="digits", with_baselines=True, outputs=tmp_path)
     assert found.cell_id is not None
     row = frame.set_index("cell_id").loc[found.cell_id]
     assert (row["split"], row["accuracy"]) == ("test", found.test_accuracy)
     clf = ims.imprinter_from_cell(found.cell_id, outputs=tmp_path)
     assert len(clf.proxies_) == found.proxies == 50
-    assert found.table["gen"].tolist()[2:] == ["least squares", "RanPAC"]
-    assert found.table["nbytes"].tolist() == [clf.nbytes_, 10 * 64 * 4, 10 * 64 * 4, (10 + 64) * 20 * 4]
+    bytes_of = dict(zip(found.table["gen"], found.table["nbytes"].tolist(), strict=True))
+    assert bytes_of == {
+        "k-means": clf.nbytes_, "mean": 10 * 64 * 4, "least squares": 10 * 64 * 4, "RanPAC": (10 + 64) * 20 * 4,
+        "LDA": 10 * 65 * 4,
+    }  # fmt: skip
     assert (found.table["microseconds"] > 0).all()
-    assert found.table["baseline"].tolist() == [False, False, True, True]
+    assert found.table["baseline"].tolist() == [False, False, True, True, True]
     validated = frame[frame["split"] == "validation"].iloc[0]
     held_in = ims.imprinter_from_cell(validated["cell_id"], outputs=tmp_path)
     assert held_in.provenance_["fingerprint"] == validated["fingerprint"] != row["fingerprint"]

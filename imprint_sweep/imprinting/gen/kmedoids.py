@@ -28,7 +28,7 @@ class KMedoids(Gen):
         x = given.samples
         n = len(x)
         # The distances, and half as much: what scikit-learn makes them from, then those of a part of a cluster.
-        given.reserve(6 * n**2, f"the distances between the {n:,} samples")
+        given.reserve(6 * n**2, f"the distances between the {n:,} samples", instead="draw fewer samples with n_shot")
 
         def compute() -> dict[str, NDArray[np.int64]]:
             distances = given.once("distances", None, lambda: pairwise_distances(x), Keep.JOB)

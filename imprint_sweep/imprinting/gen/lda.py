@@ -97,7 +97,7 @@ class LDA(Additive, JointGen):
     def solve(self, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
         """The weight vectors of each class, their biases in the last column."""
         d = classes[0].samples.shape[1]
-        classes[0].reserve(3 * 8 * d**2, "the covariance of its task")
+        classes[0].reserve(3 * 8 * d**2, f"the covariance of {d:,} features", of_task=True)
         components = [clusters(given, variant.k, variant.seed) for given in classes]
         covariance = task.once(
             "covariance", variant["shrinkage"], lambda: _factorised(classes, task, variant["shrinkage"]), Keep.DRAW

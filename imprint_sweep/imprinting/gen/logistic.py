@@ -66,7 +66,12 @@ class Logistic(JointGen):
         """The weight vector of each class, its bias in the last column."""
         n, d = sum(len(given.samples) for given in classes), classes[0].samples.shape[1]
         # All as float64; and those that a C is fitted to, and those by which it is chosen.
-        classes[0].reserve((18 if variant["c"] == CHOSEN else 8) * n * d, "the samples of its task")
+        classes[0].reserve(
+            (18 if variant["c"] == CHOSEN else 8) * n * d,
+            f"the {n:,} samples of its task",
+            of_task=True,
+            instead="draw fewer samples with n_shot",
+        )
         return np.split(task.run(self.name, lambda: _fitted(classes, variant["c"])), len(classes))
 
     def class_bytes(self, n: int, d: int, variant: Variant) -> int:

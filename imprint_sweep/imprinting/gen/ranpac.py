@@ -80,7 +80,8 @@ class RanPAC(Additive, JointGen):
         if given.room_for_moments:
             m, (n, d) = variant["features"], given.samples.shape
             rows = min(n, CHUNK)
-            given.reserve(12 * m * min(n, m) + 8 * (m + rows) * d + 20 * rows * m, "random features")
+            n_bytes = 12 * m * min(n, m) + 8 * (m + rows) * d + 20 * rows * m
+            given.reserve(n_bytes, f"{m:,} random features", instead=_fewer(n, m))
             self._halves(given, variant)
 
     def solve(self, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:
@@ -88,7 +89,8 @@ class RanPAC(Additive, JointGen):
         m = variant["features"]
         n = sum(len(given.samples) for given in classes)
         form = Few if n <= m else Many
-        classes[0].reserve(form.nbytes(n, m), "ridge regression")
+        what = f"the ridge regression of {n:,} samples from {m:,} random features"
+        classes[0].reserve(form.nbytes(n, m), what, of_task=True, instead=_fewer(n, m))
         problem = form.of((self._halves(given, variant) for given in classes), n, m)
         found = task.run("ridge", lambda: weights(problem, variant["ridge"]))
         return np.split(found, len(classes))
@@ -409,6 +411,11 @@ def _problem(total: Floats, own: Sequence[_Own], m: int) -> Problem:
         return Few.of((of.halves() for of in own), n, m)
     kept, held_out = np.stack([of.totals for of in own], axis=1)
     return Many((total[0], total[1]), (kept, held_out), sum(int(of.counts[1]) for of in own))
+
+
+def _fewer(n: int, m: int) -> str:
+    """What would take less memory."""
+    return "take fewer random features with gen.features" + ", or fewer samples with n_shot" * (n <= m)
 
 
 def _add(moments: Floats, halves: Halves) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from imprint_sweep.api.exporting import Check, export_head
+from imprint_sweep.api import exporting
+from imprint_sweep.api.exporting import Check, export_head, float32_bound
 from imprint_sweep.api.imprinter import Imprinter
 from imprint_sweep.api.samples import composed, settings_of
 from imprint_sweep.cli.commands.export import main
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import StageError
 from imprint_sweep.imprinting import tensors
-from imprint_sweep.imprinting.components import METRICS
+from imprint_sweep.imprinting.components import METRICS, WEIGHTINGS
 from imprint_sweep.planning.plan import Plan
 from imprint_sweep.running.work import run_cells
 from tests import data
@@ -84,6 +87,47 @@ def test_a_file_that_predicts_otherwise_is_an_error(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(clf, "to_torch", other.to_torch)
     with pytest.raises(StageError, match="the exported file predicts otherwise than the estimator on"):
         export_head(clf, tmp_path / "head.onnx", Q)
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_a_small_temperature_leaves_near_ties_open(metric: str, temperature: float) -> None:
+    """Each sample has a twin of another class, some roundings away; float32 tells few of them apart."""
+    rng = np.random.default_rng(0)
+    twins = (X * (1 + 1e-7 * rng.normal(size=X.shape))).astype(np.float32)
+    classes = np.unique(Y)
+    labels = np.concatenate([Y, np.roll(classes, 1)[np.searchsorted(classes, Y)]])
+    clf = Imprinter(
+        gen="all", agg="mnn", m=6, metric=metric, weighting="softmax", parameters={"agg.temperature": temperature}
+    ).fit(np.concatenate([X, twins]), labels)
+    wanted, found = clf.decision_function(Q), clf.to_torch()(torch.from_numpy(Q)).detach().numpy()
+    bound = float32_bound(clf, Q)
+    assert (np.abs(found - wanted).max(axis=1) <= 2 * bound).all()
+    ranked = np.sort(wanted, axis=1)
+    different = found.argmax(axis=1) != wanted.argmax(axis=1)
+    assert (ranked[different, -1] - ranked[different, -2] <= 2 * bound[different]).all()
+
+
+def test_a_bound_of_votes_leaves_most_of_them_decided() -> None:
+    """A warm softmax, and the usual weights: otherwise the check of a file could not fail."""
+    for weighting in WEIGHTINGS:
+        clf = Imprinter(gen="all", agg="mnn", m=6, weighting=weighting).fit(X, Y)
+        ranked = np.sort(clf.decision_function(Q), axis=1)
+        assert np.mean(ranked[:, -1] - ranked[:, -2] > 2 * float32_bound(clf, Q)) > 0.9
+
+
+def test_weights_beyond_the_format_are_refused_before_they_are_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clf = Imprinter(gen="mean", norm="none", metric="class_mahalanobis").fit(X, Y)
+    export = partial(export_head, clf, tmp_path / "head.onnx", Q)
+    monkeypatch.setattr(exporting, "LARGEST", 5 * 24**2 * 8)
+    monkeypatch.setattr(exporting, "_export", None)
+    with pytest.raises(TypeError):  # it fits
+        export()
+    monkeypatch.setattr(exporting, "LARGEST", 4 * 24**2 * 8)
+    with pytest.raises(StageError, match=r"an ONNX file holds 0\.00 GB .* ends in \.safetensors, which may be larger"):
+        export()
 
 
 def test_too_many_proxies_for_a_graph_of_distances_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,18 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 from imprint_sweep.api.imprinter import Imprinter
-from imprint_sweep.imprinting.agg import class_scores
+from imprint_sweep.imprinting.agg import class_scores, voting
 from imprint_sweep.imprinting.agg.comparison import Comparison
 from imprint_sweep.imprinting.agg.metrics.euclidean import Euclidean
-from imprint_sweep.imprinting.components import AGGREGATIONS, METRICS, ClassMetric, ClassScore, Rows, Setting
+from imprint_sweep.imprinting.components import (
+    AGGREGATIONS,
+    METRICS,
+    WEIGHTINGS,
+    ClassMetric,
+    ClassScore,
+    Rows,
+    Setting,
+)
 from imprint_sweep.imprinting.vectors import Vectors
 from tests import data
 
@@ -72,6 +80,42 @@ def test_what_narrows_down_leaves_the_largest_exact_score(metric: str) -> None:
             assert isinstance(aggregation, ClassScore)
             scores = compared.scores(queries, sizes, aggregation)
             assert compared.highest(queries, sizes, aggregation).tolist() == scores.argmax(axis=1).tolist()
+
+
+def twins(seed: int) -> tuple[Rows, Rows, list[int]]:
+    """Queries, and the same proxies for each of three classes but for a rounding here and there."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(1, 9)), int(rng.integers(2, 90))
+    proxies = np.tile(rng.normal(0.3, 1.0, (n, d)), (3, 1)).astype(np.float32)
+    moved = rng.random(proxies.shape) < rng.choice([0.0, 0.01, 0.5])
+    to = rng.choice([-9.0, 9.0], proxies.shape).astype(np.float32)
+    proxies = np.where(moved, np.nextafter(proxies, to), proxies)
+    return rng.normal(0.3, 1.0, (15, d)).astype(np.float32), proxies, [n] * 3
+
+
+@pytest.mark.parametrize("t", [1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("metric", ONE_MAP)
+def test_near_ties_are_decided_exactly_at_small_temperatures(metric: str, t: float) -> None:
+    """Scores of classes and votes of all, against those of all exact values without anything that narrows down."""
+    softmax = WEIGHTINGS[Setting("softmax", (("temperature", t),))]
+    open_ = 0
+    for seed in range(25):
+        queries, proxies, sizes = twins(seed)
+        compared = Comparison(Setting(metric), proxies)
+        (block,) = compared._blocks(queries)
+        query, proxy = (indices.ravel() for indices in np.indices((len(queries), len(proxies))))
+        exact = METRICS[metric].exact(block.queries, compared.proxies, query, proxy).reshape(len(queries), -1)
+        scores = np.stack([lse(t).scores(part) for part in np.split(exact, 3, axis=1)], axis=1)
+        assert compared.highest(queries, sizes, lse(t)).tolist() == scores.argmax(axis=1).tolist()
+        ranked = np.sort(scores, axis=1)
+        open_ += int(((ranked[:, -1] > ranked[:, -2]) & (ranked[:, -1] - ranked[:, -2] < 1e-6)).sum())
+        if METRICS[metric].is_distance:
+            m, labels = min(4, len(proxies)), np.repeat(np.arange(3, dtype=np.int32), sizes)
+            order = np.argsort(exact, axis=1, kind="stable")[:, :m]
+            wanted = voting.votes(labels[order], np.take_along_axis(exact, order, 1), [(m, softmax)], 3)
+            found = compared.nearest(queries, m)
+            assert voting.votes(labels[found.position], found.distance, [(m, softmax)], 3).tolist() == wanted.tolist()
+    assert open_ > 20  # float32 could not have told these apart
 
 
 @pytest.mark.parametrize("metric", ONE_MAP)

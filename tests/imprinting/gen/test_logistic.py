@@ -103,7 +103,9 @@ def test_one_class_alone_has_no_weights() -> None:
 
 
 def test_what_cannot_be_chosen_is_refused() -> None:
-    with pytest.raises(InvalidCellError, match=r"gen\.c=chosen holds out a fifth .* takes 5, and it has 4; give a"):
+    with pytest.raises(
+        InvalidCellError, match=r"gen\.c=chosen holds out .* needs 5 of them, and n_shot leaves 4; give a"
+    ):
         Scheme.create(gen="logistic", parameters={"gen.c": "chosen"}, n_shot=4)
     with pytest.raises(InvalidCellError, match=r"use norm\.post=none"):
         Scheme.create(gen="logistic", norm_post="l2")

@@ -133,7 +133,7 @@ def whole(features: RandomFeatures, x: NDArray[np.float32]) -> Part:
 
 
 def test_a_ridge_is_chosen_where_samples_can_be_held_out() -> None:
-    message = r"gen\.ridge=chosen holds out a fifth .* takes 5, and it has 4; give a number, as in gen\.ridge=1, or"
+    message = r"gen\.ridge=chosen holds out .* and n_shot leaves 4; give a number, as in gen\.ridge=1, or raise"
     few: list[dict[str, Any]] = [{"n_shot": 4}, {"n_shot": 5, "split": "validation"}]
     for axes in few:
         with pytest.raises(InvalidCellError, match=message):

@@ -58,7 +58,7 @@ class ClassMahalanobis(Whitened, ClassMetric):
     def statistics(self, given: ClassSamples) -> Statistics:
         """The mean of the class and the whitening: ``center`` (d,), ``matrix`` (d, d) upper triangular."""
         n, d = given.samples.shape
-        given.reserve(self.nbytes(d), "the covariance", grows_with_samples=False)
+        given.reserve(self.nbytes(d), f"the covariance of {d:,} features")
         power = self["tukey"]
         x = powered(given.samples, power, "training samples")
         if power == 1.0:
