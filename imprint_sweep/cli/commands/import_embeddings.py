@@ -14,6 +14,7 @@ from imprint_sweep.embeddings.importing import read_embeddings
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError
 from imprint_sweep.grid.cell import Model, check_name
 from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, chosen_model, overrides
+from imprint_sweep.grid.scheme import check_count
 from imprint_sweep.invocation import MAIN, command, outputs_folder, place, shell_line
 
 FORMATS = """formats, by suffix:
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--weights", default=IMPORTED, metavar="NAME", help="which weights of the model (default: imported)"
     )
+    parser.add_argument(
+        "--image-size", type=int, metavar="PIXELS", help="model.image_size of the runs (default: the weights' own)"
+    )
     parser.add_argument("--outputs", metavar="FOLDER", help="the paths.outputs of the runs that are to use them")
     parser.add_argument("--force", action="store_true", help="replace embeddings of this model and dataset")
     with user_errors():
@@ -55,7 +59,9 @@ def _import(given: Namespace) -> None:
     for option in ("model", "dataset", "weights"):
         check_name(f"--{option}", getattr(given, option))
     cache = EmbeddingCache(outputs_folder(given.outputs) / "embeddings")
-    model = Model(given.model, given.weights)
+    if given.image_size is not None:
+        check_count("--image-size", given.image_size, bits=32)
+    model = Model(given.model, given.weights, given.image_size)
     keys = {split: EntryKey(model, given.dataset, split) for split in SPLITS}
     for key in keys.values():
         _check_free(cache, key, given.force)

@@ -62,6 +62,22 @@ def test_embeddings_are_cached_under_the_names_given(tmp_path: Path, capsys: pyt
     ]
 
 
+def test_they_may_be_those_of_a_network_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So a task joined from embeddings of that network stands beside the tasks that it embedded itself."""
+    main([*arguments(tmp_path), "--model", "efficientnet_lite0", "--weights", "IMAGENET1K", "--image-size", "112"])
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1].partition(": ")[2])
+    assert words[3:6] == ["model=efficientnet_lite0", "task=imported", "task.name=mydata"]
+    cache = EmbeddingCache(tmp_path / "outputs" / "embeddings")
+    assert cache.header(EntryKey(Model("efficientnet_lite0", "IMAGENET1K", 112), "mydata", "train")) is not None
+
+
+def test_a_size_of_images_is_positive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main([*arguments(tmp_path), "--image-size", "0"])
+    assert exit.value.code == 2
+    assert "--image-size must be at least 1, got 0" in capsys.readouterr().err
+
+
 def test_the_printed_command_reads_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As far as the configuration goes: it finds the classes of the imported embeddings."""
     from hydra import compose, initialize_config_dir
