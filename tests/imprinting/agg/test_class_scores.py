@@ -108,7 +108,8 @@ def test_near_ties_are_decided_exactly_at_small_temperatures(metric: str, t: flo
         scores = np.stack([lse(t).scores(part) for part in np.split(exact, 3, axis=1)], axis=1)
         assert compared.highest(queries, sizes, lse(t)).tolist() == scores.argmax(axis=1).tolist()
         ranked = np.sort(scores, axis=1)
-        open_ += int(((ranked[:, -1] > ranked[:, -2]) & (ranked[:, -1] - ranked[:, -2] < 1e-6)).sum())
+        margin, size = ranked[:, -1] - ranked[:, -2], 1.0 + np.abs(ranked[:, -1])
+        open_ += int(((margin > 0.0) & (margin < 1e-6 * size)).sum())
         if METRICS[metric].is_distance:
             m, labels = min(4, len(proxies)), np.repeat(np.arange(3, dtype=np.int32), sizes)
             order = np.argsort(exact, axis=1, kind="stable")[:, :m]
