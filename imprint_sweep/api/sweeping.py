@@ -39,7 +39,7 @@ with warnings.catch_warnings(action="ignore", category=TqdmWarning):  # a notebo
 _KEYS = {
     **{f"norm_{position}": f"norm.{position}" for position in ("pre", "post", "inf")},
     **{name: f"agg.{name}" for name in ("m", "metric", "weighting")},
-    **{name: f"task.{name}" for name in ("classes", "merge", "remap")},
+    **{name: f"task.{name}" for name in ("classes", "order", "seen", "merge", "remap")},
     "weight_decay": "model.weight_decay",
     "split": "eval.split",
 }

@@ -36,7 +36,7 @@ WORDS: dict[str, Collection[str]] = {
 }
 """What axes can be compared with in a condition, where that is known."""
 
-SELECTIONS_OF_ANY = ("task.classes", "task.merge", "task.remap")
+SELECTIONS_OF_ANY = ("task.classes", "task.order", "task.seen", "task.merge", "task.remap")
 """Keys that mean the same in every option of their group, and that no option decides."""
 
 _FILE_KEYS = ("include", "axes", "exclude", "blocks")

@@ -211,6 +211,8 @@ def task_from(
         _labels(task, limit, model, cache),
         _classes(task.classes),
         sample=task.sample,
+        order=task.order,
+        seen=task.seen,
         merge=task.merge,
         remap=task.remap,
         limit=limit,

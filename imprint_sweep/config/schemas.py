@@ -52,6 +52,8 @@ class TaskConfig:
     labels: Any = None
     sample: int | None = None
     classes: Any = "all"
+    order: int | None = None
+    seen: int | None = None
     merge: int | None = None
     remap: int | None = None
     folder: bool = False

@@ -205,6 +205,10 @@ class Task:
         if repeated:
             raise InvalidCellError(f"task {self.name!r}: class listed twice: {repeated}")
 
+    def __hash__(self) -> int:
+        """That of :attr:`fragment`, which keeps it: labels by the hundred would be hashed at every look-up."""
+        return hash(self.fragment)
+
     @property
     def datasets(self) -> tuple[str, ...]:
         """The datasets whose embeddings the task reads, in order of first use."""

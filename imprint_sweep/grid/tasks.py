@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError, enumerated
 from imprint_sweep.grid.cell import Label, Task
 from imprint_sweep.grid.scheme import check_count
+
+T = TypeVar("T", int, Label)
 
 PUBLISHED_SEED = 420
 """Seeds the sample of ImageNet's classes and the shuffles of "d in 1", as in the paper's published runs."""
@@ -17,6 +20,9 @@ MERGED_LABELS = 10
 
 MAX_REMAPS = 1000
 """Remaps are cumulative shuffles; the paper uses ten."""
+
+MAX_ORDERS = 1000
+"""Orders in which classes may arrive; five are usual."""
 
 SELECTIONS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2), "short": slice(0, 3)}
 """The named selections, by position in the sorted list of the dataset's classes."""
@@ -29,6 +35,8 @@ def make_task(
     classes: str | Sequence[int] = "all",
     *,
     sample: int | None = None,
+    order: int | None = None,
+    seen: int | None = None,
     merge: int | None = None,
     remap: int | None = None,
     limit: int | None = None,
@@ -38,12 +46,18 @@ def make_task(
     With several datasets, a label unites one class of each of them, in the order of the datasets (CombiDigits). With
     ``merge``, a label unites several classes ("d in 1", section 4, Fig. 4).
 
+    With ``seen``, the task is a step of a class-incremental stream: it has the first classes of an order, and no memory
+    of the order itself. They are listed in ascending order, so orders that have seen the same classes share the task.
+
     Args:
         name: the task's name; not part of its identity.
         datasets: the datasets' names, at least one.
         available: the classes that each of the datasets has; any integers.
         classes: a name of :data:`SELECTIONS`, or the classes in the order that the task is to have.
         sample: the task is about so many of the available classes, drawn once for all (ImageNet: 100).
+        order: which order the selected classes arrive in, see :func:`arrival`; None for that in which they are listed.
+            Without meaning, hence dropped, where all classes are there from the start.
+        seen: how many of them have arrived; all if there are no more. None if there is no stream.
         merge: d of "d in 1"; None leaves every class a label of its own.
         remap: which shuffle of the classes is merged, from 0; without meaning, hence dropped, where nothing is merged.
         limit: at most so many samples of each split.
@@ -62,6 +76,8 @@ def make_task(
     drawn = _drawn(name, available, sample, rng)
     universe = sorted(drawn)
     selected = _selected(name, universe, classes)
+    if seen is not None:
+        selected = _first(selected, order, seen, merge)
     shown = _shown(universe, selected)
     if merge is None:
         groups = [[value] for value in selected]
@@ -73,6 +89,21 @@ def make_task(
         tuple((dataset, value) for value in group for dataset in datasets) for group in groups
     )
     return Task(name, shown, labels, merge=merge, remap=None if merge is None else remap, limit=limit)
+
+
+def arrival(classes: Iterable[T], order: int) -> list[T]:
+    """The order in which classes arrive in a class-incremental stream.
+
+    Args:
+        classes: numbers, or labels; how they are ordered does not matter.
+        order: which of the random orders, from 0.
+
+    Returns:
+        A shuffle of the sorted classes that depends on how many there are and on `order` alone.
+    """
+    shuffled = sorted(classes)
+    random.Random(order).shuffle(shuffled)
+    return shuffled
 
 
 def classes_of(name: str, available: Sequence[int], sample: int | None = None) -> frozenset[int]:
@@ -106,6 +137,19 @@ def _selected(name: str, universe: Sequence[int], classes: str | Sequence[int]) 
     if absent := [value for value in listed if value not in known]:
         raise InvalidCellError(f"task.classes: {name} has no class {enumerated(absent)}; it has {enumerated(universe)}")
     return listed
+
+
+def _first(selected: Sequence[int], order: int | None, seen: int, merge: int | None) -> list[int]:
+    """The classes that have arrived, ascending."""
+    check_count("task.seen", seen)
+    if merge is not None:
+        raise InvalidCellError(
+            f"task.seen={seen} is a step of a stream of classes, and task.merge={merge} unites classes in labels: a "
+            "cell has one or the other"
+        )
+    if order is not None and not 0 <= order < MAX_ORDERS:
+        raise InvalidCellError(f"task.order must be 0 to {MAX_ORDERS - 1}, got {order}")
+    return sorted((selected if order is None else arrival(selected, order))[:seen])
 
 
 def _shown(universe: Sequence[int], selected: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.cell import Task
-from imprint_sweep.grid.tasks import make_task
+from imprint_sweep.grid.tasks import arrival, make_task
 
 PUBLISHED_FIRST_CLASSES = [214, 47, 528, 496, 723, 97, 532, 782, 412, 992]
 
@@ -157,3 +157,54 @@ def test_a_message_about_many_classes_stays_short() -> None:
     with pytest.raises(InvalidCellError) as caught:
         make_task("imagenet", ["imagenet"], range(1000), [1000])
     assert str(caught.value).endswith("it has 0, 1, 2, 3, 4, ..., 998, 999 (1000 classes)")
+
+
+def steps(order: int | None, *seen: int, classes: str | list[int] = "all") -> list[Task]:
+    return [make_task("toy", ["toy"], range(10), classes, order=order, seen=number) for number in seen]
+
+
+@given(class_sets, st.integers(0, 999))
+def test_each_step_of_a_stream_adds_the_next_class_of_its_order(classes: list[int], order: int) -> None:
+    arrived = arrival(classes, order)
+    assert sorted(arrived) == sorted(classes)
+    for seen in range(1, len(classes) + 1):
+        task = make_task("toy", ["toy"], classes, order=order, seen=seen)
+        assert first_classes(task) == sorted(arrived[:seen])
+
+
+def test_the_orders_of_ten_classes_stay_what_they_are() -> None:
+    assert arrival(range(10), 0) == [7, 8, 1, 5, 3, 4, 2, 0, 9, 6]
+    assert arrival(range(10), 1) == [6, 8, 9, 7, 5, 3, 0, 4, 1, 2]
+
+
+def test_orders_that_have_seen_the_same_classes_share_the_task_and_the_last_step_is_no_stream() -> None:
+    by_classes: dict[str, set[Task]] = {}
+    for order in range(20):
+        for task in steps(order, *range(1, 13)):
+            by_classes.setdefault(task.classes, set()).add(task)
+    assert max(map(len, by_classes.values())) == 1
+    (last,) = by_classes["all"]
+    assert last == make_task("toy", ["toy"], range(10))
+
+
+def test_without_an_order_classes_arrive_as_they_are_listed() -> None:
+    assert [task.classes for task in steps(None, 1, 2, 3, classes=[9, 3, 5])] == ["9", "3,9", "3,5,9"]
+    assert [task.classes for task in steps(None, 2, 5, classes="even")] == ["0,2", "even"]
+
+
+def test_an_order_without_a_stream_has_no_meaning() -> None:
+    listed = make_task("toy", ["toy"], range(10), [3, 1, 7])
+    assert make_task("toy", ["toy"], range(10), [3, 1, 7], order=4) == listed
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seen": 0}, "task.seen must be at least 1, got 0"),
+        ({"seen": 2, "order": -1}, "task.order must be 0 to 999, got -1"),
+        ({"seen": 2, "merge": 2, "remap": 0}, r"task.seen=2 .* task.merge=2 .* one or the other"),
+    ],
+)
+def test_a_step_that_cannot_be(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(InvalidCellError, match=message):
+        make_task("toy", ["toy"], range(10), **settings)  # type: ignore[arg-type]
