@@ -9,7 +9,8 @@ A *pass* is one matrix of filter scores between queries and proxies:
 * a metric by class needs a pass for each normalisation of both sides, and finds the nearest proxies class after class;
 * sequential norms (quantile) and joint gens give each task proxies of its own, hence passes of its own.
 
-Everywhere else the proxies of a class, hence the columns of the scores, serve every task that contains the class.
+Everywhere else the proxies of a class, hence the columns of the scores, serve every task that contains the class. Where
+many tasks do, as the steps of a stream of classes, each class is searched once for all of them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
+from itertools import chain
 from typing import cast
 
 import numpy as np
@@ -35,9 +37,10 @@ from imprint_sweep.engine.workers import Failure, Workers
 from imprint_sweep.grid.cell import Label, Task
 from imprint_sweep.grid.keys import Readout, View
 from imprint_sweep.imprinting import vectors
-from imprint_sweep.imprinting.agg import class_scores, search, voting
+from imprint_sweep.imprinting.agg import class_scores, search, several_tasks, voting
 from imprint_sweep.imprinting.agg.comparison import Comparison, merged
 from imprint_sweep.imprinting.agg.directions import LARGE, PART, Directions, Projected, directions_that_save_time
+from imprint_sweep.imprinting.agg.several_tasks import SHARED
 from imprint_sweep.imprinting.components import (
     AGGREGATIONS,
     METRICS,
@@ -71,6 +74,9 @@ MAPPED_AT_ONCE = 2048
 
 SAMPLE = 2000
 """Queries in whose directions products may be taken."""
+
+MERGED_AT_ONCE = 1 << 20
+"""Neighbours of several tasks that are held at a time."""
 
 AT_ONCE = 2
 """Passes in flight at most: the next one fills the threads while the last jobs of one are running."""
@@ -189,6 +195,10 @@ class Block(ABC):
         """The m nearest of some proxies in a view; see :func:`~imprint_sweep.imprinting.agg.search.nearest`."""
 
     @abstractmethod
+    def nearest_of_each(self, view: View, classes: Sequence[tuple[int, int]], m: int) -> NDArray[np.float64]:
+        """Of each class in a view; see :func:`~imprint_sweep.imprinting.agg.search.nearest_of_each`."""
+
+    @abstractmethod
     def highest(
         self, view: View, columns: Sequence[tuple[int, int]], aggregations: Sequence[ClassScore]
     ) -> NDArray[np.int32]:
@@ -221,6 +231,12 @@ class Scored(Block):
         return search.nearest(
             self.scores, bounds, metric, queries, proxies, columns, m, distances=distances, products=products
         )
+
+    def nearest_of_each(self, view: View, classes: Sequence[tuple[int, int]], m: int) -> NDArray[np.float64]:
+        """Narrowed down by the scores, decided by exact values."""
+        queries, proxies, bounds, products = self.geometry(view)
+        metric = METRICS[view.metric]
+        return search.nearest_of_each(self.scores, bounds, metric, queries, proxies, classes, m, products=products)
 
     def highest(
         self, view: View, columns: Sequence[tuple[int, int]], aggregations: Sequence[ClassScore]
@@ -264,6 +280,14 @@ class Found(Block):
         found = [self.of_class[start].nearest for start, _ in columns]
         return merged(found, [stop - start for start, stop in columns], m)
 
+    def nearest_of_each(self, view: View, classes: Sequence[tuple[int, int]], m: int) -> NDArray[np.float64]:
+        """What was found of them."""
+        found = [self.of_class[start].nearest.distance for start, _ in classes]
+        out = np.zeros((len(found[0]), len(classes), m))
+        for c, distance in enumerate(found):
+            out[:, c, : distance.shape[1]] = distance[:, :m]
+        return out
+
     def highest(
         self, view: View, columns: Sequence[tuple[int, int]], aggregations: Sequence[ClassScore]
     ) -> NDArray[np.int32]:
@@ -290,6 +314,30 @@ class Pass(ABC):
     def nbytes(self) -> int:
         """Bytes that the pass holds for itself while it is in flight."""
         return 0
+
+    @cached_property
+    def classes(self) -> list[tuple[int, int]]:
+        """The columns of each class."""
+        return list(dict.fromkeys(columns for ranges in self.columns.values() for columns in ranges))
+
+    @cached_property
+    def members(self) -> dict[Task, NDArray[np.int64]]:
+        """The classes of each task, in task order, as positions in :attr:`classes`."""
+        place = {columns: position for position, columns in enumerate(self.classes)}
+        return {task: np.array([place[of] for of in ranges], np.int64) for task, ranges in self.columns.items()}
+
+    @cached_property
+    def widths(self) -> dict[Task, int]:
+        """The number of columns of each task."""
+        return {task: sum(stop - start for start, stop in ranges) for task, ranges in self.columns.items()}
+
+    def shares(self, searches: Mapping[Task, float]) -> bool:
+        """Whether each class is to be searched once for all of some tasks.
+
+        Args:
+            searches: how many searches a query takes part in, of each task.
+        """
+        return sum(self.widths[task] * n for task, n in searches.items()) >= SHARED * self.width
 
     @abstractmethod
     def blocks(self, label: Label, chunk: slice, size: int) -> Iterator[Block]:
@@ -332,9 +380,16 @@ class ProductPass(Pass):
         ms = [readout.m for views in self.searches.values() for readouts in views.values() for readout in readouts]
         if not all(ms):
             return None  # the score of a class is made from the values of all of its proxies
-        searches = sum(len(views) * sum(map(self.queries.count, task.labels)) for task, views in self.searches.items())
-        proxies = self.proxies.after(self._post)
-        return directions_that_save_time(Vectors.of(sample), proxies, searches / n_queries, max(ms))
+        asked = {task: sum(map(self.queries.count, task.labels)) for task in self.searches}
+        shared = self.shares({task: n / n_queries for task, n in asked.items()})
+        searches = sum(len(views) * asked[task] for task, views in self.searches.items()) / n_queries
+        return directions_that_save_time(
+            Vectors.of(sample),
+            self.proxies.after(self._post),
+            len(self.views) if shared else searches,
+            max(ms),
+            self.classes if shared else None,
+        )
 
     def _few_proxies(self, directions: Directions) -> Projected:
         """All proxies in directions, made in parts by the threads that wait for them."""
@@ -662,6 +717,26 @@ class Tally:
     operations: int = 0
     failures: dict[Task, Failure] = field(default_factory=dict)
 
+    def add(self, found: _Predicted, shared: float, keep_predictions: bool) -> None:
+        """Count predictions.
+
+        Args:
+            found: them.
+            shared: seconds of the filter scores.
+            keep_predictions: whether they are kept as well.
+        """
+        n = max(len(task.labels) for task in found.tasks)
+        of_pair = np.arange(len(found.readouts) * len(found.tasks)).reshape(*found.labels.shape[:2], 1)
+        counts = np.bincount((found.labels + n * of_pair).ravel(), minlength=n * of_pair.size)
+        counts = counts.reshape(*found.labels.shape[:2], n)
+        for r, readout in enumerate(found.readouts):
+            for t, task in enumerate(found.tasks):
+                key, mine = (task, readout), counts[r, t, : len(task.labels)]
+                self.counts[key] = self.counts[key] + mine if key in self.counts else mine
+                self.seconds[key] += shared + found.seconds
+                if keep_predictions:
+                    self.predictions[key].append(found.labels[r, t])
+
 
 def _search(
     pass_: Pass, label: Label, chunk: slice, size: int, check: Callable[[], None], keep_predictions: bool
@@ -669,7 +744,6 @@ def _search(
     """All searches of one pass for a chunk of one label's queries."""
     tally = Tally()
     searches = {task: views for task, views in pass_.searches.items() if label in task.labels}
-    labels = {task: pass_.proxies.labels(task) for task in searches}
     blocks = pass_.blocks(label, chunk, size)
     while True:
         timed, shared = metered(lambda: next(blocks, None))
@@ -679,43 +753,77 @@ def _search(
         check()
         tally.scoring += shared
         tally.operations += block.operations
+        for task in searches:
+            if failure := pass_.failure(task, label):
+                tally.failures[task] = Failure(failure)
         for view in block.views:
+            of_view = {
+                task: views[view] for task, views in searches.items() if view in views and task not in tally.failures
+            }
             start = time.thread_time()
-            for task, views in searches.items():
-                readouts = views.get(view)
-                if not readouts:
-                    continue
-                if failure := pass_.failure(task, label):
-                    tally.failures[task] = Failure(failure)
-                    continue
-                columns = pass_.columns[task]
-                for alike in _by_kind(readouts):
-                    if alike[0].m:
-                        m = max(readout.m for readout in alike)
-                        found = block.nearest(view, columns, m, distances=m > 1)
-                        predicted = voting.votes(
-                            labels[task][found.position], found.distance, _ballots(alike), len(task.labels)
-                        )
-                    else:
-                        predicted = block.highest(view, columns, [_class_score(readout) for readout in alike])
-                    n = len(task.labels)
-                    offsets = n * np.arange(len(alike))[:, None]
-                    counts = np.bincount((predicted + offsets).ravel(), minlength=n * len(alike)).reshape(-1, n)
-                    now = time.thread_time()
-                    for i, readout in enumerate(alike):
-                        key = task, readout
-                        tally.counts[key] = tally.counts[key] + counts[i] if key in tally.counts else counts[i]
-                        if keep_predictions:
-                            tally.predictions[key].append(predicted[i])
-                        tally.seconds[key] += shared + now - start
-                    tally.searching += now - start
-                    start = now
+            for found in chain(_scored(pass_, block, view, of_view), _voted(pass_, block, view, of_view)):
+                tally.add(found, shared, keep_predictions)
+            tally.searching += time.thread_time() - start
 
 
-def _by_kind(readouts: Sequence[Readout]) -> list[list[Readout]]:
-    """Readouts whose neighbours vote, and those that score classes."""
-    kinds = ([readout for readout in readouts if bool(readout.m) == votes] for votes in (True, False))
-    return [alike for alike in kinds if alike]
+@dataclass(frozen=True, eq=False)
+class _Predicted:
+    """What some tasks predict under the same readouts.
+
+    Args:
+        tasks: which.
+        readouts: which.
+        labels: (readouts, tasks, b) int32 predicted labels.
+        seconds: what each of them took, what it shares with others included.
+    """
+
+    tasks: Sequence[Task]
+    readouts: Sequence[Readout]
+    labels: NDArray[np.int32]
+    seconds: float
+
+
+def _scored(pass_: Pass, block: Block, view: View, searches: Mapping[Task, Sequence[Readout]]) -> Iterator[_Predicted]:
+    """The classes with the largest scores, for the readouts that score classes."""
+    for task, readouts in searches.items():
+        start = time.thread_time()
+        if scoring := [readout for readout in readouts if not readout.m]:
+            labels = block.highest(view, pass_.columns[task], [_class_score(readout) for readout in scoring])
+            yield _Predicted([task], scoring, labels[:, None], time.thread_time() - start)
+
+
+def _voted(pass_: Pass, block: Block, view: View, searches: Mapping[Task, Sequence[Readout]]) -> Iterator[_Predicted]:
+    """The labels that the nearest proxies elect, for the readouts whose neighbours vote."""
+    voting_in = {task: tuple(readout for readout in readouts if readout.m) for task, readouts in searches.items()}
+    voting_in = {task: readouts for task, readouts in voting_in.items() if readouts}
+    if not voting_in or not pass_.shares(dict.fromkeys(voting_in, 1.0)):
+        for task, readouts in voting_in.items():
+            start = time.thread_time()
+            m = max(readout.m for readout in readouts)
+            found = block.nearest(view, pass_.columns[task], m, distances=m > 1)
+            labels = pass_.proxies.labels(task)[found.position]
+            elected = voting.votes(labels, found.distance, _ballots(readouts), len(task.labels))
+            yield _Predicted([task], readouts, elected[:, None], time.thread_time() - start)
+        return
+    start = time.thread_time()
+    classes = np.unique(np.concatenate([pass_.members[task] for task in voting_in]))
+    ranges = [pass_.classes[position] for position in classes.tolist()]
+    of_each = block.nearest_of_each(view, ranges, max(readout.m for of in voting_in.values() for readout in of))
+    sizes = np.array([stop - start for start, stop in ranges])
+    once = time.thread_time() - start
+    alike: dict[tuple[tuple[Readout, ...], int], list[Task]] = defaultdict(list)
+    for task, readouts in voting_in.items():
+        alike[readouts, min(max(readout.m for readout in readouts), pass_.widths[task])].append(task)
+    for (readouts, m), tasks in alike.items():
+        size = max(1, MERGED_AT_ONCE // (len(of_each) * m))
+        for some in (tasks[i : i + size] for i in range(0, len(tasks), size)):
+            start = time.thread_time()
+            members = [np.searchsorted(classes, pass_.members[task]) for task in some]
+            labels, distances = several_tasks.neighbours(of_each, sizes, members, m)
+            most = max(len(task.labels) for task in some)
+            elected = voting.votes(labels.reshape(-1, m), distances.reshape(-1, m), _ballots(readouts), most)
+            elected = elected.reshape(len(readouts), len(some), -1)
+            yield _Predicted(some, readouts, elected, once + (time.thread_time() - start) / len(some))
 
 
 def _ballots(readouts: Sequence[Readout]) -> list[tuple[int, Weighting | None]]:

@@ -24,6 +24,7 @@ from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting import validation
 from imprint_sweep.imprinting.agg.directions import EXACT, LARGE, PART
 from imprint_sweep.imprinting.agg.search import LOOKING_NEAR
+from imprint_sweep.imprinting.agg.several_tasks import SHARED
 from imprint_sweep.imprinting.components import (
     AGGREGATIONS,
     GENS,
@@ -550,7 +551,11 @@ class _Source:
         # Rough scores have bounds of their own for each query and proxy.
         scanned = q * p / SCAN_RATE * np.where(rough[passes[first]], 2, 1)
         exact = PAIR_SECONDS + width * element
-        of_neighbours = np.where(most > 0, scanned + kept * exact, 0.0)
+        # Where that would take longer, each class is searched once for all tasks.
+        alike = combined(passes[first], schemes.view[form[first]])
+        whole = proxies[gen[first], holder[first]] * queries[gen[first], holder[first]]
+        share = np.minimum(1.0, SHARED * whole / np.maximum(np.bincount(alike, weights=p * q)[alike], 1.0))
+        of_neighbours = np.where(most > 0, share * (scanned + kept * exact), 0.0)
         of_labels = SEARCH_SECONDS * self.embeddings.members.sum(axis=0)[task[first]]
         self._share(views, "search", of_neighbours + of_labels)
         self.bill.calls["search"] += len(first)

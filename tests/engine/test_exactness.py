@@ -197,17 +197,39 @@ def test_the_proxy_cache_does_not_matter(
     assert results(grid, cache, settings) == reference
 
 
+def products_in_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take all inner products in half of the directions."""
+
+    def always(queries: Vectors, *_: object) -> Directions:
+        return Directions.of_most(queries.rows, max(1, queries.rows.shape[1] // 2))
+
+    monkeypatch.setattr(evaluation, "LARGE", 0)
+    monkeypatch.setattr(evaluation, "directions_that_save_time", always)
+
+
 def test_products_in_directions_do_not_matter(
     grid: list[Cell],
     reference: Mapping[str, tuple[object, ...]],
     cache: EmbeddingCache,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def always(queries: Vectors, *_: object) -> Directions:
-        return Directions.of_most(queries.rows, max(1, queries.rows.shape[1] // 2))
+    products_in_directions(monkeypatch)
+    assert results(grid, cache) == reference
 
-    monkeypatch.setattr(evaluation, "LARGE", 0)
-    monkeypatch.setattr(evaluation, "directions_that_save_time", always)
+
+def test_searching_each_class_once_for_all_tasks_does_not_matter(
+    grid: list[Cell],
+    reference: Mapping[str, tuple[object, ...]],
+    cache: EmbeddingCache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluation, "SHARED", 0)
+    assert results(grid, cache) == reference
+    assert results(grid[::3], cache, replace(PLAIN, threads=3, memory_gb=1e-4)) == {
+        cell.cell_id: reference[cell.cell_id] for cell in grid[::3]
+    }
+    monkeypatch.setattr(evaluation, "MERGED_AT_ONCE", 1)
+    products_in_directions(monkeypatch)
     assert results(grid, cache) == reference
 
 

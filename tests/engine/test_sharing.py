@@ -13,8 +13,9 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
-from itertools import count, product
+from itertools import combinations, count, product
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -183,6 +184,42 @@ def test_one_search_serves_every_m_and_both_weightings(cache: EmbeddingCache) ->
     votes: dict[str, Any] = {"m": [1, 2, 5, 1000], "weighting": ["uniform", "inverse_distance"]}
     for metric in ("euclidean", "manhattan", "mahalanobis"):
         assert counted(grid([ALL], gen=["all"], agg=["mnn"], metric=[metric], **votes), cache)["search"] == 1
+
+
+@pytest.mark.parametrize("metric", ["cosine", "class_mahalanobis"])
+def test_classes_that_many_tasks_have_are_searched_once_for_all_of_them(
+    metric: str, cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = evaluation.Found if metric == "class_mahalanobis" else evaluation.Scored
+    classes = range(LABELS)
+    tasks = [data.task(BLOBS, classes=some) for n in range(1, LABELS + 1) for some in permutations_of(classes, n)]
+    cells = grid(tasks, gen=["kmeans"], agg=["mnn"], metric=[metric], m=[1, 3])
+    alone = {cell.cell_id: outcome for cell in cells[::29] for outcome in run([cell], cache, PLAIN)}
+    calls: Counter[str] = Counter()
+    for name in ("nearest", "nearest_of_each"):
+        monkeypatch.setattr(block, name, counting(calls, name, getattr(block, name)))
+    together = {outcome.cell.cell_id: outcome for outcome in run(cells, cache, replace(PLAIN, threads=1))}
+    assert calls == {"nearest_of_each": LABELS}
+    assert len(together) == len(cells)
+    for cell_id, outcome in alone.items():
+        assert together[cell_id].correct == outcome.correct
+        assert together[cell_id].f1 == outcome.f1
+
+
+def permutations_of(classes: Sequence[int], n: int) -> list[tuple[int, ...]]:
+    """Some classes, each subset in a shuffled order."""
+    shuffle = np.random.default_rng(n).permutation
+    return [tuple(shuffle(some).tolist()) for some in combinations(classes, n)]
+
+
+def counting(calls: Counter[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that counts its calls under a name."""
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls[name] += 1
+        return function(*arguments, **options)
+
+    return counted
 
 
 def test_manhattan_needs_a_pass_for_every_normalisation_and_none_for_every_task(cache: EmbeddingCache) -> None:

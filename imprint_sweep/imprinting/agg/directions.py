@@ -7,6 +7,7 @@ measured. A product in these directions alone is off by at most the lengths of w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,9 @@ class Directions:
         return Projected(rows, np.sqrt(np.maximum(left, 0.0) + (2.0 * error_bound(d) + 4.0 * _SLACK) * squares))
 
 
-def directions_that_save_time(queries: Vectors, proxies: Vectors, searches: float, m: int) -> Directions | None:
+def directions_that_save_time(
+    queries: Vectors, proxies: Vectors, searches: float, m: int, parts: Sequence[tuple[int, int]] | None = None
+) -> Directions | None:
     """The directions of a search in which rough scores rule out enough, tried with some of the queries.
 
     Args:
@@ -85,6 +88,7 @@ def directions_that_save_time(queries: Vectors, proxies: Vectors, searches: floa
         proxies: (p, d).
         searches: how many searches a query takes part in.
         m: neighbours wanted.
+        parts: ranges (start, stop) of the proxies in each of which a search looks for so many; None for all of them.
 
     Returns:
         A sixth of d of them; None where whole products take less time.
@@ -101,7 +105,11 @@ def directions_that_save_time(queries: Vectors, proxies: Vectors, searches: floa
     squares = proxies.lengths**2
     whole = squares - 2.0 * inner_products(tried.rows, proxies.rows)
     rough = squares - 2.0 * inner_products((projected.rows @ found.columns.T).astype(np.float32), proxies.rows)
-    nearest = np.partition(whole, min(m, p) - 1, axis=1)[:, min(m, p) - 1]
-    within = rough - 2.0 * share * projected.outside[:, None] * proxies.lengths <= nearest[:, None]
-    scored = LOOKING_NEAR + m + float(within.sum(axis=1).mean())
+    low = rough - 2.0 * share * projected.outside[:, None] * proxies.lengths
+    scored = 0.0
+    for start, stop in parts or [(0, p)]:
+        last = min(m, stop - start) - 1
+        nearest = np.partition(whole[:, start:stop], last, axis=1)[:, last]
+        within = low[:, start:stop] <= nearest[:, None]
+        scored += LOOKING_NEAR + m + float(within.sum(axis=1).mean())
     return found if p * r + searches * scored * EXACT * d < p * d else None

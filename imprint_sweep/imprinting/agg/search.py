@@ -82,11 +82,55 @@ def nearest(
     Returns:
         The neighbours, min(m, number of columns) of them.
     """
-    starts = np.array([start for start, _ in columns], np.int64)
-    stops = np.array([stop for _, stop in columns], np.int64)
-    total = int((stops - starts).sum())
-    m = min(m, total)
-    b = len(scores)
+    m = min(m, sum(stop - start for start, stop in columns))
+    found = _nearest(scores, bounds, metric, queries, proxies, [columns], m, distances=distances, products=products)
+    return Neighbors(found.position[:, 0], found.distance[:, 0])
+
+
+def nearest_of_each(
+    scores: NDArray[np.float32],
+    bounds: Filter,
+    metric: Metric,
+    queries: Vectors,
+    proxies: Vectors,
+    classes: Sequence[tuple[int, int]],
+    m: int,
+    *,
+    products: Products | None = None,
+) -> NDArray[np.float64]:
+    """The exact values of the m nearest proxies of each class.
+
+    Args:
+        classes: ranges (start, stop) of the columns of each class.
+        scores, bounds, metric, queries, proxies, m, products: as for :func:`nearest`.
+
+    Returns:
+        (b, classes, m) float64, nearest first; behind the last proxy of a class 0. No class has more than m, if that is
+        less than what was asked for.
+    """
+    m = min(m, max(stop - start for start, stop in classes))
+    groups = [[columns] for columns in classes]
+    return _nearest(scores, bounds, metric, queries, proxies, groups, m, distances=True, products=products).distance
+
+
+def _nearest(
+    scores: NDArray[np.float32],
+    bounds: Filter,
+    metric: Metric,
+    queries: Vectors,
+    proxies: Vectors,
+    groups: Sequence[Sequence[tuple[int, int]]],
+    m: int,
+    *,
+    distances: bool,
+    products: Products | None,
+) -> Neighbors:
+    """The m nearest of each group of columns, (b, groups, m); see :func:`nearest`."""
+    ranges = np.array([columns for group in groups for columns in group], np.int64)
+    starts, stops = ranges[:, 0].copy(), ranges[:, 1].copy()
+    of_group = np.cumsum([0, *map(len, groups)])
+    total = max(sum(stop - start for start, stop in group) for group in groups)
+    b = len(scores) * len(groups)
     position = np.empty((b, m), np.int32)
     distance = np.zeros((b, m))
     room = min(b * total, _CANDIDATES + total)
@@ -117,6 +161,8 @@ def nearest(
             finer.bounds.err_scale,
             starts,
             stops,
+            of_group,
+            total,
             distances or m > 1,
             first,
             query,
@@ -129,7 +175,8 @@ def nearest(
         values = metric.exact(queries, proxies, query[found], column[found])
         _keep_nearest(values, place, ends, first, last, position, distance)
         first = last
-    return Neighbors(position, distance)
+    shape = len(scores), len(groups), m
+    return Neighbors(position.reshape(shape), distance.reshape(shape))
 
 
 _NO_ROWS = np.empty((0, 1), np.float32)
@@ -177,6 +224,8 @@ def _candidates(  # type: ignore[no-untyped-def]
     fine_err_scale,
     starts,
     stops,
+    of_group,
+    total,
     exact,
     first,
     query,
@@ -185,30 +234,30 @@ def _candidates(  # type: ignore[no-untyped-def]
     ends,
     position,
 ):
-    """List the pairs that need an exact value, query by query while there is room; the query after the last one.
+    """List the pairs that need an exact value, search by search while there is room; the search after the last one.
 
-    The candidates of query q are ends[q] .. ends[q + 1]. A query that has a single one and needs no exact value has
-    none, but its position.
+    The columns of group g are the ranges of_group[g] .. of_group[g + 1], at most `total`; a query is searched for in
+    each group. The candidates of search i are ends[i] .. ends[i + 1]. One that has a single candidate and needs no
+    exact value has none, but its position.
     """
     b, m = position.shape
-    total = 0
-    for s in range(starts.shape[0]):
-        total += stops[s] - starts[s]
+    groups = of_group.shape[0] - 1
     heap, places = np.empty(m + looking_near, np.float32), np.empty(m + looking_near, np.int64)
     fine_heap, fine_places = np.empty(m, np.float32), np.empty(m, np.int64)
     lanes = np.empty(LANES)
     values = np.empty(_BLOCK, np.float32)
     count = 0
     ends[first] = 0
-    q = first
-    while q < b and count + total <= column.shape[0]:
+    search = first
+    while search < b and count + total <= column.shape[0]:
+        q, g = search // groups, search % groups
         ceiling = np.float32(np.inf)
         if usable:
             heap[:] = np.inf
             places[:] = -1
             scale = high[q]
             e = err_scale[q]
-            for s in range(starts.shape[0]):
+            for s in range(of_group[g], of_group[g + 1]):
                 for j in range(starts[s], stops[s], _BLOCK):
                     n = min(_BLOCK, stops[s] - j)
                     # Whole blocks are compared at once; few hold anything below the ceiling.
@@ -237,7 +286,7 @@ def _candidates(  # type: ignore[no-untyped-def]
         offset = 0
         scale = low[q]
         e = err_scale[q]
-        for s in range(starts.shape[0]):
+        for s in range(of_group[g], of_group[g + 1]):
             for j in range(starts[s], stops[s], _BLOCK):
                 n = min(_BLOCK, stops[s] - j)
                 row, a, c, w = scores[q, j : j + n], add_low[j : j + n], mul[j : j + n], err[j : j + n]
@@ -257,16 +306,16 @@ def _candidates(  # type: ignore[no-untyped-def]
                             count += 1
                 offset += n
         if count == before + 1 and not exact:
-            position[q, 0] = place[before]
+            position[search, 0] = place[before]
             count = before
-        q += 1
-        ends[q] = count
-    return q
+        search += 1
+        ends[search] = count
+    return search
 
 
 @compiled()
 def _keep_nearest(values, place, ends, first, last, position, distance):  # type: ignore[no-untyped-def]
-    """The m nearest of each query's candidates; where it has none, its position is known."""
+    """The m nearest of each search's candidates; where it has none, its position is known."""
     m = position.shape[1]
     for q in range(first, last):
         kept = 0

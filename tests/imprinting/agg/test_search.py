@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from imprint_sweep.imprinting import vectors
-from imprint_sweep.imprinting.agg import search
+from imprint_sweep.imprinting.agg import search, several_tasks
 from imprint_sweep.imprinting.agg.directions import Directions, directions_that_save_time
 from imprint_sweep.imprinting.agg.metrics.euclidean import EUCLIDEAN
 from imprint_sweep.imprinting.agg.search import Neighbors
@@ -55,6 +55,17 @@ class View:
         return search.nearest(
             self.scores, self.filter, self.metric, self.queries, self.proxies, columns, m, distances=distances
         )
+
+    def nearest_in_tasks(
+        self, m: int, classes: Columns, tasks: Sequence[Sequence[int]]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """The search of each class, for tasks of some of the classes."""
+        products = self.products if isinstance(self, RoughView) else None
+        of_each = search.nearest_of_each(
+            self.scores, self.filter, self.metric, self.queries, self.proxies, classes, m, products=products
+        )
+        sizes = np.array([stop - start for start, stop in classes])
+        return several_tasks.neighbours(of_each, sizes, [np.array(task) for task in tasks], m)
 
     def every_pair(self, m: int, columns: Columns | None = None) -> Neighbors:
         """The same from the exact value of every pair."""
@@ -200,6 +211,27 @@ def test_rough_scores_lead_to_the_same_neighbours(data: st.DataObject) -> None:
     expected = view.every_pair(m, columns)
     assert_same(rough.nearest(m, columns), expected)
     np.testing.assert_array_equal(rough.nearest(m, columns, distances=False).position, expected.position)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_classes_searched_once_for_all_tasks_lead_to_the_neighbours_of_each(data: st.DataObject) -> None:
+    view = data.draw(views())
+    if isinstance(view.metric, ProductMetric) and data.draw(st.booleans()):
+        view = view.rough(data.draw(st.integers(1, view.queries.rows.shape[1])))
+    classes = [(start, stop) for start, stop in data.draw(column_ranges(len(view.proxies))) if start < stop]
+    sizes = [stop - start for start, stop in classes]
+    some = st.permutations(range(len(classes))).flatmap(
+        lambda order: st.integers(1, len(order)).map(lambda n: list(order[:n]))
+    )
+    tasks = data.draw(st.lists(some, min_size=1, max_size=5))
+    m = data.draw(st.integers(1, min(20, *(sum(sizes[c] for c in task) for task in tasks))))
+    labels, distances = view.nearest_in_tasks(m, classes, tasks)
+    for t, task in enumerate(tasks):
+        expected = view.every_pair(m, [classes[c] for c in task])
+        label_of = np.repeat(np.arange(len(task)), [sizes[c] for c in task])
+        np.testing.assert_array_equal(labels[t], label_of[expected.position])
+        np.testing.assert_array_equal(distances[t], expected.distance)
 
 
 @given(views(), st.integers(1, 5), st.integers(1, 4))
