@@ -33,6 +33,8 @@ from imprint_sweep.grid.scheme import Scheme
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+Map = Callable[[Float64], Float64]
+"""Of rows, (n, d)."""
 
 
 class Samples(Protocol):
@@ -87,7 +89,7 @@ class Scores:
 
 def run(cell: Cell, train: Mapping[str, Samples], test: Mapping[str, Samples]) -> Scores:
     """One cell from cached embeddings (by dataset) to its metrics."""
-    return scores(predict(cell, generate(cell, train), tested_on(cell, train, test)))
+    return scores(predict(cell, generate(cell, train), tested_on(cell, train, test), class_maps(cell, train)))
 
 
 # Sections 2 to 4: from training samples to proxies ------------------------------------------------------------------
@@ -95,11 +97,7 @@ def run(cell: Cell, train: Mapping[str, Samples], test: Mapping[str, Samples]) -
 
 def generate(cell: Cell, train: Mapping[str, Samples]) -> list[Float32]:
     """Sections 2 to 4: proxies before NORM_post, one (k_c, d) float32 array per label, in task order."""
-    scheme, labels = cell.scheme, cell.task.labels
-    whole = [samples_of(label, train) for label in labels]
-    shots = [x[_split(scheme, label, len(x))[0]] for label, x in zip(labels, whole, strict=True)]
-    if scheme.norm_pre == "l2":
-        shots = [l2(x) for x in shots]
+    scheme, labels, shots = cell.scheme, cell.task.labels, trained_on(cell, train)
     if scheme.gen in ("least_squares", "k_least_squares"):
         return _least_squares(scheme, shots)
     if scheme.gen == "lda":
@@ -107,8 +105,15 @@ def generate(cell: Cell, train: Mapping[str, Samples]) -> list[Float32]:
     if scheme.gen == "ranpac":
         return _ranpac(scheme, labels, shots)
     if scheme.gen == "logistic":
-        return _logistic(scheme, shots)
+        return _logistic(scheme, labels, shots)
     return [_per_class(scheme, label, x) for label, x in zip(labels, shots, strict=True)]
+
+
+def trained_on(cell: Cell, train: Mapping[str, Samples]) -> list[Float32]:
+    """Sections 2 and 3: what GEN sees of each label, in task order."""
+    whole = ((label, samples_of(label, train)) for label in cell.task.labels)
+    shots = [x[_split(cell.scheme, label, len(x))[0]] for label, x in whole]
+    return [l2(x) for x in shots] if cell.scheme.norm_pre == "l2" else shots
 
 
 def samples_of(label: Label, split: Mapping[str, Samples]) -> Float32:
@@ -271,14 +276,27 @@ def _ranpac(scheme: Scheme, labels: Sequence[Label], shots: Sequence[Float32]) -
     return np.split(_ridge(features, float(ridge)).astype(np.float32), len(features))
 
 
-def _logistic(scheme: Scheme, shots: Sequence[Float32]) -> list[Float32]:
-    """Weights and bias of each class, with a given C; the scores of two classes are plus and minus a half of one."""
-    x, y = np.concatenate(shots).astype(np.float64), _owners(shots)
+def _logistic(scheme: Scheme, labels: Sequence[Label], shots: Sequence[Float32]) -> list[Float32]:
+    """Weights and bias of each class; the scores of two classes are plus and minus a half of one."""
     if len(shots) == 1:
-        return [np.zeros((1, x.shape[1] + 1), np.float32)]
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        fit = LogisticRegression(C=float(dict(scheme.parameters)["gen.c"]), max_iter=1000).fit(x, y)
+        return [np.zeros((1, shots[0].shape[1] + 1), np.float32)]
+
+    def fitted(by_class: Sequence[Float32], c: float) -> LogisticRegression:
+        with warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            x = np.concatenate(by_class).astype(np.float64)
+            return LogisticRegression(C=c, max_iter=1000).fit(x, _owners(by_class))
+
+    strength = dict(scheme.parameters)["gen.c"]
+    if strength == "chosen":
+        rngs = [np.random.default_rng(stage_seed("logistic", 0, label)) for label in labels]
+        orders = [rng.permutation(len(x)) for rng, x in zip(rngs, shots, strict=True)]
+        held = [x[np.sort(order[: len(x) // 5])] for x, order in zip(shots, orders, strict=True)]
+        kept = [x[np.sort(order[len(x) // 5 :])] for x, order in zip(shots, orders, strict=True)]
+        fits = {10.0**power: fitted(kept, 10.0**power) for power in range(-3, 4)}
+        tested = np.concatenate(held).astype(np.float64), _owners(held)
+        strength = max(fits, key=lambda one: float(fits[one].score(*tested)))
+    fit = fitted(shots, float(strength))
     found = np.column_stack([fit.coef_, fit.intercept_])
     found = np.concatenate([-found, found]) / 2 if len(shots) == 2 else found
     return np.split(found.astype(np.float32), len(shots))
@@ -304,15 +322,45 @@ def random_features(scheme: Scheme, x: Float32) -> Float32:
 # Sections 5 to 8: from proxies and test samples to metrics ----------------------------------------------------------
 
 
-def predict(cell: Cell, generated: Sequence[Float32], test: Mapping[str, Samples]) -> Prediction:
-    """Sections 5 to 7, from what :func:`generate` returns.
+def predict(
+    cell: Cell, generated: Sequence[Float32], test: Mapping[str, Samples], maps: Sequence[Map] | None = None
+) -> Prediction:
+    """Sections 5 to 7, from what :func:`generate` and :func:`class_maps` return.
 
     Queries come by task label, then part, then in the order of their dataset.
     """
     x, truth = queries(cell.task, test)
     x = random_features(cell.scheme, _after_norm_inf(cell.scheme, x))
     imprinted = normalize(cell.scheme, generated)
-    return _classify(cell.scheme, x, truth, np.concatenate(imprinted).astype(np.float64), _owners(generated))
+    points = np.concatenate(imprinted).astype(np.float64)
+    return _classify(cell.scheme, x, truth, points, _owners(generated), maps)
+
+
+def class_maps(cell: Cell, train: Mapping[str, Samples]) -> list[Map] | None:
+    """Section 7, Mahalanobis by class: the map of each label after which Euclidean distances are its own."""
+    if cell.scheme.metric != "class_mahalanobis":
+        return None
+    own = dict(cell.scheme.parameters)
+    return [_class_map(x, float(own["agg.shrinkage"]), float(own["agg.tukey"])) for x in trained_on(cell, train)]
+
+
+def _class_map(samples: Float32, shrinkage: float, tukey: float) -> Map:
+    def raised(x: NDArray[np.floating[Any]]) -> Float64:
+        wide = x.astype(np.float64)
+        return wide if tukey == 1.0 else (np.maximum(wide, 0.0) ** tukey).astype(np.float32).astype(np.float64)
+
+    x, d = raised(samples), samples.shape[1]
+    covariance = np.cov(x, rowvar=False, bias=True).reshape(d, d) if len(x) > 1 else np.zeros((d, d))
+    constant = np.diag(covariance) <= len(x) * np.finfo(np.float64).eps * (x**2).mean(axis=0)
+    covariance[constant] = covariance[:, constant] = 0.0
+    trace = np.trace(covariance)
+    variance, others = trace / d, (covariance.sum() - trace) / max(d * (d - 1), 1)
+    covariance += shrinkage * (variance * np.eye(d) + others * (1 - np.eye(d)))
+    deviation = np.where(np.diag(covariance) > 0.0, np.diag(covariance), 1.0) ** 0.5
+    correlation = covariance / np.outer(deviation, deviation)
+    np.fill_diagonal(correlation, 1.0)
+    factor, mean = np.linalg.cholesky(correlation), x.mean(axis=0)
+    return lambda rows: np.ascontiguousarray(solve_triangular(factor, (raised(rows) - mean).T, lower=True).T)
 
 
 def _after_norm_inf(scheme: Scheme, x: Float32) -> Float32:
@@ -374,6 +422,7 @@ def _classify(
     truth: Int64,
     points: Float64,
     owners: Int64,
+    maps: Sequence[Map] | None = None,
     noise: Float64 | None = None,
 ) -> Prediction:
     """Section 7 for queries x (n, d) and proxies `points` (p, d) of the labels `owners` (p,) in task order."""
@@ -384,6 +433,11 @@ def _classify(
         x, points, metric = whiten(x.astype(np.float64)), whiten(points), "euclidean"
     if metric == "cosine":
         points = _unit(points)
+    # What is compared in one way, and how queries come there.
+    group, seen_by = np.zeros(len(points), np.int64), list(maps or [_as_they_are])
+    if maps is not None:
+        group, metric = owners, "euclidean"
+        points = np.concatenate([one(points[owners == c]) for c, one in enumerate(maps) if (owners == c).any()])
     longest = np.linalg.norm(points, axis=1).max()
 
     neighbors = np.empty((len(x), m), dtype=np.int64)
@@ -395,13 +449,17 @@ def _classify(
             wide = _unit(wide)
         # A matrix product is fast and loses the last digits (all of them where a sample meets its duplicate), so it
         # only says which proxies can be among the m nearest; their distances are then summed directly.
-        rough, slack = _rough_distances(metric, wide, points, longest)
+        seen = np.stack([one(wide) for one in seen_by])
+        rough, slack = np.empty((len(wide), len(points))), np.zeros(len(wide))
+        for number in np.unique(group):
+            found, off = _rough_distances(metric, seen[number], points[group == number], longest)
+            rough[:, group == number], slack = found, np.maximum(slack, off)
         limits = (np.partition(rough, m - 1, axis=1)[:, m - 1] + slack)[:, None]
-        for row, (query, near) in enumerate(zip(wide, rough <= limits, strict=True), start=start):
+        for row, near in enumerate(rough <= limits):
             candidates = np.flatnonzero(near)
-            exact = _distances(metric, query, points[candidates])
+            exact = _distances(metric, seen[group[candidates], row], points[candidates])
             order = np.argsort(exact, kind="stable")[:m]
-            neighbors[row], distances[row] = candidates[order], exact[order]
+            neighbors[start + row], distances[start + row] = candidates[order], exact[order]
 
     labels, t = range(owners.max() + 1), float(dict(scheme.parameters).get("agg.temperature", 1.0))
     if scheme.agg == "lse":
@@ -417,6 +475,10 @@ def _classify(
     return Prediction(truth, votes.argmax(axis=1), neighbors, distances, votes)
 
 
+def _as_they_are(rows: Float64) -> Float64:
+    return rows
+
+
 def _rough_distances(metric: str, x: Float64, points: Float64, longest: float) -> tuple[Float64, Float64]:
     """(n, p) values in the order of the distances, and (n,) by how much they may be off: far above float64 rounding."""
     lengths = np.linalg.norm(x, axis=1)
@@ -429,7 +491,7 @@ def _rough_distances(metric: str, x: Float64, points: Float64, longest: float) -
 
 
 def _distances(metric: str, query: Float64, points: Float64) -> Float64:
-    """(p,) distances by definition; the negated inner product, so that less is always nearer."""
+    """(p,) distances by definition, of one query or (p, d) one for each; negated products, so that less is nearer."""
     if metric == "euclidean":
         euclidean: Float64 = np.linalg.norm(points - query, axis=1)
         return euclidean
@@ -493,6 +555,7 @@ def explain(
     test: Mapping[str, Samples],
     query: int,
     other: int,
+    maps: Sequence[Map] | None = None,
     *,
     draws: int = 200,
 ) -> str | None:
@@ -509,6 +572,7 @@ def explain(
         test: test samples by dataset.
         query: position of the query in the task's order.
         other: the label position that was predicted instead of the oracle's.
+        maps: from :func:`class_maps`.
         draws: how many random vectors to try.
 
     Returns:
@@ -523,19 +587,19 @@ def explain(
     rows, truth = rows[query : query + 1], truth[query : query + 1]
     x = random_features(scheme, _after_norm_inf(scheme, rows)).astype(np.float64)
     points = np.concatenate(normalize(scheme, generated)).astype(np.float64)
-    asked = _classify(scheme, x, truth, points, owners)
+    asked = _classify(scheme, x, truth, points, owners, maps)
     if asked.labels[0] == other:
         raise ValueError(f"query {query}: {other} is what the oracle predicts too, there is nothing to explain")
 
     rng = np.random.default_rng([query, other])
-    if (tie := _explained(scheme, x, truth, points, owners, asked, other, draws, rng)) is not None:
+    if (tie := _explained(scheme, x, truth, points, owners, maps, asked, other, draws, rng)) is not None:
         return tie
     if scheme.norm_post == "quantile" and scheme.gen in COMPUTED:
         for _ in range(draws):
             moved = quantile([_perturb_ranks(proxies, rng) for proxies in generated])
             points = np.concatenate(moved).astype(np.float64)
-            found = _classify(scheme, x, truth, points, owners)
-            if found.labels[0] == other or _explained(scheme, x, truth, points, owners, found, other, 1, rng):
+            found = _classify(scheme, x, truth, points, owners, maps)
+            if found.labels[0] == other or _explained(scheme, x, truth, points, owners, maps, found, other, 1, rng):
                 return "rank"
     return None
 
@@ -546,22 +610,24 @@ def _explained(
     truth: Int64,
     points: Float64,
     owners: Int64,
+    maps: Sequence[Map] | None,
     asked: Prediction,
     other: int,
     draws: int,
     rng: np.random.Generator,
 ) -> str | None:
-    if scheme.metric != "mahalanobis":  # whose distances depend on the proxies far away, too
+    if scheme.metric not in ("mahalanobis", "class_mahalanobis"):  # for which nearness here says little
         m = asked.neighbors.shape[1]
         sides = (_unit(x)[0], _unit(points)) if scheme.metric == "cosine" else (x[0], points)
         keep = np.sort(np.argsort(_distances(scheme.metric, *sides), kind="stable")[: m + 64])
         points, owners = points[keep], owners[keep]
-        asked = _classify(scheme, x, truth, points, owners)
+        asked = _classify(scheme, x, truth, points, owners, maps)
     error = rounding(scheme)
     for _ in range(draws):
         noise = rng.uniform(-1, 1, (points.shape[1],) * 2) * 8 * FLOAT64 if scheme.metric == "mahalanobis" else None
         noise = None if noise is None else (noise + noise.T) / 2
-        found = _classify(scheme, _perturb(x, error, rng), truth, _perturb(points, error, rng), owners, noise)
+        moved = _perturb(points, error, rng)
+        found = _classify(scheme, _perturb(x, error, rng), truth, moved, owners, maps, noise)
         if found.labels[0] == other:
             if found.neighbors.shape[1] == 1:
                 return "top"
