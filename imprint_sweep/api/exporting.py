@@ -23,7 +23,8 @@ from imprint_sweep.embeddings.cache import EntryKey, limited_indices
 from imprint_sweep.errors import ConfigError, DatasetError, StageError
 from imprint_sweep.extraction.datasets import read_split
 from imprint_sweep.extraction.models import load_model
-from imprint_sweep.extraction.models.foundation_model import FoundationModel
+from imprint_sweep.extraction.tokens import Tokenizer
+from imprint_sweep.extraction.transforms import BatchTransform
 from imprint_sweep.files.replacing import replacing
 from imprint_sweep.grid.cell import Cell, Precision
 from imprint_sweep.imprinting.components import WEIGHTINGS
@@ -105,10 +106,15 @@ def export_with_network(clf: Imprinter, cell: Cell, settings: Settings, path: Pa
             "are another model's; export the head alone"
         )
     network = load_model(cell.model)
+    transform = network.transform
+    if isinstance(transform, Tokenizer):
+        raise ConfigError(
+            f"{cell.model.name} embeds texts, and an ONNX file would lack its tokenizer; export the head alone"
+        )
     whole = _WithNetwork(network.module, clf.to_torch())
     _check_size(whole)
-    images, cached = _test_images(cell, settings, network)
-    about = _about(clf, {"input": "images", "preprocessing": str(network.transform)})
+    images, cached = _test_images(cell, settings, transform)
+    about = _about(clf, {"input": "images", "preprocessing": str(transform)})
     names = ["scores", "embeddings"]
     _export(whole, (images[:2],), path, ["images"], names, about)
     scores, embeddings = _run(path, {"images": images}, BATCH)
@@ -175,7 +181,7 @@ class _WithNetwork(torch.nn.Module):
 
 
 def _test_images(
-    cell: Cell, settings: Settings, network: FoundationModel
+    cell: Cell, settings: Settings, transform: BatchTransform
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Test images of the task as the network takes them, and their cached embeddings."""
     key = EntryKey(cell.model, cell.task.datasets[0], "test", cell.task.limit)
@@ -185,7 +191,7 @@ def _test_images(
     if not np.array_equal(split.labels[rows], entry.labels):
         raise DatasetError(f"{split.source} has other images than the cache's {key}; export the head alone")
     chosen = limited_indices(len(rows), IMAGES)
-    images = [network.transform(split.images[int(row)][None]).numpy() for row in rows[chosen]]
+    images = [transform(split.images[int(row)][None]).numpy() for row in rows[chosen]]
     return np.concatenate(images), np.array(entry.features[chosen])
 
 

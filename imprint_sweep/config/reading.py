@@ -492,8 +492,8 @@ def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:
         raise ConfigError("task.datasets is empty: expected a list of names like [mnist,usps]")
     if task.folder and task.name in task.datasets and (conf_folder() / "task" / f"{task.name}.yaml").is_file():
         raise ConfigError(
-            f"task.name={task.name}: a folder of images cannot have this name, because task={task.name} is another "
-            "dataset; rename the folder"
+            f"task.name={task.name}: a folder of images or a table of texts cannot have this name, because "
+            f"task={task.name} is another dataset; rename the folder or the table"
         )
     if len(set(task.datasets)) < len(task.datasets):
         raise ConfigError(f"task.datasets lists a dataset twice: [{','.join(task.datasets)}]")

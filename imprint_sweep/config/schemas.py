@@ -44,7 +44,7 @@ class TaskConfig:
     """An option of the group ``task``; see ``conf/task``.
 
     ``labels`` is a list of integers, a number n that stands for 0 to n - 1, or None; ``classes`` a name or a list.
-    ``folder`` says that ``name`` is that of a folder of images, which no other option of the group may have.
+    ``folder`` says that ``name`` is that of files of the user's, which no other option of the group may have.
     """
 
     name: str = MISSING
@@ -181,11 +181,21 @@ class Config(RunConfig, NumbersConfig):
 
 
 @dataclass
+class ColumnsConfig:
+    """The names of the columns of a table of texts."""
+
+    text: str = "text"
+    label: str = "label"
+    split: str = "split"
+
+
+@dataclass
 class EmbedConfig(PlaceConfig):
     """The configuration of the command that embeds; the fields of ``conf/embed.yaml``."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     limit: int | None = None
     batch_size: int | None = None
     precision: str | None = None

@@ -48,6 +48,8 @@ RESERVED = (
 CLASSES = "classes"
 """Metadata of an entry that holds some of its dataset's classes only: which, as a JSON list."""
 
+CLASS_NAMES = "class_names"
+"""Metadata of an entry whose classes have names: a JSON object, the number of a class to its name."""
 
 _CHUNK_BYTES = 1 << 24
 _ALIGNMENT = 64

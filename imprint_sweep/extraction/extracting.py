@@ -1,4 +1,4 @@
-"""From images to cached embeddings with a frozen foundation model (method, section 0)."""
+"""From images or texts to cached embeddings with a frozen foundation model (method, section 0)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,31 @@ from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from imprint_sweep import telling
-from imprint_sweep.embeddings.cache import CLASSES, EmbeddingCache, EntryHeader, EntryKey, limited_indices
+from imprint_sweep.embeddings.cache import CLASS_NAMES, CLASSES, EmbeddingCache, EntryHeader, EntryKey, limited_indices
 from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, enumerated
 from imprint_sweep.extraction.allocation import kept_memory
-from imprint_sweep.extraction.datasets import LabelledImages, check_splits, place_of, read_split
+from imprint_sweep.extraction.datasets import (
+    USUAL_COLUMNS,
+    Columns,
+    LabelledImages,
+    LabelledTexts,
+    check_splits,
+    place_of,
+    read_samples,
+)
 from imprint_sweep.extraction.models import load_model
 from imprint_sweep.extraction.models.foundation_model import FoundationModel
+from imprint_sweep.extraction.tokens import Tokenised, Tokenizer, of_equal_length
+from imprint_sweep.extraction.transforms import BatchTransform
 from imprint_sweep.grid.cell import Model
-from imprint_sweep.grid.choosing import IMPORTED
+from imprint_sweep.grid.choosing import IMPORTED, TEXT_MODELS
 from imprint_sweep.telling import note
 
 CPU_BATCH, CPU_VALUES = 64, 16 * 3 * 224 * 224
@@ -40,10 +50,30 @@ MOST_AT_ONCE = 8
 
 GPU_BATCH = 256
 
+IMAGE, TEXT = "image", "text"
+"""What networks embed."""
+
 SEVERAL_SIZES = "images of several sizes, or grey and in colour, need a model.image_size, such as model.image_size=32"
 
 Images = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 Output = NDArray[np.float32]
+Rows = NDArray[np.int64]
+"""The places of samples among those that are embedded."""
+
+
+class Batches(NamedTuple):
+    """What a network is given, batch by batch.
+
+    Args:
+        rows: the samples of each batch; every sample is in one.
+        make: the network's input for such samples; called from several threads.
+        small: they leave most of the memory free. On the CPU each has one thread then, however many there are, so that
+            their number does not decide the rounding.
+    """
+
+    rows: Sequence[Rows]
+    make: Callable[[Rows], torch.Tensor]
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,9 +83,10 @@ class Extraction:
     Args:
         data_root: the folder in which the user keeps datasets.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
-        batch_size: images per forward pass; None means what suits the device.
+        batch_size: images or texts per forward pass; None means what suits the device.
         weights_path: a state dict to load instead of the model's own weights.
         dim: the width that the embeddings must have; None means whatever the model gives.
+        columns: of a table of texts.
     """
 
     data_root: Path
@@ -63,6 +94,7 @@ class Extraction:
     batch_size: int | None = None
     weights_path: Path | None = None
     dim: int | None = None
+    columns: Columns = USUAL_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -71,11 +103,13 @@ class Embedded:
 
     Args:
         header: the entry.
-        images_per_second: of the extraction; None where the entry existed already.
+        per_second: images or texts per second of the extraction; None where the entry existed already.
+        of: what was embedded, in the singular.
     """
 
     header: EntryHeader
-    images_per_second: float | None
+    per_second: float | None
+    of: str = IMAGE
 
 
 def embed(
@@ -100,7 +134,7 @@ def embed(
 
     Raises:
         ConfigError: an unknown model or dataset, weights that do not load, a device that is not there.
-        DatasetError: images cannot be read.
+        DatasetError: images or texts cannot be read, or the model embeds the other ones.
         EmbeddingsError: an entry exists and is damaged, is one that only an import can make, or cannot be written.
     """
     load = lru_cache(maxsize=1)(partial(_load, extraction=extraction))
@@ -174,26 +208,69 @@ def extract(
     Raises:
         EmbeddingsError: the network returns another width than the model's ``dim``.
     """
-    network = Network(model, device, dtype)
     if batch_size is None and device.type == "cpu":
-        values = _batch(model, images, indices[:1]).numel()
+        values = _batch(model.transform, images, indices[:1]).numel()
         batch_size = min(CPU_BATCH, max(1, CPU_VALUES // values))
     batch_size = batch_size or GPU_BATCH
-    parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    outputs = (_on_cores if device.type == "cpu" else _on_gpu)(network, images, parts)
-    features = np.empty((len(indices), model.dim or 0), np.float32)
-    done = 0
+    rows = [np.arange(len(indices))[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    batches = Batches(rows, lambda part: _batch(model.transform, images, indices[part]))
+    return _outputs(model, batches, device, dtype, advance)
+
+
+def extract_texts(
+    model: FoundationModel,
+    texts: Tokenised,
+    *,
+    device: torch.device,
+    batch_size: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    advance: Callable[[int], object] = lambda n: None,
+) -> NDArray[np.float32]:
+    """Embed texts, of which none is ever padded: a batch holds texts of equally many tokens.
+
+    So other texts change the embedding of a text by the rounding of larger products alone. On the CPU a text is a batch
+    of its own by default, on one thread, which is as fast as larger ones: there its embedding depends on nothing else.
+
+    Args:
+        model: the network.
+        texts: what its tokenizer makes of them.
+        device: where the network runs.
+        batch_size: texts per forward pass at most. None means what suits the device.
+        dtype, advance: as in :func:`extract`.
+
+    Returns:
+        (n, dim) float32, in the order of the texts.
+    """
+    tokens = texts.tokens
+    rows = of_equal_length(tokens, batch_size or (1 if device.type == "cpu" else GPU_BATCH))
+    batches = Batches(rows, lambda part: torch.from_numpy(np.stack([tokens[row] for row in part])), small=True)
+    return _outputs(model, batches, device, dtype, advance)
+
+
+def _outputs(
+    model: FoundationModel,
+    batches: Batches,
+    device: torch.device,
+    dtype: torch.dtype,
+    advance: Callable[[int], object],
+) -> NDArray[np.float32]:
+    """The embeddings of all samples, (n, dim), in their order."""
+    network = Network(model, device, dtype)
+    outputs = (_on_cores if device.type == "cpu" else _on_gpu)(network, batches)
+    n = sum(map(len, batches.rows))
+    features = np.empty((n, model.dim or 0), np.float32)
+    first = True
     with closing(outputs):
-        for output in outputs:
-            if done == 0 and model.dim is None:
-                features = np.empty((len(indices), output.shape[1]), np.float32)
+        for rows, output in zip(batches.rows, outputs, strict=True):
+            if first and model.dim is None:
+                features = np.empty((n, output.shape[1]), np.float32)
+            first = False
             if output.shape[1:] != features.shape[1:]:
                 raise EmbeddingsError(
                     f"expected embeddings of width {features.shape[1]}, the network returns {output.shape[1:]}; "
                     f"{SEVERAL_SIZES}"
                 )
-            features[done : done + len(output)] = output
-            done += len(output)
+            features[rows] = output
             advance(len(output))
     return features
 
@@ -241,8 +318,24 @@ def _make(
     wanted = _united(existing, classes)
     if key.split == "train":
         check_splits(key.dataset, extraction.data_root)
-    split = read_split(key.dataset, key.split, extraction.data_root, wanted)
-    return _embed_split(key, split, wanted, load(key.model), cache, device, extraction.batch_size)
+    split = read_samples(key.dataset, key.split, extraction.data_root, wanted, extraction.columns)
+    model = load(key.model)
+    _check_kind(key, split, model)
+    return _embed_split(key, split, wanted, model, cache, device, extraction.batch_size)
+
+
+def _check_kind(key: EntryKey, split: LabelledImages | LabelledTexts, model: FoundationModel) -> None:
+    """Check that a network embeds what a dataset has."""
+    of_model = isinstance(model.transform, Tokenizer)
+    if of_model == isinstance(split, LabelledTexts):
+        return
+    if of_model:
+        raise DatasetError(
+            f"model {key.model.name} embeds texts, and {key.dataset} has images; choose another model, such as "
+            "model=efficientnet_lite0"
+        )
+    models = " or ".join(f"model={name}" for name in TEXT_MODELS)
+    raise DatasetError(f"model {key.model.name} embeds images, and {key.dataset} has texts; choose {models}")
 
 
 def _existing(key: EntryKey, cache: EmbeddingCache, force: bool) -> EntryHeader | None:
@@ -290,31 +383,19 @@ def _load(model: Model, extraction: Extraction) -> FoundationModel:
 
 def _embed_split(
     key: EntryKey,
-    split: LabelledImages,
+    split: LabelledImages | LabelledTexts,
     classes: frozenset[int] | None,
     model: FoundationModel,
     cache: EmbeddingCache,
     device: torch.device,
     batch_size: int | None,
 ) -> Embedded:
+    of = TEXT if isinstance(split, LabelledTexts) else IMAGE
     held = np.arange(len(split.labels)) if classes is None else np.flatnonzero(np.isin(split.labels, list(classes)))
     if not len(held):
-        raise DatasetError(f"{split.source} has no image of class {enumerated(sorted(classes or ()))}")
+        raise DatasetError(f"{split.source} has no {of} of class {enumerated(sorted(classes or ()))}")
     indices = held[limited_indices(len(held), key.limit)]
     dtype: torch.dtype = getattr(torch, key.model.precision)
-    start = time.perf_counter()
-    done = 0
-    with telling.counting(len(indices), "image", str(key), brief=True) as count:
-
-        def advance(n: int) -> None:
-            nonlocal done
-            done += n
-            count.update(done)
-
-        features = extract(
-            model, split.images, indices, device=device, batch_size=batch_size, dtype=dtype, advance=advance
-        )
-    seconds = time.perf_counter() - start
     metadata = {
         "transform": str(model.transform),
         "source": f"{split.source}; weights: {model.source}",
@@ -325,44 +406,72 @@ def _embed_split(
     }
     if classes is not None and not (split.complete and len(held) == len(split.labels)):
         metadata[CLASSES] = json.dumps(sorted(classes))
+    start = time.perf_counter()
+    done = 0
+    with telling.counting(len(indices), of, str(key), brief=True) as count:
+
+        def advance(n: int) -> None:
+            nonlocal done
+            done += n
+            count.update(done)
+
+        how: Any = {"device": device, "batch_size": batch_size, "dtype": dtype, "advance": advance}
+        if isinstance(split, LabelledTexts):
+            assert isinstance(model.transform, Tokenizer)
+            tokenised = model.transform.tokenise([split.texts[index] for index in indices])
+            metadata |= _about_texts(key, split, tokenised, model.transform.longest)
+            features = extract_texts(model, tokenised, **how)
+        else:
+            features = extract(model, split.images, indices, **how)
+    seconds = time.perf_counter() - start
     cache.write(key, features, split.labels[indices], metadata=metadata)
     header = cache.header(key)
     assert header is not None
-    return Embedded(header, len(indices) / seconds)
+    return Embedded(header, len(indices) / seconds, of)
 
 
-def _on_cores(network: Network, images: Images, parts: Sequence[NDArray[np.int64]]) -> Generator[Output]:
-    """The network's output for each part, in order: several batches at once, each on a thread or few of its own.
+def _about_texts(key: EntryKey, split: LabelledTexts, tokenised: Tokenised, longest: int) -> dict[str, str]:
+    """What else to say of an entry of texts; what the user may want to know is told, too."""
+    n = len(tokenised.tokens)
+    truncated = f"{tokenised.truncated:,} of {n:,} texts"
+    if tokenised.truncated:
+        note(f"{key}: {truncated} have more than {longest} tokens; what comes after these is cut off")
+    about = {"truncated": truncated}
+    return {**about, CLASS_NAMES: json.dumps(dict(split.names), ensure_ascii=False)} if split.names else about
+
+
+def _on_cores(network: Network, batches: Batches) -> Generator[Output]:
+    """The network's output for each batch, in order: several batches at once, each on a thread or few of its own.
 
     All threads on one batch would meet after every layer. On small images that costs half the speed, and where
     something else runs on one of the cores, nearly all of it. One thread's transforms fill the pauses of another's
     network, so nothing has to be made ahead.
     """
     threads = torch.get_num_threads()
-    at_once = min(threads, MOST_AT_ONCE, len(parts))
+    at_once = min(threads, threads if batches.small else MOST_AT_ONCE, len(batches.rows))
 
-    def embed_part(part: NDArray[np.int64]) -> Output:
-        return _array(network(_batch(network.model, images, part)))
+    def embed_rows(rows: Rows) -> Output:
+        return _array(network(batches.make(rows)))
 
-    with kept_memory(), _threads(at_once, threads // at_once) as executor:
-        yield from executor.map(embed_part, parts)
+    with kept_memory(), _threads(at_once, 1 if batches.small else threads // at_once) as executor:
+        yield from executor.map(embed_rows, batches.rows)
 
 
-def _on_gpu(network: Network, images: Images, parts: Sequence[NDArray[np.int64]]) -> Generator[Output]:
-    """The network's output for each part, in order; the CPU's threads decode and transform batches ahead of it."""
-    at_once = min(torch.get_num_threads(), MOST_AT_ONCE, len(parts))
+def _on_gpu(network: Network, batches: Batches) -> Generator[Output]:
+    """The network's output for each batch, in order; the CPU's threads decode and transform batches ahead of it."""
+    at_once = min(torch.get_num_threads(), MOST_AT_ONCE, len(batches.rows))
 
-    def make(part: NDArray[np.int64]) -> torch.Tensor:
-        batch = _batch(network.model, images, part)
+    def make(rows: Rows) -> torch.Tensor:
+        batch = batches.make(rows)
         return batch.pin_memory() if network.device.type == "cuda" else batch
 
     with _threads(at_once, 1) as executor, _without_tf32():
-        rest = iter(parts)
-        coming = deque(executor.submit(make, part) for part in islice(rest, at_once + 1))
+        rest = iter(batches.rows)
+        coming = deque(executor.submit(make, rows) for rows in islice(rest, at_once + 1))
         running: torch.Tensor | None = None
         while coming:
             batch = coming.popleft().result()
-            coming.extend(executor.submit(make, part) for part in islice(rest, 1))
+            coming.extend(executor.submit(make, rows) for rows in islice(rest, 1))
             # Waiting for the result of one batch only when the next is under way keeps the GPU busy.
             before, running = running, network(batch)
             if before is not None:
@@ -393,10 +502,10 @@ def _without_tf32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def _batch(model: FoundationModel, images: Images, part: NDArray[np.int64]) -> torch.Tensor:
+def _batch(transform: BatchTransform, images: Images, part: NDArray[np.int64]) -> torch.Tensor:
     if isinstance(images, np.ndarray):
-        return model.transform(images[part])
-    transformed = [model.transform(images[int(index)][None]) for index in part]
+        return transform(images[part])
+    transformed = [transform(images[int(index)][None]) for index in part]
     if len({tuple(one.shape) for one in transformed}) > 1:
         raise EmbeddingsError(SEVERAL_SIZES)
     return torch.cat(transformed)

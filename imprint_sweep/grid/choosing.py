@@ -1,7 +1,7 @@
 """How a command line asks for a model, a task and a scheme: the overrides that printed commands are made of.
 
 What an option of the configuration says already is left out. A model or task that is no option, as it was one in a
-``--config-dir`` or is a folder of images, is asked for by what it is made of.
+``--config-dir`` or is a folder of images or a table of texts, is asked for by what it is made of.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ IMPORTED = "imported"
 
 FOLDER = "image_folder"
 """The option of a task on a folder of images."""
+
+TABLE = "text_table"
+"""The option of a task on a table of texts."""
+
+TEXT_MODELS = ("minilm",)
+"""The models that embed texts."""
 
 TIMM = "timm"
 """The option of all models of the timm library, whose names begin with it."""
@@ -85,16 +91,18 @@ def chosen_model(model: Model, weight_decay: float | None = None) -> Chosen:
     return {"model": option, **{f"model.{key}": value for key, value in differing.items()}}
 
 
-def chosen_dataset(dataset: str, *, computed: bool = True) -> Chosen:
+def chosen_dataset(dataset: str, model: Model | None = None, *, computed: bool = True) -> Chosen:
     """The overrides of a task that reads one dataset.
 
     Args:
         dataset: its name.
+        model: which embeds it; it says what files of the user's hold. None where the dataset is an option.
         computed: its embeddings are computed here, not imported.
     """
     if computed and is_option("task", dataset):
         return {"task": dataset}
-    return {"task": FOLDER if computed else IMPORTED, "task.name": dataset}
+    of_own_files = TABLE if model is not None and model.name in TEXT_MODELS else FOLDER
+    return {"task": of_own_files if computed else IMPORTED, "task.name": dataset}
 
 
 def chosen_whole(name: str, datasets: Sequence[str], model: Model) -> Chosen:
@@ -110,7 +118,7 @@ def chosen_whole(name: str, datasets: Sequence[str], model: Model) -> Chosen:
     # A task of somebody's own reads what is cached under other names, as imported tasks do.
     own = bool(datasets) and list(datasets) != [name]
     computed = model.weights != IMPORTED and not own and not is_option("task", name)
-    chosen = chosen_dataset(name, computed=computed)
+    chosen = chosen_dataset(name, model, computed=computed)
     return {**chosen, "task.datasets": list(datasets)} if own else chosen
 
 

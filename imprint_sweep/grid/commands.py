@@ -39,7 +39,7 @@ def embedding(
         given = [*named("--model", model.name), *named("--dataset", dataset), "--train", "FILE", "--test", "FILE"]
         given += [] if outputs is None else place_option(outputs)
         return shell_line("import_embeddings", [*given, *(["--force"] if force else [])])
-    chosen = {**chosen_network(model), **chosen_dataset(dataset)}
+    chosen = {**chosen_network(model), **chosen_dataset(dataset, model)}
     if classes is not None:
         chosen |= {"task.labels": list(classes) if len(classes) <= MOST_LISTED else None, "task.sample": None}
     if limit is not None:

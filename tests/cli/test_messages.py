@@ -222,7 +222,7 @@ def test_a_bug_has_no_explanation() -> None:
 
 @pytest.mark.parametrize(
     ("override", "expected"),
-    [("batch_sze=3", "did you mean batch_size?"), ("k=3", "Available: batch_size, device, force, limit, model")],
+    [("batch_sze=3", "did you mean batch_size?"), ("k=3", "Available: batch_size, columns, device, force, limit")],
 )
 def test_another_command_names_its_own_keys(
     override: str, expected: str, calls: Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -35,7 +35,7 @@ from imprint_sweep.config.schemas import (
 )
 from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey
 from imprint_sweep.errors import ConfigError, ImprintError, MissingEmbeddingsError
-from imprint_sweep.extraction.models import efficientnet_lite, torchvision_models
+from imprint_sweep.extraction.models import efficientnet_lite, minilm, torchvision_models
 from imprint_sweep.grid.cell import Model
 from imprint_sweep.grid.scheme import Scheme, known_parameters
 from imprint_sweep.imprinting.components import (
@@ -117,13 +117,13 @@ def test_every_option_gives_a_cell(group: str, option: str, tmp_path: Path) -> N
     overrides = [f"{group}={option}"]
     if group == "gen" and GENS[option].biased:
         overrides.append("norm=none")
-    if option in ("imported", "image_folder"):
+    if option in ("imported", "image_folder", "text_table"):
         overrides.append(f"{group}.name=mine")
     model = model_from(compose(*overrides).model)
     place = with_embeddings(tmp_path, model, mine=[4, 2, 4])
     cell = cell_from_config(compose(*overrides, place))
     shown = {"gen": cell.scheme.gen, "agg": cell.scheme.agg, "model": cell.model.name, "task": cell.task.name}
-    if option not in ("imported", "image_folder", "timm") and group != "norm":
+    if option not in ("imported", "image_folder", "text_table", "timm") and group != "norm":
         assert shown[group] == option
 
 
@@ -205,6 +205,7 @@ def test_every_model_has_a_width_that_extraction_checks_and_a_weight_decay(model
     """Table A.1 for the paper's four; 0.1 is our choice for all others (method, section 0)."""
     config = config_from(compose(f"model={model}", *(["model.name=mine"] if model == "imported" else [])))
     known = torchvision_models.DIMS | dict.fromkeys(efficientnet_lite.NAMES, efficientnet_lite.DIM)
+    known |= {"minilm": minilm.DIM}
     assert config.model.dim == known.get(model)
     assert config.model.weight_decay == {"resnet18": 1e-4, "resnet50": 1e-4, "swin_b": 0.05}.get(model, 0.1)
 

@@ -189,10 +189,10 @@ def test_an_entry_says_where_it_came_from(cache: EmbeddingCache) -> None:
 def test_what_exists_is_kept_and_force_makes_it_anew(cache: EmbeddingCache, loaded: list[str]) -> None:
     keys = [EntryKey(TINY, "noise", split) for split in SPLITS]
     made = list(embed(keys, cache, SETTINGS))
-    assert all(embedded.images_per_second is not None for embedded in made)
+    assert all(embedded.per_second is not None for embedded in made)
     assert len(loaded) == 1  # one network for both splits
     written = [header.path.stat().st_mtime_ns for header in ensure(cache, keys, SETTINGS)]
-    assert [embedded.images_per_second for embedded in embed(keys, cache, SETTINGS)] == [None, None]
+    assert [embedded.per_second for embedded in embed(keys, cache, SETTINGS)] == [None, None]
     assert len(loaded) == 1
     again = list(embed(keys, cache, SETTINGS, force=True))
     assert len(loaded) == 2
@@ -211,7 +211,7 @@ def test_what_two_want_at_once_is_made_once(cache: EmbeddingCache, loaded: list[
             assert not any(one.done() for one in both)
         (one,), (other,) = (future.result(60) for future in both)
     assert len(loaded) == 1
-    assert [one.images_per_second, other.images_per_second].count(None) == 1
+    assert [one.per_second, other.per_second].count(None) == 1
 
 
 @pytest.mark.usefixtures("loaded")

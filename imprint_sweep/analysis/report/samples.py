@@ -15,7 +15,7 @@ from PIL import Image
 from imprint_sweep.analysis.data import filling
 from imprint_sweep.analysis.data.results import MODEL, TASK, Results
 from imprint_sweep.grid import commands
-from imprint_sweep.grid.choosing import IMPORTED, Chosen, chosen_dataset, is_option
+from imprint_sweep.grid.choosing import IMPORTED, TEXT_MODELS, Chosen, chosen_dataset, is_option
 
 SHEETS = "figures/contact_sheet-*.png"
 """The sheets that the command ``contact_sheet`` has drawn, under the folder of the report."""
@@ -109,7 +109,8 @@ def _picture(path: Path) -> Drawing:
 def _commands(results: Results) -> list[str]:
     """The paper's sheet, and that of the task with the fewest classes among those that are options."""
     frame = results.frame
-    embedded = frame[(frame["weights"] != IMPORTED) & (frame["task"] != _PAPERS_TASK)]
+    images = (frame["weights"] != IMPORTED) & ~frame["model"].isin(TEXT_MODELS)
+    embedded = frame[images & (frame["task"] != _PAPERS_TASK)]
     tasks = embedded.groupby("task", observed=True)["n_labels"].max().sort_values(kind="stable").index
     drawn: list[Chosen] = [{"task": _PAPERS_TASK, "task.classes": _PAPERS_CLASSES}]
     drawn += [chosen_dataset(task) for task in tasks if is_option("task", task)][:1]

@@ -86,6 +86,7 @@ def _embed(cfg: DictConfig) -> None:
 
     prepare_process()
     # Torch takes seconds to load, a mistyped option should not.
+    from imprint_sweep.extraction.datasets import Columns
     from imprint_sweep.extraction.extracting import Extraction, embed
 
     weights = config.model.weights_path
@@ -95,11 +96,14 @@ def _embed(cfg: DictConfig) -> None:
         batch_size=config.batch_size,
         weights_path=None if weights is None else absolute("the file of weights (model.weights_path)", weights),
         dim=config.model.dim,
+        columns=Columns(**vars(config.columns)),
     )
     cache = settings.cache
     for embedded in embed(keys, cache, extraction, classes=classes, force=settings.force):
-        header, rate = embedded.header, embedded.images_per_second
-        how = "exists (force=true makes it anew)" if rate is None else f"{rate:,.{1 if rate < 10 else 0}f} images/s"
+        header, rate = embedded.header, embedded.per_second
+        how = "exists (force=true makes it anew)"
+        if rate is not None:
+            how = f"{rate:,.{1 if rate < 10 else 0}f} {embedded.of}s/s"
         print(f"{header.key}: {header.n:,} x {header.d:,}, {how}, {header.path}", flush=True)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imprint_sweep.errors import ConfigError, UnknownOptionError
-from imprint_sweep.extraction.models import efficientnet_lite, pixels, timm_models, torchvision_models
+from imprint_sweep.extraction.models import efficientnet_lite, minilm, pixels, timm_models, torchvision_models
 from imprint_sweep.grid.cell import Model
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = ["MODELS", "load_model"]
 MODELS: dict[str, Callable[[Model, Path | None], FoundationModel]] = {
     **dict.fromkeys(efficientnet_lite.NAMES, efficientnet_lite.build),
     **dict.fromkeys(torchvision_models.HEADS, torchvision_models.build),
+    "minilm": minilm.build,
     "pixels": pixels.build,
     "timm": timm_models.build,
 }

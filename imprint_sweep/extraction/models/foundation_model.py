@@ -24,11 +24,13 @@ under which a Lightning module keeps its network."""
 
 @dataclass(frozen=True, eq=False)
 class FoundationModel:
-    """A frozen network that turns images into embeddings.
+    """A frozen network that turns images or texts into embeddings.
 
     Args:
-        module: (b, 3, h, w) float32 -> (b, dim) float32: the penultimate layer, in eval mode.
-        transform: from images to the module's input.
+        module: images (b, 3, h, w) float32, or tokens (b, length) int32 -> (b, dim) float32: the penultimate layer, in
+            eval mode.
+        transform: from images to the module's input; if the network embeds texts, a
+            :class:`~imprint_sweep.extraction.tokens.Tokenizer`.
         dim: width of the embeddings; None if only they can tell.
         source: where the weights came from, for the metadata of the embeddings.
         packages: the packages whose versions decide the numbers.

