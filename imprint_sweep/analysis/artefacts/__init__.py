@@ -9,6 +9,7 @@ from imprint_sweep.analysis.artefact import Artefact, Options
 from imprint_sweep.analysis.artefacts.collapse import COLLAPSE
 from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
 from imprint_sweep.analysis.artefacts.curves import CURVES
+from imprint_sweep.analysis.artefacts.incremental import incremental
 from imprint_sweep.analysis.artefacts.networks import table_a1
 from imprint_sweep.analysis.artefacts.times import table_a2
 from imprint_sweep.analysis.data.results import Results, without_parameters
@@ -23,6 +24,7 @@ SECTIONS = {
     "agg": "How proxies vote (AGG)",
     "n_shot": "Few samples per class",
     "collapse": "Neural collapse",
+    "incremental": "Classes that arrive over time",
     "networks": "Networks",
     "times": "What proxies cost",
 }
@@ -55,6 +57,7 @@ ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
     "figA6a": CURVES["figA6a"],
     "figA6b": CURVES["figA6b"],
     "figA7": CURVES["figA7"],
+    "incremental": incremental,
     "tableA1": table_a1,
     "tableA2": table_a2,
 }
@@ -79,5 +82,5 @@ def make(name: str, results: Results, options: Options = Options()) -> Artefact:
     if name not in ARTEFACTS:
         raise UnknownOptionError("artefact", name, ARTEFACTS)
     if name not in OF_ALL_ROWS:
-        results = replace(results, frame=without_parameters(results.frame))
+        results = replace(results, frame=without_parameters(results.frame), steps=without_parameters(results.steps))
     return ARTEFACTS[name](results, options)

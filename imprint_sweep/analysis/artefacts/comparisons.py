@@ -65,7 +65,7 @@ METHODS: dict[str, Axes] = {
 """The five of Fig. 2, under the names of :func:`~imprint_sweep.analysis.data.selection.under_one_name`."""
 
 
-def _marked(methods: Mapping[str, Axes]) -> dict[str, Axes]:
+def marked(methods: Mapping[str, Axes]) -> dict[str, Axes]:
     """The same methods, with names that say which of them are no imprinting."""
 
     def baseline(axes: Axes) -> bool:
@@ -75,7 +75,7 @@ def _marked(methods: Mapping[str, Axes]) -> dict[str, Axes]:
     return {f"{name}, baseline" if baseline(axes) else name: axes for name, axes in methods.items()}
 
 
-BEYOND = _marked(
+BEYOND = marked(
     {
         **METHODS,
         "k-means, log-sum-exp": {"gen": ["kmeans"], "k": [20], **L2, "agg": ["lse"], "metric": ["inner_product"]},

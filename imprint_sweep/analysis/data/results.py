@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -12,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imprint_sweep.analysis.data.streams import Stream, is_list, streams
 from imprint_sweep.errors import StoreError, UnknownOptionError
 from imprint_sweep.grid import commands
 from imprint_sweep.grid.axes import AXES, SEED, of_part, parameter_column, parameter_key
@@ -36,6 +40,9 @@ MODEL: tuple[str, ...] = tuple(axis.column for axis in of_part("model"))
 
 TASK: tuple[str, ...] = tuple(axis.column for axis in of_part("task") if not axis.follows)
 """The columns that identify a task. A model and a task are an *instance* of a comparison."""
+
+DATASET: tuple[str, ...] = (*MODEL, "task", "limit")
+"""The columns that identify a dataset as a model sees it."""
 
 SCHEME: tuple[str, ...] = tuple(axis.column for axis in of_part("scheme") if not axis.follows and axis.name != SEED)
 """The axes of a *configuration* that all tables have, see :func:`scheme_columns`; medians are taken over the seed."""
@@ -110,11 +117,16 @@ class Results:
             categories, integers that can be null ``Int64`` and the like. All of them are tested on the same split.
         outputs: the folder under which the table, the embeddings and the report are.
         notes: sentences on what was set aside, and on versions that are mixed.
+        steps: rows of the steps of class-incremental streams, which are no instances of other comparisons. The last
+            step, and others whose classes have a name, are in `frame`.
+        streams: :data:`DATASET` -> the streams on it.
     """
 
     frame: pd.DataFrame
     outputs: Path
     notes: tuple[str, ...] = ()
+    steps: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
+    streams: Mapping[tuple[Any, ...], Sequence[Stream]] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def tasks(self) -> dict[tuple[Any, ...], Task]:
@@ -142,6 +154,24 @@ class Results:
             newest = rows[[*columns, "weight_decay"]].drop_duplicates(columns, keep="last")
             found |= {tuple(row.values())[:-1]: row["weight_decay"] for row in records(newest)}
         return found
+
+    @cached_property
+    def with_steps(self) -> pd.DataFrame:
+        """:attr:`frame`, and the steps of streams behind it."""
+        if self.steps.empty:
+            return self.frame
+        words = dict.fromkeys(self.frame.select_dtypes("category"), "category")
+        return pd.concat([self.frame, self.steps], ignore_index=True).astype(words)
+
+    def correct(self, cell_ids: Iterable[str]) -> dict[str, tuple[int, ...] | None]:
+        """The correctly classified test samples of each label of some cells, None where a former version wrote none.
+
+        Raises:
+            StoreError: the table cannot be read.
+        """
+        of_all = load_results(self.outputs / "results", ["cell_id", "correct"]).set_index("cell_id")["correct"]
+        found = of_all.loc[list(cell_ids)]
+        return {str(cell): None if of is None else tuple(of.tolist()) for cell, of in found.items()}
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -234,7 +264,41 @@ def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST, *, source:
     versions = sorted(frame["package_version"].astype(str).unique())
     if len(versions) > 1:
         notes.append(f"Rows of package versions {', '.join(versions)} are used together; their method is the same.")
-    return Results(frame.reset_index(drop=True), outputs, tuple(notes))
+    return _apart(Results(frame.reset_index(drop=True), outputs, tuple(notes)))
+
+
+def _apart(results: Results) -> Results:
+    """The same with the steps of streams apart."""
+    frame = results.frame
+    if sum(map(is_list, frame["classes"].cat.categories)) < 2:
+        return results
+    tasks: defaultdict[tuple[Any, ...], list[Task]] = defaultdict(list)
+    try:
+        for instance, task in results.tasks.items():
+            if task.merge is None:
+                tasks[(*instance[: len(MODEL)], task.name, task.limit)].append(task)
+    except StoreError:  # rows of a DataFrame, whose table is elsewhere
+        return results
+    found = {dataset: of for dataset, of_dataset in tasks.items() if (of := streams(of_dataset))}
+    listed = {
+        (*dataset, step.classes) for dataset, of in found.items() for stream in of for step in stream.steps
+        if is_list(step.classes)
+    }  # fmt: skip
+    if not listed:
+        return results
+    groups = frame.groupby([*DATASET, "classes", "merge"], observed=True, dropna=False, sort=False)
+    number = groups.ngroup().to_numpy()
+    first = np.unique(number, return_index=True)[1]
+    of_group = records(frame.iloc[first][[*DATASET, "classes", "merge"]])
+    step = np.array([row.pop("merge") is None and tuple(row.values()) in listed for row in of_group])[number]
+    note = f"Steps of class-incremental streams are no tasks of other comparisons: {int(step.sum()):,} cells."
+    return Results(
+        frame[~step].reset_index(drop=True),
+        results.outputs,
+        (*results.notes, note),
+        frame[step].reset_index(drop=True),
+        found,
+    )
 
 
 def _read(table: Path) -> pd.DataFrame:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from imprint_sweep.analysis.data.results import Results, parameter_columns
 from imprint_sweep.errors import ConfigError
@@ -46,19 +47,31 @@ def subset(results: Results, condition: str) -> Results:
         return [word for word in column.cat.categories if isinstance(word, str)]
 
     read = Condition.read(condition, columns, vocabulary, arithmetic=False, mixed=words_of_parameters())
-    axes = sorted(read.names)
-    if not axes:
+    if not read.names:
         raise ConfigError(f"the condition {condition!r} names no axis; there are {', '.join(columns)}")
+    holds = _holds(read, frame, columns)
+    if not holds.any():
+        raise ConfigError(f"the condition {condition!r} holds for none of the {len(frame):,} rows")
+    note = f"Only rows with {condition}: {int(holds.sum()):,} of {len(frame):,}."
+    steps = results.steps if results.steps.empty else _kept(results.steps, _holds(read, results.steps, columns))
+    return replace(results, frame=_kept(frame, holds), steps=steps, notes=(*results.notes, note))
+
+
+def _holds(condition: Condition, frame: pd.DataFrame, columns: Mapping[str, str]) -> NDArray[np.bool_]:
+    """For which rows a condition holds, (n,)."""
+    axes = sorted(condition.names)
     # Rows by the million, combinations by the hundred.
     code = frame.groupby([columns[axis] for axis in axes], observed=True, dropna=False, sort=False).ngroup().to_numpy()
     first = np.unique(code, return_index=True)[1]
     values = frame.iloc[first][[columns[axis] for axis in axes]].astype(object)
     rows = values.where(values.notna(), None).to_numpy()
-    holds = np.array([read.holds(dict(zip(axes, row, strict=True))) for row in rows])[code]
-    if not holds.any():
-        raise ConfigError(f"the condition {condition!r} holds for none of the {len(frame):,} rows")
-    note = f"Only rows with {condition}: {int(holds.sum()):,} of {len(frame):,}."
-    chosen = frame[holds].reset_index(drop=True)
+    holds: NDArray[np.bool_] = np.array([condition.holds(dict(zip(axes, row, strict=True))) for row in rows])[code]
+    return holds
+
+
+def _kept(frame: pd.DataFrame, rows: NDArray[np.bool_]) -> pd.DataFrame:
+    """Some rows, with the words that they have."""
+    chosen = frame[rows].reset_index(drop=True)
     for name in chosen.select_dtypes("category"):
         chosen[name] = chosen[name].cat.remove_unused_categories()
-    return replace(results, frame=chosen, notes=(*results.notes, note))
+    return chosen

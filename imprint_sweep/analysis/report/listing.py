@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from imprint_sweep.analysis.artefact import Column, Kind
 from imprint_sweep.analysis.data.results import (
+    DATASET,
     MODEL,
     SCHEME,
     TASK,
@@ -23,9 +24,6 @@ from imprint_sweep.grid.axes import AXES, Stored
 
 ROWS = 50_000
 """About 2 MB of a page. The paper's grid and part of the full one, 500,000 cells, are 40,000 rows."""
-
-DATASET = (*MODEL, "task", "limit")
-"""What identifies a dataset as a model sees it; the best configurations of each are kept where not all can be."""
 
 _KINDS: dict[Stored, Kind] = {"string": "text", "int32": "count", "int64": "count", "double": "number"}
 _OF_AXES = {axis.column: Column(axis.column, axis.name, _KINDS[axis.stored]) for axis in AXES if axis.stored in _KINDS}
