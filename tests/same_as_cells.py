@@ -33,6 +33,8 @@ from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEI
 
 DEFAULT = Model("efficientnet_lite0", "IMAGENET1K", 112)
 DIGITS = make_task("digits", ["digits"], range(10))
+EVERY = 500
+"""Cells after which it says how far it is."""
 
 
 def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
@@ -88,7 +90,9 @@ def differences(of: Sequence[Cell], settings: Settings) -> Iterator[str]:
         settings: where the embeddings are; they are made if they are missing.
     """
     features = features_of(of[0].model, of[0].task, settings)
-    for outcome in engine.run(of, settings.cache, engine.EngineSettings(threads=2)):
+    for number, outcome in enumerate(engine.run(of, settings.cache, engine.EngineSettings(threads=2))):
+        if number and number % EVERY == 0:
+            print(f"{number:,} of {len(of):,} cells are compared", file=sys.stderr, flush=True)
         assert outcome.status == OK, outcome.error
         train, (x, y) = samples_of_cell(features, outcome.cell)
         predicted = unfitted(outcome.cell).fit(*train).predict(x)

@@ -6,8 +6,8 @@ over classes. Where there are fewer samples than random features, Hᵀ(HHᵀ + �
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -32,7 +32,7 @@ from imprint_sweep.imprinting.components import (
     Value,
     Variant,
 )
-from imprint_sweep.imprinting.gen.least_squares import cholesky
+from imprint_sweep.imprinting.factorisation import factorised
 from imprint_sweep.imprinting.random_features import RandomFeatures, StoredFeatures
 from imprint_sweep.imprinting.validation import CHOSEN
 
@@ -49,6 +49,7 @@ class RanPAC(Additive, JointGen):
     """One weight vector per class for random features of the embeddings, of which queries have as many."""
 
     name = "ranpac"
+    version = 2  # 1 chose a λ also where it is lost in the rounding of the matrix
     label = "RanPAC"
     seeded = True
     parameters = (
@@ -92,7 +93,7 @@ class RanPAC(Additive, JointGen):
         what = f"the ridge regression of {n:,} samples from {m:,} random features"
         classes[0].reserve(form.nbytes(n, m), what, of_task=True, instead=_fewer(n, m))
         problem = form.of((self._halves(given, variant) for given in classes), n, m)
-        found = task.run("ridge", lambda: weights(problem, variant["ridge"]))
+        _, found = task.run("ridge", lambda: fitted(problem, variant["ridge"]))
         return np.split(found, len(classes))
 
     def share(self, given: ClassSamples, variant: Variant) -> Share:
@@ -116,12 +117,14 @@ class RanPAC(Additive, JointGen):
         """The λ that is chosen."""
         if variant["ridge"] != CHOSEN:
             return variant
-        values = dict(variant.parameters) | {"ridge": chosen_ridge(_problem(total, own, variant["features"]))}
+        ridge, _ = fitted(_problem(total, own, variant["features"]), CHOSEN)
+        values = dict(variant.parameters) | {"ridge": ridge}
         return replace(variant, parameters=tuple(values.items()))
 
     def from_sums(self, total: Floats, own: Sequence[_Own], variant: Variant) -> list[Rows]:
         """The weight vector of each class."""
-        return np.split(weights(_problem(total, own, variant["features"]), variant["ridge"]), len(own))
+        _, found = fitted(_problem(total, own, variant["features"]), variant["ridge"])
+        return np.split(found, len(own))
 
     def joined(self, own: _Own, more: _Own, variant: Variant) -> _Own:
         """Everything that there is of both."""
@@ -251,7 +254,7 @@ class Problem(Protocol):
         """The squared error of the held-out samples, fitted to the others.
 
         Raises:
-            LinAlgError: the matrix is not positive definite, to rounding.
+            LinAlgError: the matrix is singular, to rounding.
         """
 
     def weights(self, ridge: float) -> Floats:
@@ -358,49 +361,51 @@ class Few:
         return found
 
 
-def weights(problem: Problem, ridge: float | str) -> Rows:
-    """The weight vectors of all classes, (C, M) float32.
+def fitted(problem: Problem, ridge: float | str) -> tuple[float, Rows]:
+    """A λ, and the weight vectors of all classes, (C, M) float32.
 
     Args:
         problem: the samples.
         ridge: λ; `chosen` takes the one of :data:`RIDGES` with the smallest squared error on the held-out samples, the
-            first of equal ones.
+            first of equal ones, of those with which no matrix is singular to rounding.
 
     Raises:
-        StageError: nothing to choose by, or a matrix that is not positive definite.
+        StageError: nothing to choose by, or a matrix that is singular to rounding.
     """
     from scipy.linalg import LinAlgError
 
-    found = chosen_ridge(problem) if isinstance(ridge, str) else ridge
-    try:
-        return np.ascontiguousarray(problem.weights(found), dtype=np.float32)
-    except LinAlgError as error:
-        raise StageError(
-            f"ranpac: the second moment of the random features plus gen.ridge={found:g} is not positive definite "
-            f"({error}); raise gen.ridge"
-        ) from error
+    for one in _by_error(problem) if isinstance(ridge, str) else [ridge]:
+        try:
+            return one, np.ascontiguousarray(problem.weights(one), dtype=np.float32)
+        except LinAlgError as error:
+            why = error
+    raise StageError(
+        f"ranpac: the second moment of the random features plus gen.ridge={one:g} is not positive definite to rounding "
+        f"({why}); raise gen.ridge"
+    ) from why
 
 
-def chosen_ridge(problem: Problem) -> float:
-    """The λ with the smallest squared error on held-out samples; see :func:`weights`."""
+def _by_error(problem: Problem) -> list[float]:
+    """The λ that may be chosen, the best first; the largest alone where none may."""
     from scipy.linalg import LinAlgError
 
     if not problem.n_held_out:
         raise StageError(validation.nothing_held_out("gen.ridge"))
-    errors = []
+    errors = {}
     for ridge in RIDGES:
-        try:
-            errors.append(problem.held_out_error(ridge))
-        except LinAlgError:  # too small a λ for these samples
-            errors.append(math.inf)
-    return RIDGES[int(np.argmin(errors))]
+        with suppress(LinAlgError):  # lost in the rounding of the matrix
+            errors[ridge] = problem.held_out_error(ridge)
+    return sorted(errors, key=lambda ridge: errors[ridge]) or [RIDGES[-1]]
 
 
 def _solution(matrix: Floats, targets: Floats, ridge: float) -> Floats:
-    """(A + λI)⁻¹ B; A is overwritten."""
+    """(A + λI)⁻¹ B, of which the lower triangle of A counts, in Fortran's order; it is overwritten."""
     from scipy.linalg import cho_solve
+    from scipy.linalg.blas import dsymv
 
-    solution: Floats = cho_solve((cholesky(matrix, ridge), True), targets, check_finite=False)
+    matrix[np.diag_indices_from(matrix)] += ridge
+    norm = float(dsymv(1.0, matrix, np.ones(len(matrix)), lower=1).max())  # random features are at least 0
+    solution: Floats = cho_solve((factorised(matrix, norm), True), targets, check_finite=False)
     return solution
 
 

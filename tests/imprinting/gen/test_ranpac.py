@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,13 @@ from imprint_sweep.errors import ImprinterError, InvalidCellError, StageError
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting.alone import Alone
 from imprint_sweep.imprinting.components import Variant
-from imprint_sweep.imprinting.gen.ranpac import RANPAC, RIDGES, Few, Many, Part, weights
+from imprint_sweep.imprinting.gen.ranpac import RANPAC, RIDGES, Few, Many, Part, fitted
 from imprint_sweep.imprinting.random_features import RandomFeatures, StoredFeatures
 from imprint_sweep.imprinting.validation import hold_out
 from tests import data
 
 Floats = NDArray[np.float64]
+EPSILON = float(np.finfo(np.float64).eps)
 
 
 def streams(stage: str, seed: int) -> np.random.Generator:
@@ -119,8 +122,29 @@ def test_both_forms_are_the_same(number: int) -> None:
     scale = float(np.mean(few.gram.diagonal())) or 1.0
     for ridge in (0.01 * scale, scale, 100 * scale):
         assert few.held_out_error(ridge) == pytest.approx(many.held_out_error(ridge), rel=1e-6, abs=1e-6)
-        found = weights(few, ridge)
-        np.testing.assert_allclose(weights(many, ridge), found, rtol=1e-4, atol=1e-5 * np.abs(found).max())
+        _, found = fitted(few, ridge)
+        np.testing.assert_allclose(fitted(many, ridge)[1], found, rtol=1e-4, atol=1e-5 * np.abs(found).max())
+
+
+@pytest.mark.parametrize("away", [10.0, 1e3, 1e5])
+def test_a_ridge_that_is_lost_in_rounding_is_not_chosen(away: float) -> None:
+    """Embeddings far from zero, whose random features have a huge mean in common."""
+    for number in range(40):
+        classes, m = problem(number)
+        classes = [x + np.float32(away * np.abs(x).max()) for x in classes]
+        kept, _ = halves(classes)
+        matrices = []
+        for of in (kept, classes):
+            h = mapped(np.concatenate(of), m)
+            matrices.append(h @ h.T if sum(map(len, classes)) <= m else h.T @ h)
+        found, same = solved(classes, features=m, ridge="chosen"), []
+        for ridge in RIDGES:
+            with suppress(StageError):  # a λ that is given is refused
+                if np.array_equal(found, solved(classes, features=m, ridge=ridge)):
+                    same.append(ridge)
+        assert same
+        for a, ridge in product(matrices, same):  # LAPACK's estimate is above the number itself, a few times at most
+            assert np.linalg.cond(a + ridge * np.eye(len(a)), 1) < 10 / (len(a) * EPSILON)
 
 
 def whole(features: RandomFeatures, x: NDArray[np.float32]) -> Part:
