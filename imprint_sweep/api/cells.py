@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from os import PathLike
 from typing import Any
 
@@ -12,8 +13,10 @@ from imprint_sweep.api.samples import class_names, features_of, samples_of_cell,
 from imprint_sweep.config.overrides_of import cell_of
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import READS
+from imprint_sweep.errors import StoreError
 from imprint_sweep.grid.cell import Cell
 from imprint_sweep.grid.scheme import TEST
+from imprint_sweep.imprinting.choosing_k import CV_1SE
 from imprint_sweep.store import history, is_present
 
 
@@ -44,7 +47,7 @@ def of_row(cell_id: str, settings: Settings) -> tuple[Cell, Imprinter, str | Non
     """The cell whose id begins with some digits, its classifier, and how that may differ from what the table says."""
     rows = history(settings.results, cell_id)
     cell = cell_of(rows[0])
-    clf = fitted(cell, settings)
+    clf = fitted(cell, settings, rows)
     if any(is_present(row, cell, clf.provenance_["fingerprint"]) for row in rows):
         return cell, clf, None
     note = (
@@ -54,17 +57,36 @@ def of_row(cell_id: str, settings: Settings) -> tuple[Cell, Imprinter, str | Non
     return cell, clf, note
 
 
-def fitted(cell: Cell, settings: Settings) -> Imprinter:
-    """The classifier of a cell, fitted."""
+def fitted(cell: Cell, settings: Settings, rows: Sequence[Mapping[str, Any]]) -> Imprinter:
+    """The classifier of a cell, fitted.
+
+    Args:
+        cell: which.
+        settings: where its embeddings are.
+        rows: of the cell in the results table: the newest good one, of the present embeddings if there is one, says
+            which k validation cells chose.
+    """
     features = features_of(cell.model, cell.task, settings, cell.scheme.split)
-    clf = unfitted(cell).fit(*samples_of_cell(features, cell)[0])
+    fingerprint = features.open(cell.task, READS[cell.scheme.split])
+    clf = unfitted(_with_its_k(cell, fingerprint, rows)).fit(*samples_of_cell(features, cell)[0])
     clf.provenance_ = {
         "cell_id": cell.cell_id,
-        "fingerprint": features.open(cell.task, READS[cell.scheme.split]),
+        "fingerprint": fingerprint,
         "model": asdict(cell.model),
         "task": {"name": cell.task.name, "classes": cell.task.classes, "limit": cell.task.limit},
     }
     return clf
+
+
+def _with_its_k(cell: Cell, fingerprint: str, rows: Sequence[Mapping[str, Any]]) -> Cell:
+    """The cell with the k that validation cells chose, as its rows have it."""
+    if cell.scheme.select_rule != CV_1SE:
+        return cell
+    good = [row for row in rows if row["k_chosen"]]
+    present = [row for row in good if is_present(row, cell, fingerprint)]
+    if not good:
+        raise StoreError(f"cell {cell.cell_id} has no good row, which would say what k was chosen; run it again")
+    return replace(cell, scheme=cell.scheme.having_k(max([*present, *good][0]["k_chosen"])))
 
 
 def unfitted(cell: Cell) -> Imprinter:
@@ -75,6 +97,8 @@ def unfitted(cell: Cell) -> Imprinter:
         for name in ("k", "m", "weighting", "weight_decay")
         if getattr(scheme, name) is not None
     }
+    if scheme.select_rule is not None:
+        known |= {"k": None, "select": scheme.select_rule, "max_k": scheme.select_max_k}
     return Imprinter(
         gen=scheme.gen,
         norm_pre=scheme.norm_pre,

@@ -36,6 +36,7 @@ from imprint_sweep.imprinting import n_shot
 from imprint_sweep.imprinting.agg import voting
 from imprint_sweep.imprinting.agg.comparison import Comparison, ComparisonByClass, compared
 from imprint_sweep.imprinting.alone import Alone
+from imprint_sweep.imprinting.choosing_k import CV_1SE, MAX_K
 from imprint_sweep.imprinting.components import (
     AGGREGATIONS,
     GENS,
@@ -77,6 +78,9 @@ _NAMES = {
     "agg.m ": "m ",
     "agg.weighting": "weighting",
     "model.weight_decay": "weight_decay",
+    "select.rule": "select",
+    "select.max_k": "max_k",
+    "=null": "=None",
     **{f"norm.{position}": f"norm_{position}" for position in Position},
 }
 """What the command line calls a parameter, and what it is called here."""
@@ -221,7 +225,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         gen: makes the proxies: all, mean, random, kmeans, kmedoids, cov_max, fps, least_squares, k_least_squares, lda,
             ranpac, logistic, or one of another package.
-        k: proxies per class; without meaning for some gens.
+        k: proxies per class; without meaning for some gens. None where `select` chooses it.
         norm: l2, none or quantile, at each position where it has a meaning: for quantile that is after GEN.
         norm_pre: of the samples before GEN: none or l2. Given, it wins over `norm`, as do the next two.
         norm_post: of the proxies: none, l2 or quantile.
@@ -238,6 +242,9 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes: the labels in the order of imprinting, on which quantile and ties depend; None sorts them.
         parameters: a component's own parameters by their names on the command line, such as
             ``{"agg.temperature": 0.05}``, which softmax and lse have.
+        select: the rule that chooses k for each class: bic, for kmeans. Among given k, scikit-learn's GridSearchCV
+            chooses one for all classes.
+        max_k: the largest k that the rule tries.
 
     Attributes:
         classes_: (C,) labels in the order of imprinting.
@@ -277,6 +284,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_shot: int | None = None,
         classes: Sequence[Any] | None = None,
         parameters: Mapping[str, Any] | None = None,
+        select: str | None = None,
+        max_k: int = MAX_K,
     ) -> None:
         self.gen = gen
         self.k = k
@@ -293,6 +302,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_shot = n_shot
         self.classes = classes
         self.parameters = parameters
+        self.select = select
+        self.max_k = max_k
 
     # --- fitting ------------------------------------------------------------------------------------------------------
 
@@ -668,6 +679,11 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(self.parameters, Mapping | None):
             raise ImprinterError(f"parameters: expected a mapping such as {{'gen.trim': 0.1}}, got {self.parameters!r}")
         agg = _word("agg", self.agg)
+        if self.select == CV_1SE:
+            raise ImprinterError(
+                f"select={CV_1SE} chooses k by cells of a sweep that are tested on held-out samples; here use "
+                'GridSearchCV(Imprinter(), {"k": [1, 5, 20]}), or select=bic'
+            )
         try:
             metric = AGGREGATIONS[agg].usual_metric if self.metric is None else _word("metric", self.metric)
             return Scheme.create(
@@ -683,6 +699,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 weighting=_optional(_word, "weighting", self.weighting),
                 seed=_whole("seed", self.seed),
                 weight_decay=_optional(_number, "weight_decay", self.weight_decay),
+                select_rule=_optional(_word, "select", self.select),
+                select_max_k=_whole("max_k", self.max_k),
                 parameters=self.parameters or {},
             )
         except ConfigError as error:

@@ -42,6 +42,8 @@ _KEYS = {
     **{name: f"task.{name}" for name in ("classes", "order", "seen", "merge", "remap")},
     "weight_decay": "model.weight_decay",
     "split": "eval.split",
+    "select": "select.rule",
+    "max_k": "select.max_k",
 }
 """What a keyword is called on the command line, where it is called otherwise."""
 

@@ -42,6 +42,7 @@ from imprint_sweep.config.schemas import (
     PathsConfig,
     ProjectionConfig,
     RunConfig,
+    SelectConfig,
     ShardConfig,
     TaskConfig,
     is_setting,
@@ -93,6 +94,7 @@ Node = TypeVar(
     NormConfig,
     AggConfig,
     EvalConfig,
+    SelectConfig,
     NumbersConfig,
     RunConfig,
     ShardConfig,
@@ -238,6 +240,7 @@ def scheme_from(
     gen: DictConfig | GenConfig,
     norm: DictConfig | NormConfig,
     agg: DictConfig | AggConfig,
+    select: SelectConfig | None = None,
     *,
     k: int | None,
     n_shot: int | None,
@@ -245,7 +248,7 @@ def scheme_from(
     weight_decay: float | None,
     split: str = TEST,
 ) -> Scheme:
-    """The scheme of one option each of ``gen``, ``norm`` and ``agg``, the numbers, and what is tested on.
+    """The scheme of one option each of ``gen``, ``norm`` and ``agg``, the numbers, how k is chosen, and what is tested.
 
     Raises:
         ConfigError: see :func:`typed` and :meth:`imprint_sweep.grid.cell.Scheme.create`.
@@ -253,6 +256,7 @@ def scheme_from(
     gen = typed(GenConfig, gen, "gen")
     norm = typed(NormConfig, norm, "norm")
     agg = typed(AggConfig, agg, "agg")
+    select = select or SelectConfig()
     return Scheme.create(
         gen=gen.name,
         k=k,
@@ -266,6 +270,8 @@ def scheme_from(
         weighting=agg.weighting,
         seed=seed,
         split=split,
+        select_rule=select.rule,
+        select_max_k=select.max_k,
         weight_decay=weight_decay,
         parameters=_given_parameters(gen, norm, agg),
     )
@@ -288,6 +294,7 @@ def cell_from_config(cfg: DictConfig | Config) -> Cell:
         config.gen,
         config.norm,
         config.agg,
+        config.select,
         k=config.k,
         n_shot=config.n_shot,
         seed=config.seed,

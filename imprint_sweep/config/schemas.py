@@ -12,11 +12,12 @@ from omegaconf import MISSING
 
 from imprint_sweep.errors import ConfigError, UnknownOptionError
 from imprint_sweep.grid.scheme import TEST, known_parameters
+from imprint_sweep.imprinting.choosing_k import MAX_K
 
 GROUPS = ("model", "task", "gen", "norm", "agg")
 """The configuration groups that a cell is made of."""
 
-NODES = ("eval",)
+NODES = ("eval", "select")
 """The parts of a cell that have keys and no options."""
 
 OF_HYDRA = ("hydra/launcher", "hydra/sweeper", "hydra/job_logging", "hydra/hydra_logging")
@@ -108,6 +109,14 @@ class EvalConfig:
 
 
 @dataclass
+class SelectConfig:
+    """How k is chosen where it is null; see ``conf/config.yaml``."""
+
+    rule: str | None = None
+    max_k: int | None = MAX_K
+
+
+@dataclass
 class PathsConfig:
     """Where things are; see :class:`imprint_sweep.config.settings.Settings` for what null stands for."""
 
@@ -178,6 +187,7 @@ class Config(RunConfig, NumbersConfig):
     norm: NormConfig = field(default_factory=NormConfig)
     agg: AggConfig = field(default_factory=AggConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
 
 
 @dataclass

@@ -122,11 +122,11 @@ def _components(names: Iterable[tuple[str, str]]) -> Iterator[Component]:
 
 @dataclass(frozen=True)
 class _Result:
-    """One readout on one task, with what the outcome of its cells says of GEN."""
+    """One readout on one task, with what its outcomes say of GEN; `sizes` are the numbers of proxies of each label."""
 
     evaluation: Evaluation
     zero_proxies: bool
-    n_proxies: int
+    sizes: tuple[int, ...]
     gen_seconds: float
 
 
@@ -181,7 +181,8 @@ class _Group:
                     f1=counts.f1,
                     f1_macro=counts.f1_macro,
                     f1_weighted=counts.f1_weighted,
-                    n_proxies=result.n_proxies,
+                    n_proxies=sum(result.sizes),
+                    k_chosen=None if cell.scheme.select_rule is None else result.sizes,
                     gen_seconds=result.gen_seconds,
                     eval_seconds=result.evaluation.seconds,
                 )
@@ -191,7 +192,10 @@ class _Group:
         draws: dict[Draw, dict[GenSpec, dict[Task, list[Cell]]]] = {}
         for task, cells in by_task.items():
             for cell in cells:
-                spec = GenSpec.of(normal_form(cell.scheme, len(task.labels)))
+                form = normal_form(cell.scheme, len(task.labels))
+                if form.select_rule not in (None, *GENS[form.gen].rules):
+                    raise ValueError(f"the cells that choose k for {cell.cell_id} come first")
+                spec = GenSpec.of(form)
                 draws.setdefault(spec.draw, {}).setdefault(spec, {}).setdefault(task, []).append(cell)
         for draw in sorted(draws):
             queries = Queries(self._features, self._ledger, draw) if draw.validation else self._queries
@@ -257,8 +261,9 @@ class _Group:
         for together in sharing.values():
             rounds.append([])
             held = 0.0
-            # What two gens share of a (k, seed) they share in one round.
-            for _, alike in groupby(sorted(together, key=_fit), key=_fit):
+            # What two gens share of a (k, seed) they share in one round; a rule shares every k of a seed.
+            key = _seed if any(spec.variant.rule for spec in together) else _fit
+            for _, alike in groupby(sorted(together, key=key), key=key):
                 these = list(alike)
                 size = sum(self._batch_bytes(spec, specs[spec]) for spec in these)
                 full = held + size > self._bytes / 8 or len(rounds[-1]) >= AT_ONCE
@@ -420,7 +425,7 @@ class _Group:
                 _Result(
                     evaluation=evaluation,
                     zero_proxies=zero[task],
-                    n_proxies=sum(len(made[label].value) for label in task.labels),
+                    sizes=tuple(len(made[label].value) for label in task.labels),
                     gen_seconds=sum(made[label].seconds for label in task.labels),
                 ),
             )
@@ -446,6 +451,10 @@ def _of_tasks(specs: Mapping[GenSpec, Cells], tasks: Sequence[Task]) -> dict[Gen
 
 def _fit(spec: GenSpec) -> tuple[int, int]:
     return spec.variant.k, spec.variant.seed
+
+
+def _seed(spec: GenSpec) -> tuple[int]:
+    return (spec.variant.seed,)
 
 
 def _families(tasks: Iterable[Task]) -> dict[Task, list[Task]]:

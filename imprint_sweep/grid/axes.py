@@ -14,6 +14,7 @@ from typing import Literal
 from imprint_sweep.grid.cell import Precision
 from imprint_sweep.grid.scheme import COMPONENTS, NEUTRAL, TESTED_ON
 from imprint_sweep.grid.tasks import SELECTIONS
+from imprint_sweep.imprinting.choosing_k import RULES
 from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEIGHTINGS, Position, norms_at
 
 Part = Literal["model", "task", "scheme"]
@@ -98,6 +99,10 @@ AXES = (
     Axis("eval.split", "scheme", "split", "split", "string",
          "What the cell is tested on: test, or validation for training samples that were held out.",
          nullable=True, follows=True, words=TESTED_ON, neutral=NEUTRAL["split"]),
+    Axis("select.rule", "scheme", "select_rule", "select_rule", "string",
+         "How k was chosen: bic or cv_1se; null where it was given.", nullable=True, depends_on="gen", words=RULES),
+    Axis("select.max_k", "scheme", "select_max_k", "select_max_k", "int64",
+         "The largest k that was tried; null where k was given.", nullable=True, depends_on="select.rule"),
 )  # fmt: skip
 """All axes, in the order of the table's columns: the model, the task, then the stages."""
 

@@ -161,7 +161,8 @@ def chosen_scheme(scheme: Scheme) -> Chosen:
     neutral: Chosen = {axis.name: axis.neutral for axis in axes}
     neutral |= {key: parameter.neutral for key, parameter in parameters_of(vars(scheme)).items()}
     chosen |= dict(scheme.parameters)
-    return {key: value for key, value in chosen.items() if value is not None and value != neutral.get(key)}
+    k: Chosen = {} if scheme.select_rule is None else {"k": None}  # the configuration has one
+    return k | {key: value for key, value in chosen.items() if value is not None and value != neutral.get(key)}
 
 
 def _made_of(model: Model) -> Chosen:

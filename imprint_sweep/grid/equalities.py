@@ -51,6 +51,10 @@ def _few_samples(s: Scheme, _: Context) -> Scheme:
     return _by(s, "all")
 
 
+def _nothing_to_choose(s: Scheme, _: Context) -> Scheme:
+    return s.having_k(1) if s.nothing_to_choose else s
+
+
 def _one_proxy(s: Scheme, _: Context) -> Scheme:
     same = GENS[s.gen].with_one_proxy
     return s if s.k != 1 or same is None else _by(s, same)
@@ -130,6 +134,12 @@ RULES = (
         "Where no more samples are trained on than a gen keeps whole, it computes what gen=all does.",
         "method, section 4: if n_c <= k, a per-class gen returns all n_c embeddings",
         _few_samples,
+    ),
+    Rule(
+        "nothing_to_choose",
+        "Where a class has fewer than five samples, or one k is tried, a rule chooses k = 1.",
+        "method, section 4",
+        _nothing_to_choose,
     ),
     Rule(
         "one_proxy",

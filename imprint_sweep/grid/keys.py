@@ -44,7 +44,7 @@ class GenSpec:
 
     @classmethod
     def of(cls, normal_form: Scheme) -> GenSpec:
-        """What a scheme's normal form asks GEN for."""
+        """What a scheme's normal form asks GEN for; the largest k that is tried where cells choose it."""
         draw = Draw(
             n_shot=normal_form.n_shot or 0,
             seed=normal_form.seed if normal_form.draws_samples else 0,
@@ -52,10 +52,11 @@ class GenSpec:
             validation=normal_form.split == VALIDATION,
         )
         variant = Variant(
-            k=normal_form.k or 0,
+            k=normal_form.k or normal_form.select_max_k or 0,
             seed=normal_form.seed if GENS[normal_form.gen].draws(normal_form.k) else 0,
             weight_decay=normal_form.weight_decay or 0.0,
             parameters=normal_form.setting("gen").parameters,
+            rule=rule if (rule := normal_form.select_rule) in GENS[normal_form.gen].rules else "",
         )
         return cls(draw, normal_form.gen, variant)
 

@@ -28,6 +28,7 @@ class Outcome:
         f1_macro: mean of ``f1``.
         f1_weighted: mean of ``f1`` weighted by test samples per label.
         n_proxies: proxies of all labels together.
+        k_chosen: the k that a rule chose for each label, in task order; None where k was given.
         gen_seconds: CPU time of GEN summed over labels, also when its result was shared.
         eval_seconds: CPU time of everything after GEN that this cell took part in, undivided also where others
             shared it: about what the cell would have cost alone.
@@ -45,6 +46,7 @@ class Outcome:
     f1_macro: float | None = None
     f1_weighted: float | None = None
     n_proxies: int | None = None
+    k_chosen: tuple[int, ...] | None = None
     gen_seconds: float | None = None
     eval_seconds: float | None = None
     error: str | None = None

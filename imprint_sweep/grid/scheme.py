@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.hashing import canonical_json
 from imprint_sweep.imprinting import validation
+from imprint_sweep.imprinting.choosing_k import CV_1SE, LEAST_SAMPLES, MAX_K, RULES
 from imprint_sweep.imprinting.components import (
     AGGREGATIONS,
     GENS,
@@ -44,7 +45,7 @@ TESTED_ON: tuple[EvalSplit, ...] = get_args(EvalSplit)
 TEST, VALIDATION = TESTED_ON
 """What a cell is tested on: the test split, or training samples that it is not trained on."""
 
-NEUTRAL: Mapping[str, EvalSplit] = {"split": TEST}
+NEUTRAL: Mapping[str, str | None] = {"split": TEST, "select_rule": None, "select_max_k": None}
 """Fields that enter an identity only where their value is another one, and that older rows do not have."""
 
 
@@ -68,6 +69,8 @@ class Scheme:
     seed: int
     weight_decay: float | None
     split: EvalSplit = TEST
+    select_rule: str | None = None
+    select_max_k: int | None = None
     parameters: tuple[tuple[str, Value], ...] = ()
     """(key, value) of each parameter of the components' own, in the order of the keys, as in ``("gen.trim", 0.1)``."""
 
@@ -88,12 +91,14 @@ class Scheme:
         seed: int = 0,
         weight_decay: float | None = None,
         split: str = TEST,
+        select_rule: str | None = None,
+        select_max_k: int | None = None,
         parameters: Mapping[str, object] | Iterable[tuple[str, object]] = (),
     ) -> Scheme:
         """Validate the axes and drop those without meaning (see :func:`meaningless`).
 
         Parameters of components that do not take part are dropped, too; those that are not given have their neutral
-        value.
+        value. Without `select_max_k` a rule tries up to :data:`~imprint_sweep.imprinting.choosing_k.MAX_K`.
 
         Raises:
             UnknownOptionError: a name that does not exist.
@@ -120,10 +125,14 @@ class Scheme:
                 f"those of all classes; use agg.metric={alternatives(others)}, or a gen that sees one class at a time"
             )
         dropped = meaningless(gen=gen, agg=agg)
+        rule = None if "select_rule" in dropped else select_rule
+        if rule is not None:
+            _check_rule(rule, gen=gen, k=k, split=split)
+            dropped |= {"k"}
         if "weighting" not in dropped and weighting not in WEIGHTINGS:
             raise WEIGHTINGS.unknown(str(weighting))
-        for field, value in (("k", k), ("agg.m", m), ("n_shot", n_shot)):
-            required = field != "n_shot" and field.removeprefix("agg.") not in dropped
+        for field, value in (("k", k), ("agg.m", m), ("n_shot", n_shot), ("select.max_k", select_max_k)):
+            required = field in ("k", "agg.m") and field.removeprefix("agg.") not in dropped
             if value is None and required:
                 raise InvalidCellError(f"{field} is missing: gen={gen} agg={agg} needs it")
             if value is not None:
@@ -154,6 +163,8 @@ class Scheme:
             # 1 and 1.0 are equal but spelled differently in an identity.
             weight_decay=None if "weight_decay" in dropped or weight_decay is None else float(weight_decay),
             split=split,
+            select_rule=rule,
+            select_max_k=None if rule is None else select_max_k or MAX_K,
         )._with_parameters(dict(parameters))
 
     def _with_parameters(self, given: Mapping[str, object]) -> Scheme:
@@ -167,6 +178,21 @@ class Scheme:
         scheme = replace(self, parameters=tuple(values.items()))
         GENS[self.gen].check(dict(scheme.setting("gen").parameters), self.max_samples)
         return scheme
+
+    def having_k(self, k: int, split: EvalSplit | None = None) -> Scheme:
+        """The scheme with a given k in the place of the rule that chooses it.
+
+        Args:
+            k: which.
+            split: what is tested on; None leaves it as it is.
+        """
+        return replace(self, k=k, select_rule=None, select_max_k=None, split=split or self.split)
+
+    @property
+    def nothing_to_choose(self) -> bool:
+        """Whether a rule can only choose k = 1: no class has more than a few samples, or 1 is the most."""
+        few = self.max_samples is not None and self.max_samples < LEAST_SAMPLES
+        return self.select_rule is not None and (few or self.select_max_k == 1)
 
     def changed(self, **fields: Any) -> Scheme:
         """The scheme with other fields: parameters that its components still have keep their values, others go."""
@@ -209,8 +235,8 @@ class Scheme:
 
     @property
     def draws_samples(self) -> bool:
-        """Whether the seed decides which training samples GEN sees."""
-        return self.n_shot is not None or self.split == VALIDATION
+        """Whether the seed decides which training samples GEN sees, or by which of them k is chosen."""
+        return self.n_shot is not None or self.split == VALIDATION or self.select_rule == CV_1SE
 
     @property
     def max_samples(self) -> int | None:
@@ -219,7 +245,7 @@ class Scheme:
 
     def max_proxies(self, n_labels: int) -> int | None:
         """The largest number of proxies that this scheme can have, None if only the data can tell."""
-        bounds = (GENS[self.gen].per_class(self.k), self.max_samples)
+        bounds = (GENS[self.gen].per_class(self.k or self.select_max_k), self.max_samples)
         per_label = min((bound for bound in bounds if bound is not None), default=None)
         return None if per_label is None else per_label * n_labels
 
@@ -301,12 +327,33 @@ def baselines(registries: Iterable[Registry[Any]] = REGISTRIES) -> list[str]:
 def meaningless(*, gen: str, agg: str) -> frozenset[str]:
     """The fields of a scheme that mean nothing under this gen and agg, hence are None in its identity."""
     generator = GENS[gen]
-    fields = set() if generator.takes_k else {"k"}
+    fields = set() if generator.takes_k else {"k", "select_rule", "select_max_k"}
     if not generator.uses_weight_decay:
         fields.add("weight_decay")
     if not isinstance(AGGREGATIONS[agg], Voting):
         fields |= {"m", "weighting"}
     return frozenset(fields)
+
+
+def _check_rule(rule: str, *, gen: str, k: int | None, split: str) -> None:
+    """Raise an error unless a rule can choose the k of a gen."""
+    if rule not in RULES:
+        raise UnknownOptionError("select.rule", rule, RULES)
+    if k is not None:
+        raise InvalidCellError(
+            f"k is given, and select.rule={rule} chooses it; use k=null, or select.rule=null to keep the k given"
+        )
+    if rule == CV_1SE and split == VALIDATION:
+        raise InvalidCellError(
+            f"select.rule={rule} chooses k by eval.split={VALIDATION}, so a cell that is tested on it, too, says "
+            f"nothing; use eval.split={TEST}"
+        )
+    if rule != CV_1SE and rule not in GENS[gen].rules:
+        others = [name for name, other in GENS.items() if rule in other.rules]
+        raise InvalidCellError(
+            f"select.rule={rule} compares clusterings of a class, and gen={gen} makes none to compare; use "
+            f"gen={alternatives(others)}, or select.rule={CV_1SE}"
+        )
 
 
 def _check_biased(gen: str, *, norm_post: str, agg: str, metric: str) -> None:

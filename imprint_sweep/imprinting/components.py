@@ -236,16 +236,18 @@ class Variant(_Ordered):
     """One setting of a gen.
 
     Args:
-        k: proxies per class, 0 where the gen has no k.
+        k: proxies per class, 0 where the gen has no k; the largest that is tried where a rule chooses it.
         seed: 0 where the gen is deterministic.
         weight_decay: lambda of the model, 0 where the gen does not use it.
         parameters: (name, value) of each parameter of the gen's own.
+        rule: one of :attr:`Gen.rules` that chooses k within each class; empty where k is given.
     """
 
     k: int = 0
     seed: int = 0
     weight_decay: float = 0.0
     parameters: tuple[tuple[str, Value], ...] = ()
+    rule: str = ""
 
     def __getitem__(self, name: str) -> Any:
         """The value of a parameter of the gen's own."""
@@ -412,6 +414,7 @@ class Gen(Component, ABC):
 
     Attributes:
         takes_k: whether it has the parameter k.
+        rules: those of :data:`imprint_sweep.imprinting.choosing_k.RULES` by which it can choose k within each class.
         seeded: whether its result depends on the seed beyond the n-shot draw; see :meth:`draws`.
         joint: whether it sees the samples of all classes of the task at once; see :class:`JointGen`.
         biased: whether each proxy has a bias, which is added to its inner products: the last of d + 1 columns. Such
@@ -427,6 +430,7 @@ class Gen(Component, ABC):
     """
 
     takes_k: ClassVar[bool] = False
+    rules: ClassVar[tuple[str, ...]] = ()
     seeded: ClassVar[bool] = False
     joint: ClassVar[bool] = False
     biased: ClassVar[bool] = False
@@ -449,6 +453,10 @@ class Gen(Component, ABC):
             (number of proxies, d) float32; of a biased gen d + 1 columns. Where queries are mapped, d is the width of
             the map.
         """
+
+    def chosen_k(self, given: ClassSamples, variant: Variant) -> int:
+        """The k that the rule of a variant chooses for a class; a gen that has :attr:`rules` defines it."""
+        raise NotImplementedError(f"{self.name} chooses no k")
 
     def together(self, given: ClassSamples, variants: Sequence[Variant]) -> None:
         """Compute what several variants of a class need, where that is faster at once; see :attr:`making`."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
 from imprint_sweep.imprinting.alone import Alone
+from imprint_sweep.imprinting.choosing_k import LEAST_SAMPLES
 from imprint_sweep.imprinting.components import ClassMetric, Component, FittedMetric, Gen, JointGen, Rows, Variant
 
 _FEW = np.eye(3, dtype=np.float32)
 _FEW.flags.writeable = False
+_ENOUGH = np.eye(LEAST_SAMPLES, dtype=np.float32)
+"""Samples of which k can be chosen."""
 _STEPS = np.tri(3, dtype=np.float32)
 """Samples whose covariance is not singular once it is shrunk."""
 _STEPS.flags.writeable = False
@@ -44,6 +48,8 @@ def _prepare_gen(gen: Gen) -> None:
     parameters = tuple((parameter.name, parameter.neutral) for parameter in gen.parameters)
     variant = Variant(k=2 if gen.takes_k else 0, weight_decay=1.0, parameters=parameters)
     few = _alone(_FEW)
+    for rule in gen.rules:
+        gen.chosen_k(_alone(_ENOUGH), replace(variant, rule=rule))
     if isinstance(gen, JointGen):
         gen.prepare(few, variant)
         gen.solve([few, few], few, variant)

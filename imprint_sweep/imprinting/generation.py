@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -62,7 +63,16 @@ def class_proxies(gen: str, given: ClassSamples, variant: Variant) -> Rows:
     Raises:
         StageError: they cannot be computed, or are not what a gen promises.
     """
+    if variant.rule:
+        gen, variant = _with_chosen_k(gen, given, variant)
     return checked_proxies(gen, [GENS[gen].proxies(given, variant)], 1, given.samples.shape[1], variant)[0]
+
+
+def _with_chosen_k(gen: str, given: ClassSamples, variant: Variant) -> tuple[str, Variant]:
+    """What makes the same proxies, bit for bit, with the k that the rule of a variant chooses."""
+    k = GENS[gen].chosen_k(given, variant)
+    same = GENS[gen].with_one_proxy
+    return (gen, replace(variant, k=k, rule="")) if k > 1 or same is None else (same, Variant())
 
 
 def joint_proxies(gen: str, classes: Sequence[ClassSamples], task: Shared, variant: Variant) -> list[Rows]:

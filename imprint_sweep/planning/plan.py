@@ -107,6 +107,38 @@ class Plan:
             len(positions),
         )
 
+    def extended(
+        self, schemes: tuple[Scheme, ...], model: Column, task: Column, scheme: Column
+    ) -> tuple[Plan, Indices]:
+        """The plan with more cells behind its own; those that it has already are not added.
+
+        Args:
+            schemes: those of the plan, and others behind them.
+            model, task, scheme: (m,) of each cell.
+
+        Returns:
+            The plan, and (m,) the position of each of these cells in it.
+        """
+        of_mine, of_more = (
+            (columns[0].astype(np.int64) * len(self.tasks) + columns[1]) * len(schemes) + columns[2]
+            for columns in ((self.model, self.task, self.scheme), (model, task, scheme))
+        )
+        codes, first, which = np.unique(np.concatenate([of_mine, of_more]), return_index=True, return_inverse=True)
+        new = np.sort(first[first >= len(self)]) - len(self)
+        place = np.empty(len(codes), np.int64)
+        place[which[: len(self)]] = np.arange(len(self))
+        place[which[len(self) + new]] = len(self) + np.arange(len(new))
+        added = _cell_ids(self.models, self.tasks, schemes, model[new], task[new], scheme[new])
+        plan = replace(
+            self,
+            schemes=schemes,
+            model=np.concatenate([self.model, model[new]]),
+            task=np.concatenate([self.task, task[new]]),
+            scheme=np.concatenate([self.scheme, scheme[new]]),
+            cell_id=np.concatenate([self.cell_id, added]),
+        )
+        return plan, place[which[len(self) :]]
+
     @cached_property
     def pair(self) -> Indices:
         """(n,) which (model, task) a cell is of: ``model * len(tasks) + task``."""

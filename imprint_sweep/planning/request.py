@@ -49,6 +49,7 @@ from imprint_sweep.config.schemas import (
     ModelConfig,
     NormConfig,
     NumbersConfig,
+    SelectConfig,
     TaskConfig,
 )
 from imprint_sweep.embeddings.cache import EmbeddingCache
@@ -64,7 +65,8 @@ MAX_COMBINATIONS = 20_000_000
 """More than this in one block is a slip, and would take gigabytes to count."""
 
 _SCHEMAS: dict[str, type[Any]] = {
-    "model": ModelConfig, "task": TaskConfig, "gen": GenConfig, "norm": NormConfig, "agg": AggConfig, "eval": EvalConfig
+    "model": ModelConfig, "task": TaskConfig, "gen": GenConfig, "norm": NormConfig, "agg": AggConfig,
+    "eval": EvalConfig, "select": SelectConfig,
 }  # fmt: skip
 
 
@@ -377,7 +379,7 @@ class _Rows:
         return self.tasks.column(np.ravel_multi_index((task, limit, np.where(unlisted[task], model, 0)), sizes), make)
 
     def _schemes(self, product: _Product, rows: Indices) -> Column:
-        parts = ("gen", "norm", "agg", "eval", "k", "n_shot", "seed")
+        parts = ("gen", "norm", "agg", "select", "eval", "k", "n_shot", "seed")
         values = [[state.value for state in product.states[part]] for part in parts]
         # Only the gens that take a weight decay let the model reach into the scheme.
         decays = [None, *dict.fromkeys(state.value.weight_decay for state in product.states["model"])]
@@ -389,9 +391,10 @@ class _Rows:
 
         def make(key: int) -> Scheme:
             *positions, decay = (int(code) for code in np.unravel_index(key, sizes))
-            gen, norm, agg, tested, k, n_shot, seed = (options[i] for options, i in zip(values, positions, strict=True))
+            parts = (options[i] for options, i in zip(values, positions, strict=True))
+            gen, norm, agg, select, tested, k, n_shot, seed = parts
             return scheme_from(
-                gen, norm, agg, k=k, n_shot=n_shot, seed=seed, split=tested.split, weight_decay=decays[decay]
+                gen, norm, agg, select, k=k, n_shot=n_shot, seed=seed, split=tested.split, weight_decay=decays[decay]
             )
 
         return self.schemes.column(np.ravel_multi_index(codes, sizes), make)

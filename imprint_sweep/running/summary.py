@@ -21,7 +21,9 @@ from imprint_sweep.running.work import Work
 from imprint_sweep.wording import counted, duration
 
 SHOWN = 20
-OUTCOME_FIELDS = ("accuracy", "n_correct", "n_test", "f1_macro", "gen_seconds", "n_proxies", "eval_seconds")
+OUTCOME_FIELDS = (
+    *("accuracy", "n_correct", "n_test", "f1_macro", "gen_seconds", "n_proxies", "k_chosen", "eval_seconds"),
+)
 LABELS_WIDTH = 30
 
 
@@ -37,19 +39,21 @@ def planned_lines(
         n_shards: into how many shards that is split.
         seconds: how long it will take; None where nobody knows.
     """
-    done, todo = int(work.rows.done.sum()), len(work.remaining)
+    asked = work.plan[np.arange(work.asked)]
+    done, todo, more = int(work.rows.done[: work.asked].sum()), len(work.remaining), len(work.plan) - work.asked
     lines = [
-        f"requested {work.plan.requested:,} -> {len(work.plan):,} distinct -> {done:,} done, {todo:,} to run"
+        f"requested {work.plan.requested:,} -> {work.asked:,} distinct -> {done:,} done, {todo:,} to run"
         + (f" in {counted(n_shards, 'shard')}" if todo else "")
         + (f", about {duration(seconds)}" if todo and seconds is not None else "")
     ]
-    computations = len(np.unique(work.plan.computation))
-    if computations < len(work.plan):
+    if more:
+        open_ones = int(work.todo[work.asked :].sum())
+        lines.append(f"  {counted(more, 'validation cell')} to choose k by, {open_ones:,} of them to run")
+    computations = len(np.unique(asked.computation))
+    if computations < work.asked:
         lines.append(f"  {counted(computations, 'different computation')}; the others are equal by construction")
-    lines += [
-        f"  {axis} has no meaning in any of these cells" for axis in axes_without_meaning(work.plan, request.axes)
-    ]
-    lines += [f"  {line}" for line in shots_of_everything(work.plan, work.sources.headers)]
+    lines += [f"  {axis} has no meaning in any of these cells" for axis in axes_without_meaning(asked, request.axes)]
+    lines += [f"  {line}" for line in notes_on_shots(asked, work.sources.headers)]
     if request.excluded:
         lines.append(f"  {counted(request.excluded, 'combination')} excluded by the experiment")
     for reason, count in request.invalid.items():
@@ -68,7 +72,7 @@ def planned_lines(
 
 
 def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
-    """A good row of the results table in three lines.
+    """A good row of the results table in a few lines.
 
     Args:
         row: its columns.
@@ -78,6 +82,7 @@ def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:
         f"accuracy {row['accuracy']:.4f} ({row['n_correct']:,} of {row['n_test']:,} correct), "
         f"macro F1 {row['f1_macro']:.4f}",
         f"GEN {row['gen_seconds']:.3f} s for {row['n_proxies']:,} proxies, evaluation {row['eval_seconds']:.3f} s",
+        *([] if row["k_chosen"] is None else [f"k chosen for each label: {' '.join(map(str, row['k_chosen']))}"]),
         f"cell {row['cell_id']} in {results}",
     ]
 
@@ -86,6 +91,15 @@ def axes_without_meaning(plan: Plan, axes: Iterable[str]) -> list[str]:
     """Those of the swept axes that no cell has a use for: ``agg.m`` where all of them are ``agg=max``."""
     fields = _fields(axis for axis in AXES if axis.depends_on) | _parameters()
     return [axis for axis in axes if axis in fields and _coded(plan, *fields[axis])[1] == [None]]
+
+
+def notes_on_shots(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> list[str]:
+    """What n_shot comes to, where that may be a surprise; arguments as for :func:`shots_of_everything`."""
+    few = sorted({scheme.n_shot for scheme in plan.schemes if scheme.nothing_to_choose and scheme.n_shot is not None})
+    lines = (
+        [f"n_shot={','.join(map(str, few))} is too few to choose k by: k = 1 where select.rule is given"] if few else []
+    )
+    return [*lines, *shots_of_everything(plan, headers)]
 
 
 def shots_of_everything(plan: Plan, headers: Mapping[EntryKey, EntryHeader]) -> list[str]:

@@ -39,11 +39,11 @@ from imprint_sweep.running.slurm import LOGS, array_failures, submission_line, s
 from imprint_sweep.running.summary import (
     OUTCOME_FIELDS,
     accuracy_table,
+    notes_on_shots,
     outcome_lines,
     planned_lines,
-    shots_of_everything,
 )
-from imprint_sweep.running.work import Work, find_work, run_cells, threads_of
+from imprint_sweep.running.work import Work, find_work, known_rows, run_cells, threads_of
 from imprint_sweep.store import ResultStore, errors_of, newest_row
 from imprint_sweep.wording import counted, duration
 
@@ -72,7 +72,7 @@ def run_single(cell: Cell, settings: Settings) -> float:
         raise settings.cache.missing(missing)
     if not work.todo[0]:
         return _known(work, settings)
-    for line in shots_of_everything(plan, work.sources.headers):
+    for line in notes_on_shots(plan, work.sources.headers):
         telling.note(line)
     for key in plan.entry_keys(int(plan.source[0])):
         settings.cache.open(key)  # verified now: a damaged entry is no result
@@ -81,7 +81,7 @@ def run_single(cell: Cell, settings: Settings) -> float:
     run_cells(plan, settings, since=since, begin=begun.append, report=outcomes.append)
     if not outcomes:
         return _known(begun[0], settings)
-    (outcome,) = outcomes
+    outcome = outcomes[-1]  # before it come those of the cells that choose its k
     if outcome.status != OK:
         raise CellFailedError(f"the cell failed: {outcome.error}")
     row = {"cell_id": cell.cell_id, **{name: getattr(outcome, name) for name in OUTCOME_FIELDS}}
@@ -215,7 +215,8 @@ def _plan(request: Request, settings: Settings, hydra: Hydra) -> Sweep:
         work = replace(work, todo=work.todo & ~waiting)
     estimate = work.estimate.on(_ratios(work.estimate, settings, resources))
     wanted = resources.shards(float(estimate.seconds.sum()), settings.sweep.shards)
-    shard = shards(estimate.atoms(wanted), estimate.seconds, wanted)
+    atoms = work.choices.atoms(np.flatnonzero(work.todo), estimate.atoms(wanted))
+    shard = shards(atoms, estimate.seconds, wanted)
     folder = settings.sweeps / f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     sweep = Sweep(work, estimate, shard, since, resources, folder)
     planned = planned_lines(request, work, estimate, n_shards=sweep.n_shards, seconds=sweep.seconds)
@@ -280,7 +281,7 @@ def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
     Raises:
         SweepError: the files cannot be written.
     """
-    plan, resources, folder = sweep.work.plan, sweep.resources, sweep.folder
+    work, resources, folder = sweep.work, sweep.resources, sweep.folder
     if hydra.folder is not None:
         try:
             hydra.folder.mkdir(parents=True, exist_ok=True)
@@ -292,8 +293,8 @@ def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
         "created": datetime.now(UTC).isoformat(),
         "since": sweep.since.isoformat() if sweep.since else None,
         "command": sys.argv[1:],
-        "requested": plan.requested,
-        "distinct": len(plan),
+        "requested": work.plan.requested,
+        "distinct": work.asked,
         "to_run": len(sweep.cells),
         "shards": sweep.n_shards,
         "launcher": resources.kind,
@@ -363,7 +364,7 @@ def _report(sweep: Sweep, settings: Settings, problems: Sequence[str], *, second
     Raises:
         SweepFailedError: something went wrong.
     """
-    rows = find_work(sweep.cells, settings, since=sweep.since).rows
+    rows = known_rows(sweep.cells, settings, since=sweep.since)
     failed, undone = int(rows.failed.sum()), int((~rows.done & ~rows.failed).sum())
     _show(sweep, settings)
     telling.say(
@@ -405,8 +406,8 @@ def run_shard(path: Path, index: int, settings: Settings) -> None:
         def begin(work: Work) -> None:
             begun.append(work)
             reporter.begin(
-                done=int((~work.todo).sum()),
-                failed=int((work.rows.failed & ~work.todo).sum()),
+                done=int((~work.todo[: work.asked]).sum()),
+                failed=int((work.rows.failed & ~work.todo)[: work.asked].sum()),
                 best=float(np.nan_to_num(work.rows.accuracy).max(initial=0.0)),
             )
 
@@ -442,7 +443,7 @@ def _reasons(failed: Plan, errors: Mapping[str, str]) -> list[str]:
 
 def _show(sweep: Sweep, settings: Settings) -> None:
     """Tell the table of the swept axes against accuracy."""
-    plan = sweep.work.plan
-    table = accuracy_table(plan, find_work(plan, settings, since=sweep.since).rows.accuracy)
+    plan = sweep.work.plan[np.arange(sweep.work.asked)]
+    table = accuracy_table(plan, known_rows(plan, settings, since=sweep.since).accuracy)
     if table:
         telling.say(table)

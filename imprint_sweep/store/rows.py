@@ -95,6 +95,7 @@ _RESULT = (
     "f1_macro",
     "f1_weighted",
     "n_proxies",
+    "k_chosen",
     "gen_seconds",
     "eval_seconds",
     "error",

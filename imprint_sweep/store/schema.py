@@ -12,7 +12,7 @@ import pyarrow as pa
 from imprint_sweep.grid.axes import AXES, Stored, parameter_column, parameter_key
 from imprint_sweep.grid.scheme import known_parameters
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised when a column is added. Columns are never renamed, retyped or taken away: old parts stay readable."""
 
 VERSION_KEY = b"imprint_sweep.schema_version"
@@ -76,6 +76,9 @@ COLUMNS: dict[str, Column] = {
     "f1_macro": Column(pa.float64(), "Mean of f1.", True),
     "f1_weighted": Column(pa.float64(), "Mean of f1 weighted by the test samples of each label.", True),
     "n_proxies": Column(pa.int64(), "Proxies of all labels together.", True),
+    "k_chosen": Column(
+        pa.list_(pa.int32()), "The k that select.rule chose for each label, in the order of labels; null without.", True
+    ),
     "gen_seconds": Column(
         pa.float64(),
         "CPU time of GEN, summed over labels, also when its result was shared; wall time in version 0.1.0.",

@@ -38,6 +38,8 @@ ROW: dict[str, Any] = {
     "seed": 17121997,
     "weight_decay": None,
     "split": "test",
+    "select_rule": None,
+    "select_max_k": None,
     "n_correct": 50,
     "n_test": 100,
     "n_proxies": 10,
@@ -53,10 +55,10 @@ ROW: dict[str, Any] = {
 }
 """What a row holds unless said otherwise."""
 
-_WHOLE = ("image_size", "merge", "remap", "limit", "n_shot", "k", "m")
+_WHOLE = ("image_size", "merge", "remap", "limit", "n_shot", "k", "m", "select_max_k")
 _WORDS = (
     *("model", "weights", "task", "classes", "norm_pre", "gen", "norm_post", "norm_inf", "agg", "metric", "weighting"),
-    *("split", "fingerprint", "package_version", "git_commit", "host"),
+    *("split", "select_rule", "fingerprint", "package_version", "git_commit", "host"),
 )
 
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from imprint_sweep.errors import InvalidCellError, UnknownOptionError
 from imprint_sweep.grid.cell import Cell, Label, Model, Task, cell_ids, stage_seed
 from imprint_sweep.grid.equalities import normal_form
-from imprint_sweep.grid.scheme import FIELDS, TESTED_ON, Scheme
+from imprint_sweep.grid.scheme import FIELDS, NEUTRAL, TESTED_ON, Scheme
 from imprint_sweep.grid.tasks import make_task
+from imprint_sweep.imprinting.choosing_k import RULES
 from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEIGHTINGS, ClassMetric, Position, norms_at
 
 MODEL = Model("efficientnet_lite0", "IMAGENET1K", 112)
@@ -378,6 +379,8 @@ def schemes(draw: st.DrawFn) -> Scheme:
         "weight_decay": draw(st.sampled_from([0.1, 1e-4])),
         "parameters": OWN,
     }
+    if draw(st.booleans()) and GENS[axes["gen"]].takes_k:
+        axes |= {"k": None, "select_rule": draw(st.sampled_from(RULES)), "select_max_k": draw(st.integers(1, 4))}
     if GENS[axes["gen"]].biased:  # most of the grid means nothing under it
         axes |= {"agg": "max", "metric": "inner_product", "norm_post": "none"}
     try:
@@ -417,7 +420,9 @@ def test_ids_are_equal_where_all_axes_are_and_nowhere_else(one: Scheme, other: S
 @given(schemes())
 def test_an_identity_holds_every_axis(any_scheme: Scheme) -> None:
     held = {name: getattr(any_scheme, name) for name in FIELDS}
-    held |= {"split": "validation"} if any_scheme.split != "test" else {}
+    held |= {
+        name: getattr(any_scheme, name) for name, neutral in NEUTRAL.items() if getattr(any_scheme, name) != neutral
+    }
     held |= {key: value for key, value in any_scheme.parameters if OWN.get(key) == value}
     assert json.loads(any_scheme.fragment) == held
 

@@ -59,10 +59,11 @@ def test_the_columns_of_the_analysis() -> None:
     assert MODEL == ("model", "weights", "image_size", "precision")
     assert TASK == ("task", "classes", "merge", "remap", "limit")
     assert SCHEME == (
-        "n_shot", "norm_pre", "gen", "k", "norm_post", "norm_inf", "agg", "metric", "m", "weighting"
+        "n_shot", "norm_pre", "gen", "k", "norm_post", "norm_inf", "agg", "metric", "m", "weighting",
+        "select_rule", "select_max_k",
     )  # fmt: skip
     assert [column.title for column in LISTED] == [
         "model", "model.weights", "model.image_size", "model.precision", "task", "task.merge", "limit", "accuracy",
         "kind", "n_shot", "norm.pre", "gen", "k", "norm.post", "norm.inf", "agg", "agg.metric", "agg.m",
-        "agg.weighting", "model.weight_decay", "task.classes", "remaps", "seeds",
+        "agg.weighting", "select.rule", "select.max_k", "model.weight_decay", "task.classes", "remaps", "seeds",
     ]  # fmt: skip

@@ -24,6 +24,12 @@ SCHEMES += [
     for t in (0.07, 0.5)
     for agg in ({"agg": "lse"}, *VOTES)
 ]
+SCHEMES += [
+    Scheme.create(gen=gen, n_shot=n_shot, select_rule=rule, select_max_k=most)
+    for gen, rule in (("kmeans", "bic"), ("kmeans", "cv_1se"), ("fps", "cv_1se"))
+    for n_shot in (None, 4, 10)
+    for most in (1, 20)
+]
 
 
 def test_every_rule_has_a_name_of_its_own_a_sentence_and_a_source() -> None:

@@ -116,7 +116,7 @@ def test_every_column_says_what_it_holds() -> None:
 
 def test_the_schema_of_this_version() -> None:
     # Changing one is a decision: raise SCHEMA_VERSION, and only ever add.
-    assert SCHEMA_VERSION == 4
+    assert SCHEMA_VERSION == 5
     assert {field.name: str(field.type) for field in table_schema()} == {
         **dict.fromkeys(["cell_id", "computation_id"], "string"),
         "method_version": "int16",
@@ -125,10 +125,11 @@ def test_the_schema_of_this_version() -> None:
         **dict.fromkeys(["image_size", "merge", "remap", "n_correct", "n_test"], "int32"),
         "labels": "list<item: string>",
         "n_labels": "int16",
-        **dict.fromkeys(["limit", "n_shot", "k", "m", "seed", "n_proxies"], "int64"),
+        **dict.fromkeys(["limit", "n_shot", "k", "m", "seed", "select_max_k", "n_proxies"], "int64"),
         **dict.fromkeys(["norm_pre", "gen", "norm_post", "norm_inf", "agg", "metric", "weighting", "split"], "string"),
+        "select_rule": "string",
         **dict.fromkeys(["weight_decay", "accuracy", "f1_macro", "f1_weighted"], "double"),
-        "correct": "list<item: int32>",
+        **dict.fromkeys(["correct", "k_chosen"], "list<item: int32>"),
         "f1": "list<item: double>",
         **dict.fromkeys(["gen_seconds", "eval_seconds"], "double"),
         **dict.fromkeys(["status", "error", "fingerprint"], "string"),
@@ -144,7 +145,7 @@ def test_the_schema_of_this_version() -> None:
 def test_parts_carry_the_schema_and_its_version(tmp_path: Path) -> None:
     schema = pq.read_schema(write(tmp_path, good()))
     assert schema.equals(table_schema())
-    assert schema.metadata[VERSION_KEY] == b"4"
+    assert schema.metadata[VERSION_KEY] == b"5"
 
 
 # ---- rows
@@ -170,7 +171,7 @@ def test_a_row_holds_the_outcome_the_axes_and_where_it_came_from(tmp_path: Path)
         "merge": 2, "remap": 7, "limit": 50,
         "n_shot": 8, "norm_pre": "l2", "gen": "k_least_squares", "k": 4, "norm_post": "quantile", "norm_inf": "l2",
         "agg": "mnn", "metric": "cosine", "m": 3, "weighting": "uniform", "seed": -11, "weight_decay": 0.1,
-        "split": "test",
+        "split": "test", "select_rule": None, "select_max_k": None, "k_chosen": None,
         "n_correct": 42, "n_test": 100, "accuracy": 0.42, "f1": [0.25], "f1_macro": 0.5, "f1_weighted": 0.75,
         "n_proxies": 10, "gen_seconds": 1.5, "eval_seconds": 0.125, "status": "ok", "error": None,
         "fingerprint": "f" * 20, "package_version": "9.9", "git_commit": "abc", "host": "node-7", "sweep": "sweep-3",

@@ -10,16 +10,20 @@ import pandas as pd
 from imprint_sweep.analysis.data.results import MODEL, TASK, parameter_columns, records
 from imprint_sweep.grid.axes import parameter_key
 from imprint_sweep.grid.scheme import COMPONENTS, parameters_of
+from imprint_sweep.imprinting.choosing_k import LABELS, MAX_K
 from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEIGHTINGS, Voting
 
 
-def gen(name: str, k: int | None = None) -> str:
-    """A generator, with its number of proxies where it has one.
+def gen(name: str, k: int | None = None, rule: str | None = None, max_k: int | None = None) -> str:
+    """A generator, with its number of proxies, or what chooses it, where it has one.
 
-    >>> gen("kmeans", 20), gen("mean")
-    ('k-means, k = 20', 'mean')
+    >>> gen("kmeans", 20), gen("mean"), gen("kmeans", None, "bic", 20), gen("kmeans", None, "cv_1se", 8)
+    ('k-means, k = 20', 'mean', 'k-means, k by BIC', 'k-means, k by validation, at most 8')
     """
     shown = (GENS[name].label if name in GENS else "") or name
+    if rule is not None:
+        most = "" if max_k == MAX_K else f", at most {max_k}"
+        return f"{shown}, k by {LABELS.get(rule, rule)}{most}"
     return shown if k is None else f"{shown}, k = {k}"
 
 
@@ -27,14 +31,16 @@ def gens(frame: pd.DataFrame) -> list[str]:
     """The generator of each row, with its number of proxies and those parameters of its own that are not neutral.
 
     Args:
-        frame: columns gen and k, and :func:`~imprint_sweep.analysis.data.results.parameter_columns`.
+        frame: columns gen and k; select_rule and select_max_k where k was chosen; and
+            :func:`~imprint_sweep.analysis.data.results.parameter_columns`.
 
     Returns:
         One name a row, for example ``"trimmed mean, trim = 0.1"``.
     """
     own = [name for name in parameter_columns(frame) if name.startswith("gen_")]
-    rows = records(frame[["gen", "k", *own]])
-    return [", ".join([gen(row["gen"], row["k"]), *_parameters(row, "gen")]) for row in rows]
+    of_k = [name for name in ("gen", "k", "select_rule", "select_max_k") if name in frame]
+    rows = records(frame[[*of_k, *own]])
+    return [", ".join([gen(*(row[name] for name in of_k)), *_parameters(row, "gen")]) for row in rows]
 
 
 def _parameters(row: Mapping[str, Any], group: str) -> list[str]:

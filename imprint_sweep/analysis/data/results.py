@@ -81,12 +81,12 @@ def scheme_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def without_parameters(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of components as the paper has them: no parameter of their own has another value than the neutral one.
+    """The rows of what the paper has: k is given, and no parameter of a component has another value than the neutral.
 
     Args:
         frame: a results frame.
     """
-    keep = np.ones(len(frame), np.bool_)
+    keep = frame["select_rule"].isna().to_numpy(np.bool_, copy=True)
     for column in parameter_columns(frame):
         same = frame[column].isna()
         for key, parameter, field, name in declared_parameters():

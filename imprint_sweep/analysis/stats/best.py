@@ -178,7 +178,8 @@ def tested(answer: Best, frame: pd.DataFrame) -> Tested:
     (configuration,) = records(found.configurations.iloc[[answer.winner]])
     axes = {name: [value] for name, value in configuration.items() if value is not None or name in frame}
     rows = select(under_one_name(frame), axes) if set(axes) <= set(frame) else frame[:0]
-    draws = configuration["n_shot"] is not None or GENS[configuration["gen"]].draws(configuration["k"])
+    draws = configuration["n_shot"] is not None or configuration["select_rule"] is not None
+    draws |= GENS[configuration["gen"]].draws(configuration["k"])
     seeds = found.seeds if draws else found.seeds[:1]
     cells, missing = [], []
     for position, instance in enumerate(records(found.instances)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from imprint_sweep import engine
 from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.options import parse_options
 from imprint_sweep.config.overrides_of import cell_of, overrides_of
+from imprint_sweep.config.settings import Settings
 from imprint_sweep.embeddings.cache import EmbeddingCache
 from imprint_sweep.errors import EmbeddingsError, ImprintError, StoreError
 from imprint_sweep.grid.cell import Cell
@@ -19,6 +21,7 @@ from imprint_sweep.imprinting.components import GENS
 from imprint_sweep.invocation import MAIN, command, outputs_folder, shell_line
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.resources import available_cores
+from imprint_sweep.running.work import find_work, outcomes_of
 from imprint_sweep.store import history, is_present, table_schema
 from imprint_sweep.wording import visible
 
@@ -88,8 +91,9 @@ def _shown(value: Any) -> str:
 
 def _check(cell: Cell, rows: Sequence[Row], outputs: Path) -> None:
     """Compute the cell from nothing but its embeddings and compare with the newest good row of the same embeddings."""
-    settings = engine.EngineSettings(threads=available_cores())
-    (outcome,) = engine.run([cell], EmbeddingCache(outputs / "embeddings"), settings)
+    settings = Settings(outputs=outputs, data=outputs / "data")
+    work = find_work(Plan.of_cells([cell]), settings, since=datetime.now(UTC))  # no row counts
+    *_, outcome = outcomes_of(work, settings.cache, engine.EngineSettings(threads=available_cores()))
     if outcome.status != OK:
         raise StoreError(f"the cell cannot be computed: {outcome.error}")
     comparable = [row for row in rows if is_present(row, cell, outcome.fingerprint)]

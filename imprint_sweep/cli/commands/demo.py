@@ -21,7 +21,7 @@ from imprint_sweep.grid.cell import Cell
 from imprint_sweep.invocation import MAIN, outputs_folder, override, place, shell_line
 from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.bundled import make_bundled_embeddings
-from imprint_sweep.running.work import find_work, run_cells
+from imprint_sweep.running.work import known_rows, run_cells
 from imprint_sweep.wording import aligned
 
 FIG2 = published.FOLDER / "fig2.yaml"
@@ -80,7 +80,7 @@ def _demo(settings: Settings) -> None:
     make_bundled_embeddings(plan, settings)
     run_cells(plan, settings)
 
-    rows = find_work(plan, settings).rows
+    rows = known_rows(plan, settings)
     if not rows.done.all():
         raise SweepError(f"{int((~rows.done).sum())} of {len(plan)} cells failed; see {settings.results}")
     accuracy = dict(zip(plan.cell_id.tolist(), rows.accuracy.tolist(), strict=True))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from imprint_sweep.imprinting.choosing_k import BIC, LEAST_SAMPLES, candidates
 from imprint_sweep.imprinting.components import ClassSamples, Gen, Making, Piece, Rows, Sizes, Variant
+from imprint_sweep.imprinting.kmeans import bic
 from imprint_sweep.imprinting.kmeans.batch import KMeansFit, batch_kmeans
 from imprint_sweep.imprinting.kmeans.seeding import trials
 
@@ -21,13 +24,27 @@ class KMeans(Gen):
     version = 2
     label = "k-means"
     takes_k = True
+    rules = (BIC,)
     seeded = True
     with_one_proxy = "mean"
     making = Making.IN_BATCHES
 
     def together(self, given: ClassSamples, variants: Sequence[Variant]) -> None:
         """All fits of the class at once."""
-        fit_together(given, variants)
+        fit_together(given, [fit for variant in variants for fit in _fits_of(variant)])
+
+    def chosen_k(self, given: ClassSamples, variant: Variant) -> int:
+        """The k of the clustering with the best information criterion; fewer than there are samples."""
+        x = given.samples
+
+        def choose() -> int:
+            if len(x) < LEAST_SAMPLES:
+                return 1
+            one = 1, np.zeros(len(x), np.int32)
+            fits = (fit for fit in _fits_of(variant) if fit.k < len(x))
+            return bic.best_k(x, [one, *((fit.k, clustering(given, fit.k, fit.seed).assignment) for fit in fits)])
+
+        return given.once(BIC, (variant.k, variant.seed), choose)
 
     def proxies(self, given: ClassSamples, variant: Variant) -> Rows:
         """The centres, (min(k, n), d)."""
@@ -43,10 +60,13 @@ class KMeans(Gen):
 
     def batch_bytes(self, n: int, d: int, variant: Variant) -> int:
         """What a fit adds to a batch: bounds of distances and labels for each sample, sums for each centre."""
-        return variant.k * (4 * n + 20 * d) + 8 * n
+        return sum(fit.k * (4 * n + 20 * d) + 8 * n for fit in _fits_of(variant))
 
     def work(self, of: Sizes, d: int, variant: Variant) -> Sequence[Piece]:
         """What a batch takes once, a k-means++ for all fits with its seed and number of trials, and the fit."""
+        if variant.rule:
+            choice = Piece(BIC, (variant.k, variant.seed), of.n * d * len(candidates(variant.k)) * 1.5e-9)
+            return [choice, *(piece for fit in _fits_of(variant) for piece in self.work(of, d, fit))]
         k, seed = variant.k, variant.seed
         size = np.where(of.n > k, of.n * d, 0.0)
         n_trials = trials(k)
@@ -58,6 +78,13 @@ class KMeans(Gen):
             Piece("kmeans", ("k-means++", seed, n_trials), size * (6.5e-11 * k * n_trials), calls=0),
             Piece("kmeans", (k, seed), size * lloyd * (1.5e-9 + 6.2e-10 * k) + 1e-3 * (of.n > k)),
         ]
+
+
+def _fits_of(variant: Variant) -> list[Variant]:
+    """The variants whose clusterings a variant needs: itself, or those of more than one cluster that a rule tries."""
+    if not variant.rule:
+        return [variant]
+    return [replace(variant, k=k, rule="") for k in candidates(variant.k) if k > 1]
 
 
 def clustering(given: ClassSamples, k: int, seed: int) -> KMeansFit:
