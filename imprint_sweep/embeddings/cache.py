@@ -116,6 +116,12 @@ class EntryHeader:
         text = self.metadata.get(CLASSES)
         return None if text is None else frozenset(json.loads(text))
 
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """What the classes are called, those that are called anything but their numbers."""
+        named = json.loads(self.metadata.get(CLASS_NAMES, "{}"))
+        return {int(number): name for number, name in named.items()}
+
     def covers(self, classes: frozenset[int] | None) -> bool:
         """Whether these classes were embedded (None: all that the dataset has), as far as the dataset has them."""
         embedded = self.embedded_classes

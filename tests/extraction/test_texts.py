@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imprint_sweep.embeddings.cache import CLASS_NAMES, EmbeddingCache, EntryKey, Split
+from imprint_sweep.embeddings.cache import EmbeddingCache, EntryKey, Split
 from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError
-from imprint_sweep.extraction import datasets
+from imprint_sweep.extraction import datasets, extracting
 from imprint_sweep.extraction.datasets import LabelledTexts
 from imprint_sweep.extraction.extracting import Extraction, embed, extract_texts
 from imprint_sweep.extraction.models import MODELS, load_model
@@ -55,9 +54,11 @@ def tiny(longest: int = 10) -> FoundationModel:
     return FoundationModel(encoder(), Tokenizer(library, longest, "words"), 12, "random numbers", ("torch",))
 
 
-def embedded(model: FoundationModel, texts: list[str], batch_size: int | None = None) -> Any:
+def embedded(
+    model: FoundationModel, texts: list[str], batch_size: int | None = None, device: torch.device = CPU
+) -> Any:
     assert isinstance(model.transform, Tokenizer)
-    return extract_texts(model, model.transform.tokenise(texts), device=CPU, batch_size=batch_size)
+    return extract_texts(model, model.transform.tokenise(texts), device=device, batch_size=batch_size)
 
 
 # The network
@@ -159,6 +160,20 @@ def test_a_text_is_embedded_as_if_it_were_alone(threads: int) -> None:
         torch.set_num_threads(before)
 
 
+def test_the_way_over_a_gpu_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = embedded(tiny(), TEXTS)
+    monkeypatch.setattr(extracting, "_on_cores", extracting._on_gpu)
+    np.testing.assert_allclose(embedded(tiny(), TEXTS, 3), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_the_same_up_to_rounding() -> None:
+    expected = embedded(tiny(), TEXTS)
+    found = embedded(tiny(), TEXTS, device=torch.device("cuda"))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_what_is_too_long_is_cut_off_and_counted() -> None:
     transform = tiny(longest=10).transform
     assert isinstance(transform, Tokenizer)
@@ -192,7 +207,7 @@ def test_an_entry_says_what_its_classes_are_called_and_what_was_cut_off(
     entry = cache.open(key)
     np.testing.assert_array_equal(entry.features, embedded(tiny(), TEXTS))
     np.testing.assert_array_equal(entry.labels, LABELS)
-    assert json.loads(entry.metadata[CLASS_NAMES]) == {"0": "cats", "1": "Döner"}
+    assert entry.header.class_names == {0: "cats", 1: "Döner"}
     assert entry.metadata["truncated"] == "4 of 12 texts"
     assert "4 of 12 texts have more than 10 tokens" in "".join(capsys.readouterr())
     limited = EntryKey(TINY, "words", "train", 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,9 @@ def _path(config: ProjectionConfig, model: Model, task: Task, settings: Settings
 def _projection(config: ProjectionConfig, model: Model, task: Task, settings: Settings, stem: str) -> Projection:
     features = Features(settings.cache, model, task.limit)
     features.open(task)
+    keys = {dataset: EntryKey(model, dataset, "train", task.limit) for dataset in task.datasets}
+    headers = {dataset: settings.cache.header(key) for dataset, key in keys.items()}
+    names = {dataset: header.class_names for dataset, header in headers.items() if header is not None}
     samples, means, proxies = [], [], []
     with threadpool_limits(limits=1):  # the bits of k-means depend on the number of threads
         for label in task.labels:
@@ -94,7 +98,7 @@ def _projection(config: ProjectionConfig, model: Model, task: Task, settings: Se
     return Projection(
         name=stem,
         title=title,
-        labels=tuple(map(_shown, task.labels)),
+        labels=tuple(_shown(label, names) for label in task.labels),
         samples=tuple(placed[0]),
         means=np.concatenate(placed[1]),
         proxies=tuple(placed[2]),
@@ -103,13 +107,13 @@ def _projection(config: ProjectionConfig, model: Model, task: Task, settings: Se
     )
 
 
-def _shown(label: Label) -> str:
-    """The classes that a label unites, each number once.
+def _shown(label: Label, names: Mapping[str, Mapping[int, str]]) -> str:
+    """The classes that a label unites, each once, by their names where they have some.
 
-    >>> _shown((("mnist", 6), ("svhn", 6))), _shown((("digits", 3), ("digits", 7)))
-    ('6', '3+7')
+    >>> _shown((("mnist", 6), ("svhn", 6)), {}), _shown((("news", 3), ("digits", 7)), {"news": {3: "sport"}})
+    ('6', 'sport+7')
     """
-    return "+".join(dict.fromkeys(str(value) for _, value in label))
+    return "+".join(dict.fromkeys(names.get(dataset, {}).get(value, str(value)) for dataset, value in label))
 
 
 if __name__ == "__main__":

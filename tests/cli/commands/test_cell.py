@@ -146,14 +146,20 @@ def test_imported_embeddings_keep_their_names(
     assert compose(printed_command(capsys)).cell_id == cell.cell_id
 
 
-def test_images_in_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    embeddings(tmp_path, Model("resnet18", "IMAGENET1K_V1"), "flowers")
-    cell = compose(["model=resnet18", "task=image_folder", "task.name=flowers", f"paths.outputs={tmp_path}"])
+@pytest.mark.parametrize(
+    ("model", "weights", "option"),
+    [("resnet18", "IMAGENET1K_V1", "image_folder"), ("minilm", "all-MiniLM-L6-v2", "text_table")],
+)
+def test_files_of_the_users_own(
+    model: str, weights: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embeddings(tmp_path, Model(model, weights), "flowers")
+    cell = compose([f"model={model}", f"task={option}", "task.name=flowers", f"paths.outputs={tmp_path}"])
     add_row(tmp_path, cell)
     main([cell.cell_id, "--outputs", str(tmp_path)])
     printed = printed_command(capsys)
     assert compose(printed).cell_id == cell.cell_id
-    assert "task=image_folder" in printed
+    assert f"task={option}" in printed
 
 
 def test_a_task_that_no_option_gives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
