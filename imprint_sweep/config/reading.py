@@ -389,6 +389,7 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
     useless = {axis.name: _useless(axis, config, dropped) for axis in AXES if axis.depends_on is not None}
     without_meaning = {
         **{name: (_at(config, name), reason is not None, reason) for name, reason in useless.items()},
+        "task.order": (config.task.order, config.task.seen is None, "without task.seen"),
         **{
             key: (value, key not in own, f"under {under[key.partition('.')[0]]}")
             for key, value in _given_parameters(config.gen, config.norm, config.agg).items()

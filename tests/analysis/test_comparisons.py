@@ -87,6 +87,7 @@ def test_every_artefact_goes_by_its_name_and_into_a_section() -> None:
             artefact = make(name, nothing, Options())
             assert artefact.name == name
             assert artefact.section in SECTIONS
+    assert SECTIONS.keys().isdisjoint(ARTEFACTS)  # both are places on the page
     with pytest.raises(UnknownOptionError, match="unknown artefact 'fig55'; did you mean fig5"):
         make("fig55", nothing, Options())
 

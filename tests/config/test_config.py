@@ -412,6 +412,8 @@ def test_the_folder_of_sweeps_is_found_by_hydra(tmp_path: Path) -> None:
         (["model.weight_decay=1"], ["model.weight_decay=1.0 has no meaning under gen=kmeans: dropped"]),
         (["gen=least_squares", "model.weight_decay=1"], []),
         (["task.remap=3"], ["task.remap=3 has no meaning without task.merge: dropped"]),
+        (["task.order=3"], ["task.order=3 has no meaning without task.seen: dropped"]),
+        (["task.order=3", "task.seen=2"], []),
         (["task.merge=2", "task.remap=3"], []),
         (["gen=all", "k=2", "k=5"], ["k=5 has no meaning under gen=all: dropped"]),
     ],

@@ -24,7 +24,7 @@ SECTIONS = {
     "agg": "How proxies vote (AGG)",
     "n_shot": "Few samples per class",
     "collapse": "Neural collapse",
-    "incremental": "Classes that arrive over time",
+    "streams": "Classes that arrive over time",
     "networks": "Networks",
     "times": "What proxies cost",
 }

@@ -61,8 +61,8 @@ REQUEST = "+experiment=incremental"
 
 INCREMENTAL = About(
     "incremental",
-    "Classes that arrive over time",
-    "incremental",
+    "Accuracy over the classes seen",
+    "streams",
     "Class-incremental streams: classes arrive some at a time, in several random orders, and after each step the "
     "classifier is tested on all classes seen. Imprinted proxies do not change when classes arrive: accuracy falls as "
     "there is more to confuse. A baseline is no imprinting: it is fitted to all classes seen, anew at each step. "
@@ -288,9 +288,10 @@ def _spread(runs: Sequence[Run], shown: Sequence[str]) -> Table:
                     values = np.array([getattr(run, name) for run in of])
                     row |= {name: values.mean(), f"{name} ±": values.std(ddof=1) if len(of) > 1 else np.nan}
                 rows.append(row)
+    frame = pd.DataFrame(rows)
+    heads = [Column(FM, "model"), Column("task", "dataset")]
     columns = (
-        Column(FM, "model"),
-        Column("task", "dataset"),
+        *(column for column in heads if frame[column.name].nunique() > 1),
         Column("method", "method"),
         Column("orders", "orders", "count"),
         Column("steps", "steps", "count"),
@@ -301,7 +302,6 @@ def _spread(runs: Sequence[Run], shown: Sequence[str]) -> Table:
         Column("forgetting", "F", "percent"),
         Column("forgetting ±", "±", "percent"),
     )
-    frame = pd.DataFrame(rows)[[column.name for column in columns]]
     note = "Percent; ± is the standard deviation over orders. The columns are those of the table above."
     return Table(f"{INCREMENTAL.name}_orders", f"{INCREMENTAL.title}: how much the order matters", columns, frame, note)
 
