@@ -22,7 +22,10 @@ BLOCKS = [block for page in PAGES for block in documentation.blocks(page)]
 LEFT_OUT = {
     "README.md": {"make demo", "python scripts/report.py", "make test", "make lint", "python benchmarks/"},
     "docs/quickstart.md": {"make demo", "source .venv/bin/activate"},
-    "docs/sweeps.md": {"python -m imprint_sweep -m hydra/sweeper=optuna"},
+    "docs/sweeps.md": {
+        "python -m imprint_sweep -m +experiment=paper",
+        "python -m imprint_sweep -m hydra/sweeper=optuna",
+    },
     "docs/embeddings.md": {"python scripts/embed.py"},
     "docs/text.md": {"pip install", "python scripts/embed.py", "python -m imprint_sweep -m model=minilm"},
     "docs/slurm.md": {"python -m imprint_sweep -m +experiment=agg_focus hydra/launcher=submitit_slurm"},
