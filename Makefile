@@ -35,6 +35,8 @@ lint: $(STAMP)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@! grep -rEl --include='*.html' '(src|srcset)="(https?:)?//|<link[^>]+href="(https?:)?//' build/site \
+		|| { echo "these pages load something from elsewhere" >&2; exit 1; }
 
 wheel: | check-tools
 	tests/wheel.sh $(PYTHON)
