@@ -86,7 +86,9 @@ def without_parameters(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: a results frame.
     """
-    keep = frame["select_rule"].isna().to_numpy(np.bool_, copy=True)
+    keep = np.ones(len(frame), np.bool_)
+    if "select_rule" in frame:  # a frame without rows may have no columns
+        keep &= frame["select_rule"].isna().to_numpy(np.bool_)
     for column in parameter_columns(frame):
         same = frame[column].isna()
         for key, parameter, field, name in declared_parameters():
