@@ -1,6 +1,6 @@
 """The estimator predicts what cells do: every GEN x NORM x AGG x metric on the embedded default.
 
-    python -m tests.same_as_cells           all of them; takes about half an hour
+    python -m tests.same_as_cells           all of them; more than an hour of CPU time
     python -m tests.same_as_cells 100       so many of them, drawn with a seed
     python -m tests.same_as_cells 100 3     another hundred
 
