@@ -10,6 +10,7 @@ from imprint_sweep.analysis.artefacts.collapse import COLLAPSE
 from imprint_sweep.analysis.artefacts.comparisons import COMPARISONS
 from imprint_sweep.analysis.artefacts.curves import CURVES
 from imprint_sweep.analysis.artefacts.incremental import incremental
+from imprint_sweep.analysis.artefacts.k_selection import k_selection
 from imprint_sweep.analysis.artefacts.networks import table_a1
 from imprint_sweep.analysis.artefacts.times import table_a2
 from imprint_sweep.analysis.data.results import Results, without_parameters
@@ -20,6 +21,7 @@ __all__ = ["ARTEFACTS", "SECTIONS", "Options", "make"]
 SECTIONS = {
     "headline": "Five methods",
     "gen": "How proxies are made (GEN)",
+    "k": "Choosing k",
     "norm": "Normalisation (NORM)",
     "agg": "How proxies vote (AGG)",
     "n_shot": "Few samples per class",
@@ -37,6 +39,7 @@ ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
     "figA1": COMPARISONS["figA1"],
     "oracles": COMPARISONS["oracles"],
     "fig6": CURVES["fig6"],
+    "k_selection": k_selection,
     "fig7": COMPARISONS["fig7"],
     "table1": COMPARISONS["table1"],
     "figA2": COMPARISONS["figA2"],
@@ -64,8 +67,9 @@ ARTEFACTS: dict[str, Callable[[Results, Options], Artefact]] = {
 """Name -> what makes it, in reading order."""
 
 
-OF_ALL_ROWS = ("tableA2",)
-"""The artefacts that show other values of parameters than neutral ones; the others are about the paper's components."""
+OF_ALL_ROWS = ("tableA2", "k_selection")
+"""The artefacts that show other values of parameters than neutral ones, or k that was chosen; the others are about the
+paper's components."""
 
 
 def make(name: str, results: Results, options: Options = Options()) -> Artefact:  # noqa: B008 (frozen)

@@ -182,6 +182,8 @@ def short(name: str) -> str:
     >>> short("fig11a"), short("figA6b"), short("tableA2"), short("table1"), short("metricsAll"), short("oracles")
     ('Fig. 11a', 'Fig. A.6b', 'Table A.2', 'Table 1', 'Metrics, all', 'Oracles')
     """
+    if name == "k_selection":
+        return "Choosing k"
     if found := re.fullmatch(r"(baselines|incremental|oracles|metrics|weightings)(All|\d*)", name):
         return found[1].capitalize() + {"": "", "All": ", all"}.get(found[2], f", k = {found[2]}")
     found = re.fullmatch(r"(fig|table)(A?)(\d+\w*)", name)
