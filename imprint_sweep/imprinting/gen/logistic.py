@@ -87,9 +87,13 @@ class Logistic(JointGen):
         return []
 
     def task_work(self, n: Floats, d: int, proxies: Floats, variant: Variant) -> Sequence[Piece]:
-        """Some iterations, each of two products with all samples."""
+        """Iterations, each of two products with all samples: more for more samples, which are harder to part.
+
+        So they are of embeddings as they are; of those of length one there are a third or fewer.
+        """
         fits = 1 + 0.8 * len(STRENGTHS) * (variant["c"] == CHOSEN)
-        return [Piece(self.name, variant, fits * 50 * n * d * (4 * proxies / 1e10 + 1e-9))]
+        iterations = 50 * (n / 1250) ** 0.4
+        return [Piece(self.name, variant, fits * iterations * n * d * (4 * proxies / 1e10 + 1e-9))]
 
 
 def _fitted(classes: Sequence[ClassSamples], strength: float | str) -> Rows:

@@ -162,7 +162,7 @@ class RanPAC(Additive, JointGen):
         """Random features, and second moments of classes that are large."""
         m = int(variant["features"])
         mapped = of.n * d * m * 2 / 50e9
-        moment = np.where(validation.trained(of.n) > m, of.n * m**2 * 2 / 86e9 + m**2 / 1e8, 0.0)
+        moment = np.where(validation.trained(of.n) > m, of.n * m**2 / 86e9 + m**2 / 1e8, 0.0)
         return [Piece("random_features", (variant.seed, m), mapped + moment)]
 
     def task_work(self, n: Floats, d: int, proxies: Floats, variant: Variant) -> Sequence[Piece]:
@@ -171,7 +171,7 @@ class RanPAC(Additive, JointGen):
         size, kept = np.minimum(n, m), np.minimum(validation.trained(n), m)
         late = np.where(validation.trained(n / proxies) > m, n - validation.trained(n), n)
         factors = size**3 + len(RIDGES) * kept**3 * (variant["ridge"] == CHOSEN)
-        return [Piece("ridge", variant, late * size * m * 2 / 86e9 + factors / 130e9)]
+        return [Piece("ridge", variant, late * size * m / 86e9 + factors / 130e9)]
 
 
 @dataclass(frozen=True, eq=False)
