@@ -76,7 +76,7 @@ def test_one_distance_matrix_gives_the_medoids_of_scikit_learn_extra_for_every_k
 def test_no_more_memory_is_taken_than_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     x, reserved = samples(3000, 4), list[int]()
     alone = Alone(x, lambda stage, seed: np.random.default_rng())
-    monkeypatch.setattr(alone, "reserve", lambda n_bytes, what: reserved.append(n_bytes))
+    monkeypatch.setattr(alone, "reserve", lambda n_bytes, what, instead: reserved.append(n_bytes))
     medoids_of(samples(), 1)  # imports
     tracemalloc.start()
     kmedoids.KMEDOIDS.proxies(alone, Variant(k=1))
