@@ -109,10 +109,13 @@ def main(count: str = "", seed: str = "0") -> None:
     """
     chosen = cells()
     chosen = random.Random(int(seed)).sample(chosen, int(count)) if count else chosen
+    n_different = 0
     with tempfile.TemporaryDirectory() as outputs:
-        different = list(differences(chosen, settings_of(Path(outputs))))
-    print(*different, f"{len(chosen):,} cells, {len(different):,} differ", sep="\n")
-    sys.exit(bool(different))
+        for different in differences(chosen, settings_of(Path(outputs))):
+            print(different, flush=True)
+            n_different += 1
+    print(f"{len(chosen):,} cells, {n_different:,} differ")
+    sys.exit(n_different > 0)
 
 
 if __name__ == "__main__":
