@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 BIC, CV_1SE = RULES = ("bic", "cv_1se")
@@ -31,18 +30,18 @@ def candidates(max_k: int) -> tuple[int, ...]:
     return (*found, max_k)
 
 
-def one_standard_error(accuracy: Mapping[int, float], n_test: int) -> int:
+def one_standard_error(n_correct: Mapping[int, int], n_test: int) -> int:
     """The smallest k that is no worse than the best by more than a standard error (Breiman et al. 1984, section 3.4.3).
 
-    The standard error is that of the best accuracy as a share of independent hits.
+    The standard error is that of the best accuracy as a share of independent hits. It is compared in whole numbers, as
+    rounding would decide where a k is worse by exactly that.
 
     Args:
-        accuracy: of each k on held-out samples, from 0 to 1; at least one.
+        n_correct: of each k on held-out samples; at least one k.
         n_test: how many these are, at least 1.
 
-    >>> one_standard_error({1: 0.80, 5: 0.87, 20: 0.90}, 100), one_standard_error({1: 0.80, 5: 0.85, 20: 0.90}, 10_000)
+    >>> one_standard_error({1: 80, 5: 87, 20: 90}, 100), one_standard_error({1: 8000, 5: 8500, 20: 9000}, 10_000)
     (5, 20)
     """
-    best = max(accuracy.values())
-    least = best - math.sqrt(best * (1.0 - best) / n_test)
-    return min(k for k, share in accuracy.items() if share >= least)
+    best = max(n_correct.values())
+    return min(k for k, n in n_correct.items() if (best - n) ** 2 * n_test <= best * (n_test - best))

@@ -91,7 +91,7 @@ class Work:
         n_test = self.choices.n_test[position]
         if n_test == 0:
             return 1
-        accuracy = {}
+        n_correct = {}
         for chooser, k in self.choices.of(position):
             cell_id = self.plan.cell_id[chooser].decode()
             outcome = found.get(cell_id)
@@ -99,8 +99,8 @@ class Work:
             if share is None or np.isnan(share):
                 why = "before (sweep.retry_failed=true tries again)" if outcome is None else f"by {outcome.error}"
                 raise StageError(f"k cannot be chosen: cell {cell_id}, k={k} eval.split=validation, failed {why}")
-            accuracy[k] = float(share)
-        return one_standard_error(accuracy, n_test)
+            n_correct[k] = round(float(share) * n_test)
+        return one_standard_error(n_correct, n_test)
 
     def waiting_for(self, keys: Collection[EntryKey]) -> NDArray[np.bool_]:
         """(n,) bool, cells to run that would read one of some missing entries."""

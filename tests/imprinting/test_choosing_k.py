@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -98,13 +99,20 @@ def test_candidates_ascend_from_one_to_the_largest(max_k: int) -> None:
     assert all(following <= 2 * k for k, following in pairwise(found))
 
 
-@given(st.dictionaries(st.sampled_from(candidates(20)), st.integers(0, 50), min_size=1))
-def test_the_chosen_k_is_within_an_error_of_the_best_and_no_smaller_one_is(n_correct: dict[int, int]) -> None:
-    chosen = one_standard_error({k: n / 50 for k, n in n_correct.items()}, 50)
-    best = max(n_correct.values())
-    error = math.sqrt(best * (50 - best) / 50)
-    assert n_correct[chosen] >= best - error - 1e-9
-    assert all(n_correct[k] < best - error + 1e-9 for k in n_correct if k < chosen)
+@given(st.dictionaries(st.sampled_from(candidates(20)), st.floats(0, 1), min_size=1), st.integers(1, 1000))
+def test_the_chosen_k_is_within_an_error_of_the_best_and_no_smaller_one_is(share: dict[int, float], n: int) -> None:
+    n_correct = {k: round(one * n) for k, one in share.items()}
+    best = Fraction(max(n_correct.values()), n)
+    variance = best * (1 - best) / n
+    chosen = one_standard_error(n_correct, n)
+    assert (best - Fraction(n_correct[chosen], n)) ** 2 <= variance
+    assert all((best - Fraction(n_correct[k], n)) ** 2 > variance for k in n_correct if k < chosen)
+
+
+@pytest.mark.parametrize(("n", "best", "other"), [(25, 20, 18), (100, 90, 87), (225, 180, 174), (900, 720, 708)])
+def test_a_k_that_is_worse_by_exactly_a_standard_error_is_chosen(n: int, best: int, other: int) -> None:
+    assert one_standard_error({1: other, 20: best}, n) == 1
+    assert one_standard_error({1: other - 1, 20: best}, n) == 20
 
 
 # --- The estimator ----------------------------------------------------------------------------------------------------
