@@ -195,11 +195,12 @@ class StandIns:
         return np.ascontiguousarray(rows[:, self.columns(model)])
 
     def _moved(self, of: int, rng: np.random.Generator) -> Rows:
-        """(d,) by what a new class is moved from a real one; means stay as far apart as real ones, on average."""
+        """(d,) by what a new class is moved from a real one; its mean lies as far from the centre as real ones do."""
         weights = rng.standard_normal(len(self.means))
-        drawn = (weights - weights.mean()) @ self.means / np.sqrt(len(self.means) - 1)
-        own = self.means[of] - self.means.mean(axis=0)
-        moved: Rows = (np.sqrt(NEW) * drawn - (1.0 - np.sqrt(1.0 - NEW)) * own).astype(np.float32)
+        apart = self.means - self.means.mean(axis=0)
+        drawn = (weights - weights.mean()) @ apart
+        drawn *= np.sqrt((apart**2).sum() / (len(apart) - 1)) / np.linalg.norm(drawn)
+        moved: Rows = (np.sqrt(NEW) * drawn - (1.0 - np.sqrt(1.0 - NEW)) * apart[of]).astype(np.float32)
         return moved
 
     def columns(self, model: str) -> NDArray[np.int64]:
