@@ -22,7 +22,14 @@ from imprint_sweep.wording import counted, duration
 
 SHOWN = 20
 OUTCOME_FIELDS = (
-    *("accuracy", "n_correct", "n_test", "f1_macro", "gen_seconds", "n_proxies", "k_chosen", "eval_seconds"),
+    "accuracy",
+    "n_correct",
+    "n_test",
+    "f1_macro",
+    "gen_seconds",
+    "n_proxies",
+    "k_chosen",
+    "eval_seconds",
 )
 LABELS_WIDTH = 30
 
