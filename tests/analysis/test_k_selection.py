@@ -110,9 +110,10 @@ def test_the_finding_and_the_figure_say_the_same(made: tuple[Artefact, pd.DataFr
     (chart,) = artefact.figures
     assert isinstance(chart, Chart)
     line = next(series for series in chart.panels[0].series if series.label == "BIC")
-    assert line.x.tolist() == [3, 10]
-    gains = [median(table, c, 10, "bic") - median(table, c, 10, "1") for c in SELECTIONS]
-    assert line.y[1] == pytest.approx(np.mean(gains) / 10)
+    assert (chart.x_names, line.x.tolist()) == (("3", "10", "all"), [0, 1, 2])
+    for y, n_shot in zip(line.y, SHOTS, strict=True):
+        gains = [median(table, c, n_shot, "bic") - median(table, c, n_shot, "1") for c in SELECTIONS]
+        assert y == pytest.approx(np.mean(gains) / 10)
 
 
 def test_what_lacks_is_counted_and_the_commands_fill_it(tmp_path: Path) -> None:

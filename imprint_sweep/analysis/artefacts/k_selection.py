@@ -229,13 +229,14 @@ def _finding(tests: pd.DataFrame, correlations: pd.DataFrame, options: Options) 
 
 
 def _chart(points: pd.DataFrame) -> Chart:
+    names = [n for (n,), _ in _by_shots(points)]  # all samples have no place on an axis of numbers
+    shown = [*(column for column, _ in SHOWN.values()), "1"]
     panels = []
-    drawn = points[points["n_shot"].notna()]
-    for (fm, task), of_panel in groups(drawn, [FM, "task"]):
-        means = of_panel.groupby("n_shot", observed=True)[[column for column, _ in SHOWN.values()] + ["1"]].mean()
-        n: Floats = means.index.to_numpy(np.float64)
+    for (fm, task), of_panel in groups(points, [FM, "task"]):
+        means = pd.DataFrame({names.index(n): of_n[shown].mean() for (n,), of_n in _by_shots(of_panel)}).T
+        place: Floats = means.index.to_numpy(np.float64)
         lines = [
-            Series(label, n, percent(means[column] - means["1"]), colour=colour,
+            Series(label, place, percent(means[column] - means["1"]), colour=colour,
                    style="dashed" if column == "best" else "solid")
             for label, (column, colour) in SHOWN.items()
         ]  # fmt: skip
@@ -246,6 +247,6 @@ def _chart(points: pd.DataFrame) -> Chart:
         tuple(panels),
         "n, training samples per class",
         "Points over k = 1",
-        x_scale="log",
+        x_names=tuple(names),
         columns=min(3, max(1, len(panels))),
     )
