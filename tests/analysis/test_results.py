@@ -74,7 +74,7 @@ def test_rows_of_another_method_version_are_set_aside(tmp_path: Path) -> None:
     results = load(tmp_path)
     assert results.frame["seed"].tolist() == [0, 1]
     (note,) = results.notes
-    assert note.startswith(f"3 rows of method version {METHOD_VERSION + 1} were set aside")
+    assert note.startswith(f"Set aside are rows of method version {METHOD_VERSION + 1}: 3; ")
 
 
 def test_cells_that_only_failed_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_rows_from_embeddings_that_were_replaced_are_set_aside(tmp_path: Path) -
     results = load(tmp_path)
     assert results.frame["seed"].tolist() == [0]
     (note,) = results.notes
-    assert note.startswith("2 rows were computed from embeddings that were replaced later (toy on clean")
+    assert note.startswith("Set aside are rows from embeddings that were replaced later (toy on clean")
 
 
 def test_mixed_package_versions_are_used_together_and_named(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_of_cells_that_differ_in_no_axis_the_newest_counts_and_that_is_said() ->
     found = matrix(frame(rows), {}, MAIN_SEEDS[:1])
     assert found.n_correct.tolist() == [[60]]
     assert found.missing == (
-        "1 cells differ from another in nothing but weight decay or class lists; the newest counts.",
+        "Set aside are cells that a newer one differs from in weight decay or class lists alone: 1.",
     )
     equal = matrix(frame([rows[0], {**rows[1], "n_correct": 70}]), {}, MAIN_SEEDS[:1])
     assert equal.missing == ()

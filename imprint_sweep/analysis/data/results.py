@@ -34,6 +34,7 @@ from imprint_sweep.grid.scheme import (
 from imprint_sweep.imprinting.components import Parameter
 from imprint_sweep.store import labels_of, load_results, schema_found
 from imprint_sweep.store.schema import is_parameter
+from imprint_sweep.wording import counted
 
 MODEL: tuple[str, ...] = tuple(axis.column for axis in of_part("model"))
 """The columns that identify a foundation model."""
@@ -218,7 +219,7 @@ def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST, *, source:
     if not present.all():
         others = ", ".join(str(version) for version in sorted(frame.loc[~present, "method_version"].unique()))
         notes.append(
-            f"{int((~present).sum()):,} rows of method version {others} were set aside; the present version is "
+            f"Set aside are rows of method version {others}: {int((~present).sum()):,}; the present version is "
             f"{METHOD_VERSION}."
         )
         frame = frame[present]
@@ -226,8 +227,8 @@ def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST, *, source:
     if outdated.any():
         told = sorted({f"{gen}" for gen in frame.loc[outdated, "gen"].astype(str)})
         notes.append(
-            f"{int(outdated.sum()):,} rows (GEN {', '.join(told)}) were computed by older versions of their components "
-            "and were set aside; the sweep that computed them computes them again."
+            f"Set aside are rows (GEN {', '.join(told)}) that older versions of their components computed: "
+            f"{int(outdated.sum()):,}; the sweep that computed them computes them again."
         )
         frame = frame[~outdated]
     good = frame.pop("status") == OK
@@ -258,10 +259,7 @@ def comparable(frame: pd.DataFrame, outputs: Path, split: str = TEST, *, source:
     stale = code != code.groupby(instance.ngroup()).transform("last")
     if stale.any():
         which = ", ".join(sorted({f"{r.model} on {r.task} {r.classes}" for r in frame[stale].itertuples()})[:5])
-        notes.append(
-            f"{int(stale.sum()):,} rows were computed from embeddings that were replaced later ({which}) and were set "
-            "aside."
-        )
+        notes.append(f"Set aside are rows from embeddings that were replaced later ({which}): {int(stale.sum()):,}.")
         frame = frame[~stale]
     versions = sorted(frame["package_version"].astype(str).unique())
     if len(versions) > 1:
@@ -293,7 +291,7 @@ def _apart(results: Results) -> Results:
     first = np.unique(number, return_index=True)[1]
     of_group = records(frame.iloc[first][[*DATASET, "classes", "merge"]])
     step = np.array([row.pop("merge") is None and tuple(row.values()) in listed for row in of_group])[number]
-    note = f"Steps of class-incremental streams are no tasks of other comparisons: {int(step.sum()):,} cells."
+    note = f"Steps of class-incremental streams are no tasks of other comparisons: {counted(int(step.sum()), 'cell')}."
     return Results(
         frame[~step].reset_index(drop=True),
         results.outputs,

@@ -303,7 +303,7 @@ def _newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if not older.any():
         return rows, []
     differing = key.assign(n_correct=rows["n_correct"]).drop_duplicates().duplicated(list(key)).sum()
-    sentence = f"{differing:,} cells differ from another in nothing but weight decay or class lists; the newest counts."
+    sentence = f"Set aside are cells that a newer one differs from in weight decay or class lists alone: {differing:,}."
     return rows[~older], [sentence] if differing else []
 
 
