@@ -37,6 +37,7 @@ def embedding(
     """
     if model.weights == IMPORTED:
         given = [*named("--model", model.name), *named("--dataset", dataset), "--train", "FILE", "--test", "FILE"]
+        given += [] if model.image_size is None else ["--image-size", str(model.image_size)]
         given += [] if outputs is None else place_option(outputs)
         return shell_line("import_embeddings", [*given, *(["--force"] if force else [])])
     chosen = {**chosen_network(model), **chosen_dataset(dataset, model)}

@@ -192,20 +192,22 @@ def test_what_was_imported_is_imprinted_on(tmp_path: Path, elsewhere: Path, caps
     assert (row.model, row.weights, row.task, row.n_labels) == (ODD, "imported", f"{ODD}2", 3)
 
 
+@pytest.mark.parametrize("image_size", [None, 112])
 def test_missing_imported_embeddings_can_be_imported(
-    tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    image_size: int | None, tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(elsewhere)
     cache = EmbeddingCache(tmp_path / ODD / "embeddings")
+    key = EntryKey(Model(f"-{ODD}", "imported", image_size), "1e3", "train")
     with pytest.raises(MissingEmbeddingsError) as missing:
-        cache.open(EntryKey(Model(f"-{ODD}", "imported"), "1e3", "train"))
+        cache.open(key)
     line = str(missing.value).partition("make them with: ")[2]
     for split in ("train", "test"):
         file = tmp_path / f"{split}.npz"
         np.savez(file, embeddings=np.eye(9, 4, dtype=np.float32), labels=np.arange(9) % 3)
         line = line.replace(f"--{split} FILE", f"--{split} {file}")
     typed(line, elsewhere)
-    assert cache.open(EntryKey(Model(f"-{ODD}", "imported"), "1e3", "train")).header.n == 9
+    assert cache.open(key).header.n == 9
 
 
 # --- folders of images ------------------------------------------------------------------------------------------------

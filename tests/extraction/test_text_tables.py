@@ -134,10 +134,11 @@ def test_a_table_that_cannot_be_used_says_why(content: str | bytes, reason: str,
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"text": [1, 2]}, "expected texts in the column text, got int64"),
+        ({"text": [1, 2]}, "expected texts in the column text, got int64; columns.text=NAME takes another column"),
         ({"text": ["a", None]}, "the column text is empty in 1 of 2 rows, first in row 2"),
         ({"label": [[1], [2]]}, "expected names or whole numbers in the column label, got list"),
-        ({"label": [1.0, 2.5]}, "expected names or whole numbers in the column label: .*2.5"),
+        ({"label": [1.0, 2.5]}, "expected names or whole numbers in the column label, got 2.5; columns.label=NAME "),
+        ({"label": [1.0, 1e300]}, "expected names or whole numbers in the column label, got 1e.300; columns"),
         ({"label": [1.0, None]}, "the column label is empty in 1 of 2 rows"),
         ({"label": pd.Categorical(["a", None])}, "the column label is empty in 1 of 2 rows"),
         ({"split": [0, 1]}, "expected texts in the column split, got int64"),
@@ -169,7 +170,7 @@ def test_a_table_is_found_once_and_whole(tmp_path: Path) -> None:
 
 def test_what_wants_images_says_so(tmp_path: Path) -> None:
     write(tmp_path, TABLE)
-    with pytest.raises(DatasetError, match=r"^reviews has texts, and images are needed here$"):
+    with pytest.raises(DatasetError, match=r"^reviews has texts, and images are needed here; choose a task of images$"):
         read_split("reviews", "train", tmp_path)
 
 

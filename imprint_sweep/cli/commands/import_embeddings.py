@@ -11,7 +11,7 @@ from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.options import parse_options
 from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, validate
 from imprint_sweep.embeddings.importing import read_embeddings
-from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError
+from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, enumerated
 from imprint_sweep.grid.cell import Model, check_name
 from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, chosen_model, overrides
 from imprint_sweep.grid.scheme import check_count
@@ -81,7 +81,8 @@ def _import(given: Namespace) -> None:
     for lacking, file in ((test_classes - classes, given.train), (classes - test_classes, given.test)):
         if lacking:
             raise InvalidEmbeddingsError(
-                f"{file} has no sample of class {', '.join(map(str, sorted(lacking)))}, the other file has"
+                f"{file} has no sample of class {enumerated(sorted(lacking))}, the other file has; every class needs "
+                "samples in both"
             )
 
     with ExitStack() as locks:

@@ -114,7 +114,7 @@ def read_samples(
     table = " or ".join(f"{dataset}{suffix}" for suffix in text_table.SUFFIXES)
     raise DatasetError(
         f"there is no dataset {dataset!r}, and no folder {folder / 'train'} of images by class{held}, nor a table of "
-        f"texts {table} beside it{did_you_mean(dataset, [*DATASETS, *TEXTS, IMAGENET])}"
+        f"texts {table} in {data_root}{did_you_mean(dataset, [*DATASETS, *TEXTS, IMAGENET])}"
     )
 
 
@@ -126,7 +126,7 @@ def read_split(dataset: str, split: Split, data_root: Path, classes: Collection[
     """
     samples = read_samples(dataset, split, data_root, classes)
     if isinstance(samples, LabelledTexts):
-        raise DatasetError(f"{dataset} has texts, and images are needed here")
+        raise DatasetError(f"{dataset} has texts, and images are needed here; choose a task of images")
     return samples
 
 

@@ -117,11 +117,11 @@ def _rows(path: Path, split: Split, columns: Columns, *, alone: bool) -> list[_R
         raise
     except Exception as error:  # the library has exceptions of several kinds
         raise DatasetError(f"cannot read {path}: {_why(path, error)}") from error
-    texts = _strings(path, table, columns.text)
-    labels = [None if label is None else label.strip() for label in _strings(path, table, columns.label, numbers=True)]
+    texts = _strings(path, table, columns, "text")
+    labels = [None if label is None else label.strip() for label in _strings(path, table, columns, "label")]
     parts: Sequence[str | None] = [split] * len(texts)
     if not alone:
-        parts = [None if part is None else part.strip() for part in _strings(path, table, columns.split)]
+        parts = [None if part is None else part.strip() for part in _strings(path, table, columns, "split")]
         _check_splits(path, columns, parts)
     for column, values in ((columns.text, texts), (columns.label, labels)):
         if empty := [row for row, value in enumerate(values, 1) if value is None or not value.strip()]:
@@ -170,25 +170,29 @@ def _check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str]) 
             raise DatasetError(f"{path} has no column {name!r}; it has {', '.join(map(repr, names))}; {hint}")
 
 
-def _strings(path: Path, table: pa.Table, name: str, *, numbers: bool = False) -> list[str | None]:
-    """The values of a column as strings; whole numbers and truth values only where `numbers` lets them pass."""
+def _strings(path: Path, table: pa.Table, columns: Columns, key: str) -> list[str | None]:
+    """The values of one of the columns as strings; those of labels may be whole numbers or truth values."""
     import pyarrow as pa
 
+    name, numbers = getattr(columns, key), key == "label"
+    expected = f"expected {'names or whole numbers' if numbers else 'texts'} in the column {name}"
+    another = f"columns.{key}=NAME takes another column"
     column = table[name]
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_floating(kind) and numbers:  # as pandas makes whole numbers of a column that once had gaps
         try:
             column = column.cast(pa.int64())
         except pa.ArrowInvalid as error:
-            raise DatasetError(f"{path}: expected names or whole numbers in the column {name}: {error}") from error
+            values = column.drop_null().to_pylist()
+            others = (value for value in values if not value.is_integer() or abs(value) >= 2**63)
+            raise DatasetError(f"{path}: {expected}, got {next(others, error)}; {another}") from error
     elif not (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
         or pa.types.is_string_view(kind)
         or (numbers and (pa.types.is_integer(kind) or pa.types.is_boolean(kind)))
     ):
-        expected = "names or whole numbers" if numbers else "texts"
-        raise DatasetError(f"{path}: expected {expected} in the column {name}, got {kind}")
+        raise DatasetError(f"{path}: {expected}, got {kind}; {another}")
     strings: list[str | None] = column.cast(kind).cast(pa.string()).to_pylist()
     return strings
 
@@ -202,7 +206,9 @@ def _check_splits(path: Path, columns: Columns, parts: Sequence[str | None]) -> 
         )
     for split in SPLITS:
         if split not in parts:
-            raise DatasetError(f"{path}: no row says {split} in the column {columns.split}")
+            raise DatasetError(
+                f"{path}: no row says {split} in the column {columns.split}; rows of both train and test are needed"
+            )
 
 
 def _check_labels(rows: Mapping[Split, Sequence[_Row]], files: Mapping[Split, Path]) -> None:
