@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from imprint_sweep import engine
+from imprint_sweep import engine, telling
 from imprint_sweep.api.cells import unfitted
 from imprint_sweep.api.samples import features_of, samples_of_cell, settings_of
+from imprint_sweep.cli.console import Console
 from imprint_sweep.config.settings import Settings
 from imprint_sweep.errors import InvalidCellError
 from imprint_sweep.grid.cell import Cell, Model, Task
@@ -33,8 +34,6 @@ from imprint_sweep.imprinting.components import AGGREGATIONS, GENS, METRICS, WEI
 
 DEFAULT = Model("efficientnet_lite0", "IMAGENET1K", 112)
 DIGITS = make_task("digits", ["digits"], range(10))
-EVERY = 500
-"""Cells after which it says how far it is."""
 
 
 def cells(model: Model = DEFAULT, task: Task = DIGITS) -> list[Cell]:
@@ -90,15 +89,15 @@ def differences(of: Sequence[Cell], settings: Settings) -> Iterator[str]:
         settings: where the embeddings are; they are made if they are missing.
     """
     features = features_of(of[0].model, of[0].task, settings)
-    for number, outcome in enumerate(engine.run(of, settings.cache, engine.EngineSettings(threads=2))):
-        if number and number % EVERY == 0:
-            print(f"{number:,} of {len(of):,} cells are compared", file=sys.stderr, flush=True)
-        assert outcome.status == OK, outcome.error
-        train, (x, y) = samples_of_cell(features, outcome.cell)
-        predicted = unfitted(outcome.cell).fit(*train).predict(x)
-        correct = tuple(int(np.sum(predicted[y == label] == label)) for label in y.imprint_keys)
-        if correct != outcome.correct:
-            yield f"{outcome.cell.scheme.fragment}: the cell has {outcome.correct}, the estimator {correct}"
+    with telling.counting(len(of), "cell") as count:
+        for number, outcome in enumerate(engine.run(of, settings.cache, engine.EngineSettings(threads=2)), 1):
+            assert outcome.status == OK, outcome.error
+            train, (x, y) = samples_of_cell(features, outcome.cell)
+            predicted = unfitted(outcome.cell).fit(*train).predict(x)
+            correct = tuple(int(np.sum(predicted[y == label] == label)) for label in y.imprint_keys)
+            if correct != outcome.correct:
+                yield f"{outcome.cell.scheme.fragment}: the cell has {outcome.correct}, the estimator {correct}"
+            count.update(number)
 
 
 def main(count: str = "", seed: str = "0") -> None:
@@ -110,7 +109,7 @@ def main(count: str = "", seed: str = "0") -> None:
     chosen = cells()
     chosen = random.Random(int(seed)).sample(chosen, int(count)) if count else chosen
     n_different = 0
-    with tempfile.TemporaryDirectory() as outputs:
+    with tempfile.TemporaryDirectory() as outputs, telling.listening(Console()):
         for different in differences(chosen, settings_of(Path(outputs))):
             print(different, flush=True)
             n_different += 1
