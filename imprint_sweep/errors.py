@@ -26,6 +26,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+_SIMILAR = 0.6
+"""Names are similar from this ratio of :class:`difflib.SequenceMatcher` on."""
+
 
 class ImprintError(Exception):
     """Base of every error that a user can cause and mend."""
@@ -128,9 +131,32 @@ def did_you_mean(name: str, available: Iterable[str]) -> str:
     '; did you mean kmeans or mean? Available: all, kmeans, mean'
     """
     names = sorted(available)
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
+    near = nearest(str(name), names)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     return f"{hint} Available: {', '.join(names) or '(none)'}"
+
+
+def nearest(name: str, available: Iterable[str]) -> list[str]:
+    """The names that may have been meant, three at most, the likeliest first.
+
+    First come those that begin with what was written, or have it for their last part; then similar ones. Capital
+    letters do not matter.
+
+    >>> nearest("agg.temp", ["agg.m", "agg.name", "agg.temperature"])
+    ['agg.temperature', 'agg.name']
+    >>> nearest("features", ["force", "gen.features"]), nearest("MNIST", ["mnist", "svhn"])
+    (['gen.features'], ['mnist'])
+    """
+    written = name.casefold()
+    matcher = difflib.SequenceMatcher(b=written)
+    found = []
+    for other in available:
+        folded = other.casefold()
+        matcher.set_seq1(folded)
+        holds = bool(written) and (folded.startswith(written) or folded.endswith(f".{written}"))
+        if holds or matcher.ratio() >= _SIMILAR:
+            found.append((not holds, -matcher.ratio(), other))
+    return [other for *_, other in sorted(found)[:3]]
 
 
 def one_line(error: object) -> str:

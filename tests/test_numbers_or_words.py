@@ -113,8 +113,8 @@ def outputs(moved: str, tmp_path: Path) -> Path:
     ("value", "error", "message"),
     [
         ("thrid", UnknownOptionError, r"unknown gen.share 'thrid'; did you mean third\?"),
-        ("[0.1]", ConfigError, r"gen.share: expected a number, half, third or null, got \[0.1\]"),
-        ("true", ConfigError, "gen.share: expected a number, half, third or null, got True"),
+        ("[0.1]", ConfigError, r"gen.share: expected a number, half or third, or null for its default; got \[0.1\]"),
+        ("true", ConfigError, "gen.share: expected a number, half or third, or null for its default; got True"),
     ],
 )
 def test_a_mistake_is_a_sentence(moved: str, value: str, error: type[Exception], message: str) -> None:

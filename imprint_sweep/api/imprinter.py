@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from imprint_sweep import __version__
 from imprint_sweep.api.head_file import HeadFile
+from imprint_sweep.api.keywords import advising
 from imprint_sweep.api.labels import in_order, listed, position, read_labels, with_label, without
 from imprint_sweep.errors import ConfigError, ImprinterError, ImprintError, one_line
 from imprint_sweep.grid.cell import component_versions, stage_seed
@@ -76,6 +77,7 @@ _OF_MAP = "query_map."
 _NAMES = {
     "agg.metric": "metric",
     "agg.m ": "m ",
+    "agg.m=": "m=",
     "agg.weighting": "weighting",
     "model.weight_decay": "weight_decay",
     "select.rule": "select",
@@ -225,7 +227,8 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         gen: makes the proxies: all, mean, random, kmeans, kmedoids, cov_max, fps, least_squares, k_least_squares, lda,
             ranpac, logistic, or one of another package.
-        k: proxies per class; without meaning for some gens. None where `select` chooses it.
+        k: proxies per class; without meaning for some gens. None where `select` chooses it. The usual LDA is gen="lda"
+            with k=1, which has one weight vector per class.
         norm: l2, none or quantile, at each position where it has a meaning: for quantile that is after GEN.
         norm_pre: of the samples before GEN: none or l2. Given, it wins over `norm`, as do the next two.
         norm_post: of the proxies: none, l2 or quantile.
@@ -267,6 +270,7 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ['cat', 'penguin']
     """
 
+    @advising("Imprinter")
     def __init__(
         self,
         gen: str = "kmeans",
@@ -684,10 +688,14 @@ class Imprinter(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"select={CV_1SE} chooses k by cells of a sweep that are tested on held-out samples; here use "
                 'GridSearchCV(Imprinter(), {"k": [1, 5, 20]}), or select=bic'
             )
+        gen = _word("gen", self.gen)
+        if self.k is None and self.select is None and gen in GENS and GENS[gen].takes_k:
+            choosing = "".join(f", or select={rule}, which chooses it" for rule in GENS[gen].rules)
+            raise ImprinterError(f"k is missing: gen={gen} needs it; write k=20{choosing}")
         try:
             metric = AGGREGATIONS[agg].usual_metric if self.metric is None else _word("metric", self.metric)
             return Scheme.create(
-                gen=_word("gen", self.gen),
+                gen=gen,
                 k=_optional(_whole, "k", self.k),
                 n_shot=_optional(_whole, "n_shot", self.n_shot),
                 norm_pre=self._norm(Position.PRE),

@@ -180,7 +180,7 @@ def _run_single(cfg: DictConfig) -> float:
             raise ConfigError(
                 f"sweep.{key}={str(value).lower()} is about sweeps, and a single cell would run: {advice}"
             )
-    for notice in notices(cfg, overrides):
+    for notice in notices(cfg, overrides, cell.task):
         telling.note(notice)
     from imprint_sweep.running.sweep import run_single
 

@@ -221,6 +221,19 @@ def task_from(
     )
 
 
+def notes_on_stream(task: Task, asked: TaskConfig) -> list[str]:
+    """A sentence where more classes of a stream were to be seen than there are; none elsewhere.
+
+    Args:
+        task: that was made.
+        asked: of what.
+    """
+    n = len(task.labels)
+    if asked.seen is None or asked.seen <= n:
+        return []
+    return [f"task.seen above {n} comes after the last of {n} classes of {task.name}: the same as task.seen={n}"]
+
+
 def classes_from(task: DictConfig | TaskConfig) -> frozenset[int] | None:
     """The classes whose samples an option of the group ``task`` can ever read, whatever it selects or merges of them.
 
@@ -375,12 +388,13 @@ def data_folder(settings: Settings, paths: PathsConfig) -> Path:
     return settings.data
 
 
-def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
-    """What was asked for and has no meaning in this cell, a sentence each.
+def notices(cfg: DictConfig | Config, overrides: Iterable[str], task: Task) -> list[str]:
+    """What was asked for and has no meaning in this cell, and a default that may surprise; a sentence each.
 
     Args:
         cfg: the configuration of a valid cell.
         overrides: the overrides of the command line, ``key=value`` each.
+        task: that of the cell.
     """
     config = config_from(cfg)
     dropped = meaningless(gen=config.gen.name, agg=config.agg.name)
@@ -400,11 +414,23 @@ def notices(cfg: DictConfig | Config, overrides: Iterable[str]) -> list[str]:
         },
     }
     asked = dict.fromkeys(override.partition("=")[0].lstrip("+") for override in overrides)
-    return [
+    dropped_ones = [
         f"{key}={value} has no meaning {where}: dropped"
         for key in asked
         for value, useless, where in [without_meaning.get(key, (None, False, ""))]
         if useless and value is not None
+    ]
+    return [*dropped_ones, *notes_on_stream(task, config.task), *([] if "k" in asked else _unusual_k(config))]
+
+
+def _unusual_k(config: Config) -> list[str]:
+    """A sentence about a k that was not asked for, where what goes by the name of the gen has another."""
+    gen = GENS[config.gen.name]
+    if config.k is None or gen.usual_k in (None, config.k):
+        return []
+    return [
+        f"k was not given and is {config.k}, so gen={config.gen.name} makes a proxy of each of up to {config.k} "
+        f"clusters of a class; k={gen.usual_k} is the usual {gen.label}"
     ]
 
 
@@ -485,8 +511,8 @@ def _parameter(key: str, value: Any) -> Any:
     except OmegaConfBaseException as error:
         if isinstance(value, str) and words:
             raise UnknownOptionError(key, value, [parameter.kind, *words]) from error
-        expected = alternatives([parameter.kind, *sorted(words), "null"])
-        raise ConfigError(f"{key}: expected {expected}, got {_shown(value)}") from error
+        expected = alternatives([parameter.kind, *sorted(words)])
+        raise ConfigError(f"{key}: expected {expected}, or null for its default; got {_shown(value)}") from error
 
 
 def _task_config(task: DictConfig | TaskConfig) -> TaskConfig:

@@ -288,8 +288,10 @@ def unknown_key(name: str, schema: type[Any] = Config, prefix: str = "") -> Unkn
         prefix: where the schema stands in the configuration.
     """
     known = known_keys(schema)
-    parent = name.rpartition(".")[0]
+    parent, _, last = name.rpartition(".")
     siblings = [key for key in known if key.rpartition(".")[0] == parent] or known
+    # What was written without its group, as in features=500, or under another one.
+    siblings += [key for key in known if key.rpartition(".")[2] == last and key not in siblings]
     name, *siblings = (f"{prefix}.{key}" if prefix else key for key in (name, *siblings))
     return UnknownOptionError("key", name, siblings)
 

@@ -134,7 +134,7 @@ class Scheme:
         for field, value in (("k", k), ("agg.m", m), ("n_shot", n_shot), ("select.max_k", select_max_k)):
             required = field in ("k", "agg.m") and field.removeprefix("agg.") not in dropped
             if value is None and required:
-                raise InvalidCellError(f"{field} is missing: gen={gen} agg={agg} needs it")
+                raise InvalidCellError(f"{field} is missing: {_needed(field, gen=gen, agg=agg)}")
             if value is not None:
                 check_count(field, value)
         if split not in TESTED_ON:
@@ -335,18 +335,29 @@ def meaningless(*, gen: str, agg: str) -> frozenset[str]:
     return frozenset(fields)
 
 
+def _needed(field: str, *, gen: str, agg: str) -> str:
+    """What needs a number that is missing, and what to write."""
+    if field != "k":
+        return f"agg={agg} needs it; write {field}=5"
+    return (
+        f"gen={gen} needs it; write k=20, or have it chosen by a rule with select.rule="
+        f"{alternatives([*GENS[gen].rules, CV_1SE])}"
+    )
+
+
 def _check_rule(rule: str, *, gen: str, k: int | None, split: str) -> None:
     """Raise an error unless a rule can choose the k of a gen."""
     if rule not in RULES:
         raise UnknownOptionError("select.rule", rule, RULES)
     if k is not None:
         raise InvalidCellError(
-            f"k is given, and select.rule={rule} chooses it; use k=null, or select.rule=null to keep the k given"
+            f"select.rule={rule} chooses k, and k has a value, be it the default; use k=null, or select.rule=null to "
+            "keep that value"
         )
     if rule == CV_1SE and split == VALIDATION:
         raise InvalidCellError(
-            f"select.rule={rule} chooses k by eval.split={VALIDATION}, so a cell that is tested on it, too, says "
-            f"nothing; use eval.split={TEST}"
+            f"select.rule={rule} chooses k by the accuracy on held-out samples, so the accuracy on these same samples "
+            f"(eval.split={VALIDATION}) says nothing; use eval.split={TEST}"
         )
     if rule != CV_1SE and rule not in GENS[gen].rules:
         others = [name for name, other in GENS.items() if rule in other.rules]
@@ -360,16 +371,15 @@ def _check_biased(gen: str, *, norm_post: str, agg: str, metric: str) -> None:
     """Raise an error unless the proxies of a gen stay as they are, and are read with their biases."""
     metrics = [name for name, other in METRICS.items() if other.takes_biases]
     aggregations = [name for name, other in AGGREGATIONS.items() if isinstance(other, ClassScore)]
-    needed = {
-        "norm.post=none": norm_post == "none",
-        f"agg={alternatives(aggregations)}": agg in aggregations,
-        f"agg.metric={alternatives(metrics)}": metric in metrics,
+    mends = {
+        f"norm.post={norm_post}": None if norm_post == "none" else "norm=none (or norm.post=none alone)",
+        f"agg={agg}": None if agg in aggregations else f"agg={alternatives(aggregations)}",
+        f"agg.metric={metric}": None if metric in metrics else f"agg.metric={alternatives(metrics)}",
     }
-    if not all(needed.values()):
-        lacking = " ".join(option for option, given in needed.items() if not given)
+    if lacking := {given: mend for given, mend in mends.items() if mend is not None}:
         raise InvalidCellError(
-            f"gen={gen} has a bias for each proxy, which means nothing with norm.post={norm_post} agg={agg} "
-            f"agg.metric={metric}; use {lacking}"
+            f"gen={gen} has a bias for each proxy, which means nothing with {' '.join(lacking)}; use "
+            f"{', '.join(lacking.values())}"
         )
 
 

@@ -145,7 +145,7 @@ def _first(selected: Sequence[int], order: int | None, seen: int, merge: int | N
     if merge is not None:
         raise InvalidCellError(
             f"task.seen={seen} is a step of a stream of classes, and task.merge={merge} unites classes in labels: a "
-            "cell has one or the other"
+            "cell has one or the other; use task.seen=null or task.merge=null"
         )
     if order is not None and not 0 <= order < MAX_ORDERS:
         raise InvalidCellError(f"task.order must be 0 to {MAX_ORDERS - 1}, got {order}")

@@ -414,6 +414,7 @@ class Gen(Component, ABC):
 
     Attributes:
         takes_k: whether it has the parameter k.
+        usual_k: the k of what goes by its name elsewhere; a cell that was not told k says so if it has another.
         rules: those of :data:`imprint_sweep.imprinting.choosing_k.RULES` by which it can choose k within each class.
         seeded: whether its result depends on the seed beyond the n-shot draw; see :meth:`draws`.
         joint: whether it sees the samples of all classes of the task at once; see :class:`JointGen`.
@@ -430,6 +431,7 @@ class Gen(Component, ABC):
     """
 
     takes_k: ClassVar[bool] = False
+    usual_k: ClassVar[int | None] = None
     rules: ClassVar[tuple[str, ...]] = ()
     seeded: ClassVar[bool] = False
     joint: ClassVar[bool] = False

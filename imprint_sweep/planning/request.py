@@ -36,6 +36,7 @@ from imprint_sweep.config.reading import (
     cell_from_config,
     config_from,
     model_from,
+    notes_on_stream,
     scheme_from,
     task_from,
     typed,
@@ -57,6 +58,7 @@ from imprint_sweep.errors import ConfigError, InvalidCellError, MissingEmbedding
 from imprint_sweep.grid.cell import Model, Task
 from imprint_sweep.grid.scheme import Scheme
 from imprint_sweep.imprinting.components import GENS
+from imprint_sweep.wording import counted
 
 Column = NDArray[np.int32]
 Indices = NDArray[np.int64]
@@ -81,6 +83,7 @@ class Request:
         invalid: combinations that are an error as a single cell, and how many, by reason.
         missing: combinations of which only embeddings that do not exist could tell the classes, and how many, by what
             makes them.
+        notes: what else there is to say of what was asked for, a sentence each.
         axes: names of the swept axes, in order.
     """
 
@@ -93,7 +96,13 @@ class Request:
     excluded: int = 0
     invalid: Mapping[str, int] = field(default_factory=dict)
     missing: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> int:
+        """Combinations that make no row."""
+        return self.excluded + sum(self.invalid.values()) + sum(self.missing.values())
 
 
 def build(
@@ -299,6 +308,7 @@ class _Rows:
         self.invalid: Counter[str] = Counter()
         self.missing: Counter[str] = Counter()
         self.excluded = 0
+        self.notes: dict[str, None] = {}
         self.models = _Distinct[Model](self.invalid, self.missing)
         self.tasks = _Distinct[Task](self.invalid, self.missing)
         self.schemes = _Distinct[Scheme](self.invalid, self.missing)
@@ -332,6 +342,7 @@ class _Rows:
         except MissingEmbeddingsError as error:
             self.missing[str(error)] += 1
             return
+        self.notes |= dict.fromkeys(notes_on_stream(cell.task, config_from(cfg).task))
         model, task, scheme = self.models.code(cell.model), self.tasks.code(cell.task), self.schemes.code(cell.scheme)
         self._columns.append((np.array([model], np.int32), np.array([task], np.int32), np.array([scheme], np.int32)))
 
@@ -342,8 +353,10 @@ class _Rows:
             InvalidCellError: there are none, not even with the embeddings that are missing.
         """
         if not self.missing and not any(len(model) for model, _, _ in self._columns):
-            reasons = "; ".join(f"{reason} ({count:,} times)" for reason, count in self.invalid.most_common(3))
-            excluded = f"conditions exclude {self.excluded:,} combinations" if self.excluded else ""
+            reasons = "; ".join(
+                reason if count == 1 else f"{reason} ({count:,} times)" for reason, count in self.invalid.most_common(3)
+            )
+            excluded = f"conditions exclude {counted(self.excluded, 'combination')}" if self.excluded else ""
             raise InvalidCellError(f"no cell remains: {'; '.join(filter(None, [reasons, excluded]))}")
         model, task, scheme = (np.concatenate(columns) for columns in zip(*self._columns, strict=True))
         return Request(
@@ -356,6 +369,7 @@ class _Rows:
             excluded=self.excluded,
             invalid=dict(self.invalid),
             missing=dict(self.missing),
+            notes=tuple(self.notes),
             axes=axes,
         )
 
@@ -374,7 +388,9 @@ class _Rows:
 
         def make(key: int) -> Task:
             node, limit, model = (int(code) for code in np.unravel_index(key, sizes))
-            return task_from(nodes[node], limit=limits[limit], model=models[model], cache=self._cache)
+            made = task_from(nodes[node], limit=limits[limit], model=models[model], cache=self._cache)
+            self.notes |= dict.fromkeys(notes_on_stream(made, nodes[node]))
+            return made
 
         return self.tasks.column(np.ravel_multi_index((task, limit, np.where(unlisted[task], model, 0)), sizes), make)
 

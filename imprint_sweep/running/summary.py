@@ -37,7 +37,7 @@ LABELS_WIDTH = 30
 def planned_lines(
     request: Request, work: Work, estimate: Estimate, *, n_shards: int, seconds: float | None
 ) -> list[str]:
-    """``requested 1,440 -> 612 distinct -> 204 done, 408 to run in 4 shards, about 3 min``, and what was left out.
+    """``requested 1,442, 2 left out -> 612 distinct -> 204 done, 408 to run in 4 shards``, and what there is to say.
 
     Args:
         request: what was asked for.
@@ -49,7 +49,8 @@ def planned_lines(
     asked = work.plan[np.arange(work.asked)]
     done, todo, more = int(work.rows.done[: work.asked].sum()), len(work.remaining), len(work.plan) - work.asked
     lines = [
-        f"requested {work.plan.requested:,} -> {work.asked:,} distinct -> {done:,} done, {todo:,} to run"
+        f"{requested_in_words(work.plan.requested, request.left_out)} -> {work.asked:,} distinct -> "
+        f"{done:,} done, {todo:,} to run"
         + (f" in {counted(n_shards, 'shard')}" if todo else "")
         + (f", about {duration(seconds)}" if todo and seconds is not None else "")
     ]
@@ -61,8 +62,11 @@ def planned_lines(
         lines.append(f"  {counted(computations, 'different computation')}; the others are equal by construction")
     lines += [f"  {axis} has no meaning in any of these cells" for axis in axes_without_meaning(asked, request.axes)]
     lines += [f"  {line}" for line in notes_on_shots(asked, work.sources.headers)]
+    lines += [f"  {note}" for note in request.notes]
     if request.excluded:
-        lines.append(f"  {counted(request.excluded, 'combination')} excluded by the experiment")
+        lines.append(
+            f"  {counted(request.excluded, 'combination')} left out: excluded by a condition of the experiment"
+        )
     for reason, count in request.invalid.items():
         lines.append(f"  {counted(count, 'combination')} left out: {reason}")
     outdated = int((work.rows.outdated & work.todo).sum())
@@ -76,6 +80,19 @@ def planned_lines(
     if skipped:
         lines.append(f"  {skipped:,} failed before and are not tried again (sweep.retry_failed=false)")
     return lines
+
+
+def requested_in_words(rows: int, left_out: int) -> str:
+    """How many combinations a sweep asked for.
+
+    Args:
+        rows: those that are cells.
+        left_out: the others.
+
+    >>> requested_in_words(1436, 4), requested_in_words(3, 0)
+    ('requested 1,440, 4 left out', 'requested 3')
+    """
+    return f"requested {rows + left_out:,}" + (f", {left_out:,} left out" if left_out else "")
 
 
 def outcome_lines(row: Mapping[str, Any], results: Path) -> list[str]:

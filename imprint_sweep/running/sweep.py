@@ -135,6 +135,7 @@ class Sweep:
     """What is about to run.
 
     Args:
+        left_out: combinations that were asked for and are no cells.
         work: of all cells asked for, those to run.
         estimate: what these take on this machine.
         shard: (n,) int32 the shard of each of these.
@@ -143,6 +144,7 @@ class Sweep:
         folder: where its files are, named after its id.
     """
 
+    left_out: int
     work: Work
     estimate: Estimate
     shard: NDArray[np.int32]
@@ -218,7 +220,7 @@ def _plan(request: Request, settings: Settings, hydra: Hydra) -> Sweep:
     atoms = work.choices.atoms(np.flatnonzero(work.todo), estimate.atoms(wanted))
     shard = shards(atoms, estimate.seconds, wanted)
     folder = settings.sweeps / f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    sweep = Sweep(work, estimate, shard, since, resources, folder)
+    sweep = Sweep(request.left_out, work, estimate, shard, since, resources, folder)
     planned = planned_lines(request, work, estimate, n_shards=sweep.n_shards, seconds=sweep.seconds)
     telling.say("\n".join(planned))
     if settings.sweep.shards is not None and wanted < settings.sweep.shards:
@@ -294,6 +296,7 @@ def _write(sweep: Sweep, settings: Settings, hydra: Hydra) -> list[str]:
         "since": sweep.since.isoformat() if sweep.since else None,
         "command": sys.argv[1:],
         "requested": work.plan.requested,
+        "left_out": sweep.left_out,
         "distinct": work.asked,
         "to_run": len(sweep.cells),
         "shards": sweep.n_shards,

@@ -136,6 +136,49 @@ def test_help_is_short_and_lists_the_groups(tmp_path: Path) -> None:
         (["--config-dir", "/no/such/folder"], "Additional config directory '/no/such/folder' not found"),
         (["--config-name", "nothing"], "Cannot find primary config 'nothing'"),
         (["-m", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),
+        # The likeliest first: what goes on as it was written, what has the key in another group, capital letters.
+        (["agg.temp=0.1"], "unknown key 'agg.temp'; did you mean agg.temperature or "),
+        (["features=500"], "unknown key 'features'; did you mean gen.features? Available: "),
+        (["gen.metric=cosine"], "unknown key 'gen.metric'; did you mean agg.metric"),
+        (["task=MNIST"], "unknown task 'MNIST'; did you mean mnist or mnist_m? Available: "),
+        (
+            ["model=efficientnet"],
+            "unknown model 'efficientnet'; did you mean efficientnet_lite0 or efficientnet_lite1 or ",
+        ),
+        # What a method needs beside it.
+        (
+            ["gen=lda"],
+            "gen=lda has a bias for each proxy, which means nothing with norm.post=l2; use norm=none (or "
+            "norm.post=none alone)\n",
+        ),
+        (
+            ["gen=logistic", "norm=none", "agg=mnn"],
+            "gen=logistic has a bias for each proxy, which means nothing with agg=mnn agg.metric=euclidean; use "
+            "agg=lse or max, agg.metric=inner_product\n",
+        ),
+        (
+            ["k=null"],
+            "k is missing: gen=kmeans needs it; write k=20, or have it chosen by a rule with select.rule=bic or ",
+        ),
+        (
+            ["k=null", "gen=fps"],
+            "k is missing: gen=fps needs it; write k=20, or have it chosen by a rule with select.rule=cv",
+        ),
+        (["agg=mnn", "agg.m=null"], "agg.m is missing: agg=mnn needs it; write agg.m=5\n"),
+        (
+            ["select.rule=bic"],
+            "select.rule=bic chooses k, and k has a value, be it the default; use k=null, or select.rule=null to keep "
+            "that value\n",
+        ),
+        (
+            ["gen=ranpac", "norm=none", "gen.features=1.5"],
+            "gen.features: expected a whole number, or null for its default; got 1.5\n",
+        ),
+        (
+            ["task.seen=3", "task.merge=2", "task.remap=0"],
+            "task.seen=3 is a step of a stream of classes, and task.merge=2 unites classes in labels: a cell has one "
+            "or the other; use task.seen=null or task.merge=null\n",
+        ),
     ],
 )
 def test_mistakes(arguments: list[str], expected: str, run: Any, calls: Calls) -> None:
@@ -171,6 +214,28 @@ def test_a_shard_reaches_the_plan(run: Any, calls: Calls, tmp_path: Path) -> Non
 def test_what_has_no_meaning_is_noted_and_the_cell_runs(run: Any, calls: Calls) -> None:
     assert run("gen=mean", "k=5") == (0, "note: k=5 has no meaning under gen=mean: dropped\n")
     assert calls.cells[0][0].scheme.k is None
+
+
+@pytest.mark.parametrize(
+    "mended",
+    [
+        ["gen=lda", "k=1", "norm=none"],
+        ["gen=lda", "k=1", "norm.post=none"],
+        ["gen=logistic", "norm=none", "agg=max", "agg.metric=inner_product"],
+        ["k=null", "select.rule=bic"],
+        ["gen=fps", "k=null", "select.rule=cv_1se"],
+    ],
+)
+def test_what_messages_say_to_write_is_a_cell(mended: list[str], run: Any, calls: Calls) -> None:
+    assert run(*mended) == (0, "")
+    assert len(calls.cells) == 1
+
+
+def test_a_default_that_may_surprise_is_noted(run: Any, calls: Calls) -> None:
+    code, said = run("gen=lda", "norm=none")
+    assert (code, said.count("note: k was not given and is 20"), said.count("\n")) == (0, 1, 1)
+    assert run("task.seen=11")[1].startswith("note: task.seen above 10 comes after the last of 10 classes of digits: ")
+    assert (calls.cells[0][0].scheme.k, len(calls.cells[1][0].task.labels)) == (20, 10)
 
 
 def test_an_error_while_running_is_a_message(run: Any, calls: Calls) -> None:

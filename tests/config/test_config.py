@@ -289,7 +289,10 @@ def test_missing_imports_carry_the_command_that_makes_them(tmp_path: Path) -> No
         (["k=true"], "k: expected a whole number or null, got True"),
         (["k=[1,5]"], "k: expected a whole number or null, got [1, 5]"),
         (["k=0"], "k must be at least 1, got 0"),
-        (["k=null"], "k is missing: gen=kmeans agg=max needs it"),
+        (
+            ["k=null"],
+            "k is missing: gen=kmeans needs it; write k=20, or have it chosen by a rule with select.rule=bic or ",
+        ),
         (["n_shot=0"], "n_shot must be at least 1, got 0"),
         (["seed=null"], "seed: expected a whole number, got null"),
         (["agg=mnn", "agg.m=0"], "agg.m must be at least 1, got 0"),
@@ -416,10 +419,30 @@ def test_the_folder_of_sweeps_is_found_by_hydra(tmp_path: Path) -> None:
         (["task.order=3", "task.seen=2"], []),
         (["task.merge=2", "task.remap=3"], []),
         (["gen=all", "k=2", "k=5"], ["k=5 has no meaning under gen=all: dropped"]),
+        (
+            ["gen=lda", "norm=none"],
+            [
+                "k was not given and is 20, so gen=lda makes a proxy of each of up to 20 clusters of a class; k=1 is "
+                "the usual LDA"
+            ],
+        ),
+        (["gen=lda", "norm=none", "k=20"], []),
+        (["gen=lda", "norm=none", "k=1"], []),
+        (["gen=k_least_squares"], []),
+        (["task.seen=10"], []),
+        (
+            ["task.seen=11"],
+            ["task.seen above 10 comes after the last of 10 classes of digits: the same as task.seen=10"],
+        ),
+        (
+            ["task.classes=[3,1,7]", "task.seen=4", "task.order=0"],
+            ["task.seen above 3 comes after the last of 3 classes of digits: the same as task.seen=3"],
+        ),
     ],
 )
 def test_what_was_asked_for_and_has_no_meaning_is_said(overrides: list[str], expected: list[str]) -> None:
-    assert notices(compose(*overrides), overrides) == expected
+    cfg = compose(*overrides)
+    assert notices(cfg, overrides, cell_from_config(cfg).task) == expected
 
 
 def test_the_examples_in_the_files_are_overrides() -> None:

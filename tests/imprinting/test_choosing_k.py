@@ -138,7 +138,7 @@ def test_each_class_has_the_proxies_of_its_own_k(norm: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"select": "bic"}, "k is given, and select=bic chooses it; use k=None, or select=None"),
+        ({"select": "bic"}, "select=bic chooses k, and k has a value, be it the default; use k=None, or select=None"),
         ({"select": "bic", "k": None, "gen": "fps"}, "select=bic compares clusterings of a class, and gen=fps makes"),
         ({"select": "cv_1se", "k": None}, "select=cv_1se chooses k by cells of a sweep"),
         ({"select": "aic", "k": None}, "unknown select 'aic'; did you mean bic"),

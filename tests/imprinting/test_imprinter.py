@@ -483,7 +483,9 @@ def test_queries_that_cannot_be_used_are_refused(method: str) -> None:
         ({"k": 2.0}, "k: expected a whole number, got 2.0"),
         ({"k": "5"}, "k: expected a whole number, got '5'"),
         ({"k": True}, "k: expected a whole number, got True"),
-        ({"k": None}, "k is missing"),
+        ({"k": None}, "k is missing: gen=kmeans needs it; write k=20, or select=bic, which chooses it$"),
+        ({"k": None, "gen": "fps"}, "k is missing: gen=fps needs it; write k=20$"),
+        ({"gen": "lda"}, r"means nothing with norm_post=l2; use norm=none \(or norm_post=none alone\)$"),
         ({"norm": "l1"}, "unknown norm"),
         ({"norm": ["l2"]}, "norm: expected a name"),
         ({"norm_pre": "quantile"}, "norm_pre=quantile means nothing"),
@@ -502,6 +504,7 @@ def test_queries_that_cannot_be_used_are_refused(method: str) -> None:
         ({"gen": "least_squares", "weight_decay": "much"}, "weight_decay: expected a number"),
         ({"n_shot": 0}, "n_shot must be at least 1"),
         ({"parameters": {"gen.trim": 3}}, "unknown parameter 'gen.trim'"),
+        ({"parameters": {"features": 3}}, "unknown parameter 'features'; did you mean gen.features"),
         ({"parameters": ["gen.trim"]}, "parameters: expected a mapping"),
         ({"classes": [0, 1]}, "y has samples of 2, 3, 4, 5, 6, 7, 8, 9, which are not listed"),
         ({"classes": [*range(10), 0]}, "classes: 0 is listed twice"),
@@ -519,6 +522,24 @@ def test_parameters_that_mean_nothing_are_refused_in_words(parameters: dict[str,
     assert isinstance(caught.value, ImprintError)
     assert "agg." not in str(caught.value).partition(" Available:")[0]  # where the keys of `parameters` are
     assert "norm." not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"gen": "ranpac", "features": 500}, r"'features'; .* a mapping: parameters=\{'gen.features': 500\}$"),
+        ({"gen": "logistic", "C": 0.1}, r"'C'; .* parameters=\{'gen.c': 0.1\}$"),
+        ({"agg_temperature": 0.1}, r"parameters=\{'agg.temperature': 0.1\}$"),
+        ({"gen.ridge": "chosen"}, r"parameters=\{'gen.ridge': 'chosen'\}$"),
+        ({"shrinkage": 0.1}, r"parameters=\{'(gen|agg).shrinkage': 0.1\} or \{'(gen|agg).shrinkage': 0.1\}$"),
+        ({"n_shots": 5}, "no argument 'n_shots'; did you mean n_shot[ ?]"),
+        ({"distance": "cosine"}, r"no argument 'distance'\. Available: agg, classes, gen, k, "),
+    ],
+    ids=str,
+)
+def test_keywords_that_there_are_not_say_what_to_write(keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Imprinter(**keywords)
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

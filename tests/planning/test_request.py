@@ -129,12 +129,15 @@ def test_combinations_that_are_no_cells_are_left_out_and_counted() -> None:
     assert len(request.model) == 3
     assert sum(request.invalid.values()) == 5
     assert sum(n for reason, n in request.invalid.items() if reason.startswith("agg=mnn needs a distance")) == 2
+    assert request.left_out == 5
 
 
 def test_it_is_an_error_if_no_cell_remains() -> None:
     with pytest.raises(InvalidCellError, match=r"no cell remains: k must be at least 1, got 0 \(2 times\)"):
         requested(tree(), "k=0", "seed=1,2")
-    with pytest.raises(InvalidCellError, match="conditions exclude 1 combinations"):
+    with pytest.raises(InvalidCellError, match=r"no cell remains: k must be at least 1, got 0$"):
+        requested(tree(), "k=0")
+    with pytest.raises(InvalidCellError, match=r"conditions exclude 1 combination$"):
         build([block({"k": [3]}, ("k == 3",))], tree(), NO_EMBEDDINGS)
 
 
@@ -192,7 +195,27 @@ def test_combinations_whose_classes_nobody_knows_are_counted(one_by_one: bool, t
     (reason,) = request.missing
     assert reason.startswith("there are no embeddings of ")
     nothing = requested(tree(), "task=image_folder", "task.name=foo", "gen=mean")
-    assert (len(nothing.model), list(nothing.missing.values())) == (0, [1])
+    assert (len(nothing.model), list(nothing.missing.values()), nothing.left_out) == (0, [1], 1)
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_steps_after_the_last_class_are_told_once_for_each_number_of_classes(one_by_one: bool, tmp_path: Path) -> None:
+    if one_by_one:
+        (tmp_path / "agg").mkdir()
+        (tmp_path / "agg" / "mine.yaml").write_text("# @package _global_\nagg: {name: max, metric: cosine}\nk: 3\n")
+    asked = [
+        f"agg={'mine' if one_by_one else 'max'}",
+        "task.classes=all,even",
+        "task.seen=5,7,10,12,14",
+        "task.order=0,1",
+    ]
+    request = requested(tree_of(config_dir=tmp_path) if one_by_one else tree(), *asked)
+    assert (len(request.model), request.left_out) == (20, 0)
+    assert request.notes == (
+        "task.seen above 10 comes after the last of 10 classes of digits: the same as task.seen=10",
+        "task.seen above 5 comes after the last of 5 classes of digits: the same as task.seen=5",
+    )
+    assert requested(tree(), "task.seen=5,10").notes == ()
 
 
 def test_a_hundred_thousand_rows_are_a_product_of_short_lists(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,7 +260,7 @@ def test_classes_that_only_missing_embeddings_know_are_counted(
     assert capsys.readouterr().err.count(f"note: {message}\n") == 2
     run_sweep(request(missing={"none of foo": 1}), with_sweep(with_one, allow_missing=True), loop)
     out, err = capsys.readouterr()
-    assert out.startswith("requested 0 -> 0 distinct -> 0 done, 0 to run\n")
+    assert out.startswith("requested 1, 1 left out -> 0 distinct -> 0 done, 0 to run\n")
     assert err.startswith("note: ")
 
 

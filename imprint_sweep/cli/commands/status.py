@@ -26,6 +26,7 @@ from imprint_sweep.planning.plan import Plan, look_up
 from imprint_sweep.running.launch import SLURM
 from imprint_sweep.running.progress import Progress, reports, shard_of
 from imprint_sweep.running.slurm import UNDER_WAY, Array, deaths, task_states
+from imprint_sweep.running.summary import requested_in_words
 from imprint_sweep.running.sweep import ABOUT, PLAN
 from imprint_sweep.store import ResultStore, Snapshot
 from imprint_sweep.wording import counted, duration
@@ -110,7 +111,8 @@ class Status:
         return [
             head,
             f"  {shell_line(MAIN, self.about['command'])}",
-            f"  requested {self.about['requested']:,}, distinct {self.about['distinct']:,}, to run {self.to_run:,}: "
+            f"  {requested_in_words(self.about['requested'], self.about.get('left_out', 0))}, "
+            f"distinct {self.about['distinct']:,}, to run {self.to_run:,}: "
             f"{self.done:,} done, {self.failed:,} failed, {self.left:,} left",
             *(
                 f"  {counted(len(logs), 'shard')} ended before computing anything: {reason}; a log is {logs[0]}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imprint_sweep.errors import ConfigError, UnknownOptionError, one_line
+from imprint_sweep.errors import ConfigError, UnknownOptionError, nearest, one_line
 from imprint_sweep.grid.cell import Model
 
 if TYPE_CHECKING:
@@ -121,8 +120,8 @@ def _published(timm: Any, name: str) -> Any:
     network, _, tag = name.partition(".")
     if not timm.is_model(network):
         # The full list would be a thousand names.
-        near = difflib.get_close_matches(network, timm.list_models(), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        likely = nearest(network, timm.list_models())
+        hint = f"; did you mean {' or '.join(likely)}?" if likely else "."
         raise ConfigError(f"timm has no network {network!r}{hint} timm.list_models() lists those of this version")
     weights = [known.partition(".")[2] for known in timm.list_pretrained(f"{network}.*")]
     if tag and tag not in weights:

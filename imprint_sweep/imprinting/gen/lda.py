@@ -53,6 +53,7 @@ class LDA(Additive, JointGen):
     name = "lda"
     label = "LDA"
     takes_k = True
+    usual_k = 1
     seeded = True
     biased = True
     making = Making.IN_BATCHES

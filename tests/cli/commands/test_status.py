@@ -109,6 +109,9 @@ def test_a_sweep_that_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert command == "  python -m imprint_sweep -m gen=fps 'task.classes=[7,-5]'"
     # The eleventh cell waited for embeddings and is none of the sweep's business.
     assert counts == "  requested 1,440, distinct 21, to run 10: 2 done, 1 failed, 7 left"
+    about = json.loads((sweep.folder / ABOUT).read_text())  # of an older version: it did not say what was left out
+    (sweep.folder / ABOUT).write_text(json.dumps({**about, "left_out": 60}))
+    assert "requested 1,500, 60 left out, distinct 21, to run 10" in printed(outputs, capsys)[2]
 
 
 def test_a_sweep_that_waits_in_a_queue(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

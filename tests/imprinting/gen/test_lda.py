@@ -188,8 +188,8 @@ def test_samples_without_any_spread_are_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ({"norm_post": "l2"}, "gen=lda has a bias for each proxy, .* use norm.post=none$"),
-        ({"norm_post": "quantile"}, "use norm.post=none$"),
+        ({"norm_post": "l2"}, r"gen=lda has a bias .* use norm=none \(or norm.post=none alone\)$"),
+        ({"norm_post": "quantile"}, r"use norm=none \(or norm.post=none alone\)$"),
         ({"metric": "cosine"}, "use agg.metric=inner_product$"),
         ({"agg": "mnn", "metric": "euclidean", "m": 3, "weighting": "uniform"}, "use agg=.*max.* agg.metric=inner_pro"),
         ({"n_shot": 1}, "n_shot must be at least 2 or null, got 1"),
