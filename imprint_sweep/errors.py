@@ -168,7 +168,7 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def enumerated(classes: Sequence[int]) -> str:
+def enumerated(classes: Sequence[int | str]) -> str:
     """Classes for a message: all of them, or the ends of a long list.
 
     >>> enumerated([3, 1, 7])

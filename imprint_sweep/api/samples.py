@@ -43,7 +43,8 @@ def load_embeddings(
         model: an option of the configuration's group `model`, such as ``"efficientnet_lite0"``, or a model.
         task: an option of the group `task`, such as ``"digits"``, or a task.
         split: train or test.
-        overrides: as on the command line, such as ``["task.classes=even", "limit=100"]``.
+        overrides: as on the command line, such as ``["task.classes=even", "limit=100"]``, or ``["model.name=mynet",
+            "task.name=mydata"]`` for what was imported.
         outputs: the `paths.outputs` of the runs; None is theirs.
 
     Returns:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from pyarrow.dataset import dataset
 from pyarrow.parquet import read_schema
 from safetensors import safe_open
 
+from imprint_sweep.embeddings.cache import Split
+from imprint_sweep.embeddings.class_names import names_of, numbered
 from imprint_sweep.errors import InvalidEmbeddingsError
 from imprint_sweep.files.unreadable import unreadable
 
@@ -24,11 +27,17 @@ EMBEDDINGS, LABELS = "embeddings", "labels"
 _UNKNOWN_TO_NUMPY = ("BF16", "F8_E4M3", "F8_E5M2")
 """Types of safetensors that only torch reads."""
 
+_WRITE_NPZ = "numpy.savez('FILE.npz', embeddings=..., labels=...) writes one of these"
+
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*|index|level_\d+")
 """What pandas (to_parquet, read_csv, reset_index) and polars (with_row_index) call an index without a name."""
 
 
-def read_embeddings(path: Path, labels_path: Path | None = None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+Labels = NDArray[np.int64] | NDArray[np.str_]
+"""Labels (n,) as a file has them: whole numbers, or names."""
+
+
+def read_embeddings(path: Path, labels_path: Path | None = None) -> tuple[NDArray[np.float32], Labels]:
     """Read embeddings and labels from a file, by its suffix.
 
     * ``.h5``, ``.hdf5``, ``.npz``, ``.safetensors``: ``embeddings`` (n, d) and ``labels`` (n,).
@@ -42,11 +51,11 @@ def read_embeddings(path: Path, labels_path: Path | None = None) -> tuple[NDArra
         labels_path: a ``.npy`` file of labels, which then are not looked for in ``path``.
 
     Returns:
-        features (n, d) float32 and labels (n,) int64.
+        features (n, d) float32 and labels (n,), int64 or names without spaces around them.
 
     Raises:
         InvalidEmbeddingsError: the file is missing, damaged, of another format or only stands in for one, or what it
-            holds is not embeddings with integer labels.
+            holds is not embeddings with whole numbers or names as labels.
     """
     embeddings, *labels = _read(path, [EMBEDDINGS] if labels_path else [EMBEDDINGS, LABELS])
     if labels_path is not None:
@@ -56,13 +65,26 @@ def read_embeddings(path: Path, labels_path: Path | None = None) -> tuple[NDArra
     return _as_features(path, embeddings), _as_labels(labels_path or path, labels[0])
 
 
+def number_labels(labels: Mapping[Split, Labels]) -> tuple[dict[Split, NDArray[np.int64]], dict[int, str]]:
+    """The labels of both splits as whole numbers, and the name of each class that has one.
+
+    A name has the same number in both splits. Names are numbered in their order, as those of a table of texts are.
+    """
+    numbers = {split: given for split, given in labels.items() if given.dtype.kind == "i"}
+    if len(numbers) == len(labels):
+        return numbers, {}
+    texts = {split: given.astype(str).tolist() for split, given in labels.items()}
+    of = numbered(chain.from_iterable(texts.values()))
+    return {split: np.array([of[text] for text in given], np.int64) for split, given in texts.items()}, names_of(of)
+
+
 def _read(path: Path, wanted: Sequence[str]) -> list[NDArray[Any]]:
     suffix = ".parquet" if path.is_dir() and path.suffix not in READERS else path.suffix
     if not path.exists():
         raise InvalidEmbeddingsError(f"{path}: no such file")
     if suffix not in READERS:
         raise InvalidEmbeddingsError(
-            f"{path}: cannot import {suffix or 'a file without suffix'}, only {', '.join(READERS)}"
+            f"{path}: cannot import {suffix or 'a file without suffix'}, only {', '.join(READERS)}; {_WRITE_NPZ}"
         )
     if not (path.is_file() or (path.is_dir() and suffix == ".parquet")):
         raise InvalidEmbeddingsError(f"{path} is not a file")
@@ -204,8 +226,10 @@ def _as_features(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
         return array.astype(np.float32, copy=False)
 
 
-def _as_labels(path: Path, array: NDArray[Any]) -> NDArray[np.int64]:
+def _as_labels(path: Path, array: NDArray[Any]) -> Labels:
     flat = array.reshape(-1) if array.ndim == 2 and array.shape[1] == 1 else array
+    if flat.ndim == 1 and flat.dtype.kind in "OUS":
+        return _as_names(path, flat)
     if flat.ndim == 1 and flat.dtype.kind in "fiu":
         with np.errstate(invalid="ignore"):  # NaN becomes a number, and is not equal to it
             labels = flat.astype(np.int64)
@@ -213,5 +237,12 @@ def _as_labels(path: Path, array: NDArray[Any]) -> NDArray[np.int64]:
             return labels
         first = int(other.argmax())
         raise InvalidEmbeddingsError(f"{path}: expected integer labels (n,), got {flat[first]} at sample {first}")
-    hint = "; number the classes, as pandas.factorize does" if array.dtype.kind in "OUS" else ""
-    raise InvalidEmbeddingsError(f"{path}: expected integer labels (n,), got {array.shape} of {array.dtype}{hint}")
+    raise InvalidEmbeddingsError(f"{path}: expected integer labels or names (n,), got {array.shape} of {array.dtype}")
+
+
+def _as_names(path: Path, array: NDArray[Any]) -> NDArray[np.str_]:
+    names = [value.decode() if isinstance(value, bytes) else value for value in array.tolist()]
+    for sample, name in enumerate(names):
+        if not (isinstance(name, str) and name.strip()):
+            raise InvalidEmbeddingsError(f"{path}: expected a name as label, got {name!r} at sample {sample}")
+    return np.array([name.strip() for name in names], np.str_)

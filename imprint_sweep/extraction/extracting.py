@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from imprint_sweep import telling
-from imprint_sweep.embeddings.cache import CLASS_NAMES, CLASSES, EmbeddingCache, EntryHeader, EntryKey, limited_indices
+from imprint_sweep.embeddings.cache import CLASSES, EmbeddingCache, EntryHeader, EntryKey, limited_indices
+from imprint_sweep.embeddings.class_names import names_metadata
 from imprint_sweep.errors import ConfigError, DatasetError, EmbeddingsError, InvalidEmbeddingsError, enumerated
 from imprint_sweep.extraction.allocation import kept_memory
 from imprint_sweep.extraction.datasets import (
@@ -437,7 +438,7 @@ def _about_texts(key: EntryKey, split: LabelledTexts, tokenised: Tokenised, long
     if tokenised.truncated:
         note(f"{key}: {truncated} have more than {longest} tokens; what comes after these is cut off")
     about = {"truncated": truncated}
-    return {**about, CLASS_NAMES: json.dumps(dict(split.names), ensure_ascii=False)} if split.names else about
+    return {**about, **names_metadata(split.names)}
 
 
 def _on_cores(network: Network, batches: Batches) -> Generator[Output]:

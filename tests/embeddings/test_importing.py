@@ -18,7 +18,7 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
-from imprint_sweep.embeddings.importing import read_embeddings
+from imprint_sweep.embeddings.importing import number_labels, read_embeddings
 from imprint_sweep.errors import InvalidEmbeddingsError
 from tests.stand_ins import STAND_INS
 
@@ -251,7 +251,10 @@ def test_a_missing_name_is_named_and_so_is_what_is_there(tmp_path: Path, form: s
         ({"embeddings": FEATURES[None], "labels": LABELS}, r"got \(1, 6, 4\)"),
         ({"embeddings": FEATURES.astype(complex), "labels": LABELS}, "complex"),
         ({"embeddings": FEATURES, "labels": LABELS + 0.5}, r"expected integer labels \(n,\), got 5.5 at sample 0"),
-        ({"embeddings": FEATURES, "labels": np.array([*"abcdef"])}, "<U1"),
+        (
+            {"embeddings": FEATURES, "labels": np.array([*"abc", " ", *"ef"])},
+            "expected a name as label, got ' ' at sample 3",
+        ),
         (
             {"embeddings": FEATURES, "labels": np.array([0, 1, 2, 3, 4, np.nan])},
             "expected integer labels .*, got nan at sample 5",
@@ -285,6 +288,27 @@ def test_a_missing_number_in_a_list_becomes_nan(tmp_path: Path) -> None:
     path = tmp_path / "file.parquet"
     pq.write_table(pa.table({"embeddings": pa.array([[1.0, None], [3.0, 4.0]]), "labels": [0, 1]}), path)
     np.testing.assert_array_equal(read_embeddings(path)[0], [[1, np.nan], [3, 4]])
+
+
+@pytest.mark.parametrize("form", ["h5", "npz", "parquet lists"])
+def test_labels_may_be_names(tmp_path: Path, form: str) -> None:
+    names = ["wren", " robin", "wren", "Ōtaki", "10", "robin"]
+    labels: Any = [name.encode() for name in names] if form == "h5" else np.array(names)
+    read = read_embeddings(write(tmp_path, form, {"embeddings": FEATURES, "labels": labels}))[1]
+    assert read.tolist() == ["wren", "robin", "wren", "Ōtaki", "10", "robin"]
+
+
+def test_a_name_has_the_same_number_in_both_splits() -> None:
+    """Whatever comes first in which split; pandas.factorize of each would number by appearance."""
+    labels, names = number_labels({"train": np.array(["b", "a", "c"]), "test": np.array(["c", "a", "b", "b"])})
+    assert {split: given.tolist() for split, given in labels.items()} == {"train": [1, 0, 2], "test": [2, 0, 1, 1]}
+    assert names == {0: "a", 1: "b", 2: "c"}
+
+
+def test_names_that_are_whole_numbers_are_these_numbers() -> None:
+    labels, names = number_labels({"train": np.array(["10", "9"]), "test": np.array([9, 10])})
+    assert {split: given.tolist() for split, given in labels.items()} == {"train": [10, 9], "test": [9, 10]}
+    assert names == {}
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".npz", ".npy", ".safetensors", ".parquet"])

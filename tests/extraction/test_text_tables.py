@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from imprint_sweep.embeddings.class_names import numbered
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.extraction.datasets import Columns, place_of, read_samples, read_split
-from imprint_sweep.extraction.datasets.labelled_texts import LabelledTexts, numbered
+from imprint_sweep.extraction.datasets.labelled_texts import LabelledTexts
 
 TABLE = 'text,label,split\n"a, ""b""\nc",NA,train\nnull,sport,train\n"1,5",sport,train\nd,NA,test\nnan, sport ,test\n'
 COLUMNS = "text,label,split\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 from imprint_sweep.cli.app import user_errors
 from imprint_sweep.cli.options import parse_options
 from imprint_sweep.embeddings.cache import SPLITS, EmbeddingCache, EntryKey, validate
-from imprint_sweep.embeddings.importing import read_embeddings
+from imprint_sweep.embeddings.class_names import names_metadata
+from imprint_sweep.embeddings.importing import number_labels, read_embeddings
 from imprint_sweep.errors import EmbeddingsError, InvalidEmbeddingsError, enumerated
 from imprint_sweep.grid.cell import Model, check_name
 from imprint_sweep.grid.choosing import IMPORTED, chosen_dataset, chosen_model, overrides
@@ -22,7 +23,8 @@ FORMATS = """formats, by suffix:
   .parquet                      a column "embeddings" of lists, or numeric columns of one type, beside "labels" or
                                 "label"; a file or a folder of parts; the index of a data frame is no feature
   .npy                          embeddings alone, with labels in the files of --train-labels and --test-labels
-Labels are any integers. Whatever is not finite, has unequal widths or lacks a class in one split is refused."""
+Labels are any integers, or names, which are numbered 0, 1, 2, ... in their order over both splits. Whatever is not
+finite, has unequal widths or lacks a class in one split is refused."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,7 +70,9 @@ def _import(given: Namespace) -> None:
         cache.check_writable(key)
 
     files = {"train": (given.train, given.train_labels), "test": (given.test, given.test_labels)}
-    arrays = {split: read_embeddings(*files[split]) for split in SPLITS}
+    read = {split: read_embeddings(*files[split]) for split in SPLITS}
+    numbers, names = number_labels({split: labels for split, (_, labels) in read.items()})
+    arrays = {split: (features, numbers[split]) for split, (features, _) in read.items()}
     for split, (features, labels) in arrays.items():
         validate(str(files[split][0]), features, labels)
     (train, train_labels), (test, test_labels) = arrays["train"], arrays["test"]
@@ -81,8 +85,8 @@ def _import(given: Namespace) -> None:
     for lacking, file in ((test_classes - classes, given.train), (classes - test_classes, given.test)):
         if lacking:
             raise InvalidEmbeddingsError(
-                f"{file} has no sample of class {enumerated(sorted(lacking))}, the other file has; every class needs "
-                "samples in both"
+                f"{file} has no sample of class {enumerated([names.get(one, one) for one in sorted(lacking)])}, the "
+                "other file has; every class needs samples in both"
             )
 
     with ExitStack() as locks:
@@ -93,6 +97,7 @@ def _import(given: Namespace) -> None:
         for split, (features, labels) in arrays.items():
             source = " and ".join(str(path.resolve()) for path in files[split] if path)
             metadata = {"source": source, "transform": "unknown (imported)", "sample_order": "the file's own"}
+            metadata |= names_metadata(names)
             path = cache.write(keys[split], features, labels, metadata=metadata)
             print(f"{keys[split]}: {len(features):,} x {features.shape[1]:,}, {len(classes)} classes, {path}")
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from imprint_sweep.embeddings.cache import Split
+from imprint_sweep.embeddings.class_names import names_of, numbered
 from imprint_sweep.errors import DatasetError
 from imprint_sweep.extraction.datasets.files import PublishedFiles, content, damaged
-from imprint_sweep.extraction.datasets.labelled_texts import LabelledTexts, numbered
+from imprint_sweep.extraction.datasets.labelled_texts import LabelledTexts
 
 _HEAD = ["Category\tText", "d\tstring", "class\t"]
 """The first lines of Orange's format: names of the columns, their types, their roles."""
@@ -69,8 +70,7 @@ class OrangeTexts:
                 f"lines and {len(numbers)} categories; fetch the file again"
             )
         labels = np.array([numbers[label] for label, _ in rows], np.int64)
-        names = {number: name for name, number in numbers.items()}
-        return LabelledTexts([text for _, text in rows], labels, str(path), names)
+        return LabelledTexts([text for _, text in rows], labels, str(path), names_of(numbers))
 
 
 NEWSGROUPS = OrangeTexts.named("newsgroups", "20newsgroups", 20)

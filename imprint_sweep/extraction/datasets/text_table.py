@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from imprint_sweep.embeddings.cache import SPLITS, Split
+from imprint_sweep.embeddings.class_names import names_of, numbered
 from imprint_sweep.errors import DatasetError, one_line
-from imprint_sweep.extraction.datasets.labelled_texts import LabelledTexts, numbered
+from imprint_sweep.extraction.datasets.labelled_texts import LabelledTexts
 from imprint_sweep.files.unreadable import pointer, unreadable
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def read(name: str, split: Split, data_root: Path, columns: Columns) -> Labelled
         [row.text for row in rows[split]],
         np.array([numbers[row.label] for row in rows[split]], np.int64),
         str(files[split]),
-        {number: label for label, number in numbers.items() if label != str(number)},
+        names_of(numbers),
     )
 
 

@@ -122,6 +122,14 @@ def test_an_import_does_not_replace_what_another_made_meanwhile(
     np.testing.assert_array_equal(cache.open(key("train")).features, TRAIN * 2)
 
 
+def test_classes_may_have_names(tmp_path: Path) -> None:
+    names = np.array(["wren", "robin", "Emu"])
+    main(arguments(tmp_path, train_labels=names[TRAIN_LABELS], test_labels=names[TEST_LABELS]))
+    entry = EmbeddingCache(tmp_path / "outputs" / "embeddings").open(key("test"))
+    np.testing.assert_array_equal(entry.labels, np.array([2, 1, 0])[TEST_LABELS])
+    assert entry.header.class_names == {0: "Emu", 1: "robin", 2: "wren"}
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -131,6 +139,10 @@ def test_an_import_does_not_replace_what_another_made_meanwhile(
         ({"train_labels": TRAIN_LABELS[:-1]}, "(30, 4) and (29,)"),
         ({"test_labels": TEST_LABELS * 0}, "test.npz has no sample of class -1, 1, the other file has"),
         ({"train_labels": TRAIN_LABELS * 0}, "train.npz has no sample of class -1, 1, the other file has"),
+        (
+            {"test_labels": np.array([*"wrwrwrwrw"]), "train_labels": np.array([*"wrb"] * 10)},
+            "has no sample of class b",
+        ),
         ({"train": TRAIN[:0], "train_labels": TRAIN_LABELS[:0]}, "n and d at least 1"),
     ],
 )
