@@ -21,7 +21,7 @@ PAGES = [page for page in documentation.pages() if documentation.run_here(page)]
 BLOCKS = [block for page in PAGES for block in documentation.blocks(page)]
 LEFT_OUT = {
     "README.md": {"make demo", "python scripts/report.py", "make test", "make lint", "python benchmarks/"},
-    "docs/quickstart.md": {"make demo", "source .venv/bin/activate"},
+    "docs/quickstart.md": {"make demo", "source .venv/bin/activate", "pip install", "jupyter lab"},
     "docs/sweeps.md": {
         "python -m imprint_sweep -m +experiment=paper",
         "python -m imprint_sweep -m hydra/sweeper=optuna",

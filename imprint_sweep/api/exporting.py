@@ -27,6 +27,7 @@ from imprint_sweep.extraction.tokens import Tokenizer
 from imprint_sweep.extraction.transforms import BatchTransform
 from imprint_sweep.files.replacing import replacing
 from imprint_sweep.grid.cell import Cell, Precision
+from imprint_sweep.grid.choosing import IMPORTED, chosen_model
 from imprint_sweep.imprinting.components import WEIGHTINGS
 from imprint_sweep.imprinting.vectors import error_bound
 
@@ -96,7 +97,7 @@ def export_with_network(clf: Imprinter, cell: Cell, settings: Settings, path: Pa
         path: where to.
 
     Raises:
-        ConfigError: the extra `export` is not installed, or the network computes in half precision.
+        ConfigError: the extra `export` is not installed, the network computes in half precision, or it is not known.
         DatasetError: the images on which the file is checked are not there.
         StageError: the file predicts otherwise where the margin is above what the difference of embeddings explains.
     """
@@ -104,6 +105,10 @@ def export_with_network(clf: Imprinter, cell: Cell, settings: Settings, path: Pa
         raise ConfigError(
             f"the network of this cell computes in {cell.model.precision}, and a file would in float32: its embeddings "
             "are another model's; export the head alone"
+        )
+    if chosen_model(cell.model)["model"] == IMPORTED:
+        raise ConfigError(
+            f"the embeddings of {cell.model.name} were imported: its network is not known here; export the head alone"
         )
     network = load_model(cell.model)
     transform = network.transform

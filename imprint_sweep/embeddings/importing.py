@@ -70,9 +70,8 @@ def number_labels(labels: Mapping[Split, Labels]) -> tuple[dict[Split, NDArray[n
 
     A name has the same number in both splits. Names are numbered in their order, as those of a table of texts are.
     """
-    numbers = {split: given for split, given in labels.items() if given.dtype.kind == "i"}
-    if len(numbers) == len(labels):
-        return numbers, {}
+    if all(given.dtype.kind == "i" for given in labels.values()):
+        return {split: given.astype(np.int64) for split, given in labels.items()}, {}
     texts = {split: given.astype(str).tolist() for split, given in labels.items()}
     of = numbered(chain.from_iterable(texts.values()))
     return {split: np.array([of[text] for text in given], np.int64) for split, given in texts.items()}, names_of(of)

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from imprint_sweep.api import exporting
-from imprint_sweep.api.exporting import Check, export_head, float32_bound
+from imprint_sweep.api.exporting import Check, export_head, export_with_network, float32_bound
 from imprint_sweep.api.imprinter import Imprinter
 from imprint_sweep.api.samples import composed, settings_of
 from imprint_sweep.cli.commands.export import main
 from imprint_sweep.config.settings import Settings
-from imprint_sweep.errors import StageError
+from imprint_sweep.errors import ConfigError, StageError
 from imprint_sweep.imprinting import tensors
 from imprint_sweep.imprinting.components import METRICS, WEIGHTINGS
 from imprint_sweep.planning.plan import Plan
@@ -176,6 +176,12 @@ def test_what_cannot_be_exported_is_refused(
         main([cell_id(settings), *words, "--outputs", str(settings.outputs)])
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_network_whose_embeddings_were_imported_is_not_known(settings: Settings, tmp_path: Path) -> None:
+    cell = composed(["model=imported", "model.name=mynet", "task=digits"], settings)
+    with pytest.raises(ConfigError, match="the embeddings of mynet were imported: its network is not known here"):
+        export_with_network(Imprinter(), cell, settings, tmp_path / "model.onnx")
 
 
 def test_without_the_extra_a_message_says_how_to_get_it(
