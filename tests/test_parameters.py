@@ -287,8 +287,8 @@ def test_an_experiment_names_parameters_in_axes_and_conditions(package: Path) ->
         'axes: {gen: "mean,trimmed", gen.trim: "0.1,0.2,0.3"}\nexclude: gen == trimmed and gen.trim > 0.2\n'
     )
     out = run(package, "-m", "+experiment=trims", "sweep.dry_run=true")
-    assert "requested 5 -> 3 distinct" in out
-    assert "1 combination excluded" in out
+    assert "requested 6, 1 left out -> 3 distinct" in out
+    assert "1 combination left out: excluded by a condition of the experiment" in out
 
 
 def test_other_sweepers_take_parameters_under_every_gen(package: Path) -> None:
