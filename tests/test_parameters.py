@@ -271,7 +271,7 @@ def test_a_gen_that_breaks_its_contract_fails_its_own_cells_alone(package: Path)
     assert "3 failed" in out
     assert "gen=mine:flat returned an array of shape (64,); expected (at least 1, 64) float32" in out
     assert "gen=mine:not_finite returned values that are not finite" in out
-    assert "ValueError: assignment destination is read-only" in out
+    assert "ValueError: assignment destination is read-only (mine.broken, line " in out
 
 
 def test_workers_of_other_processes_find_the_component(package: Path) -> None:

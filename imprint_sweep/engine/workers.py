@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from imprint_sweep.errors import ImprintError
 from imprint_sweep.imprinting.components import Component
 from imprint_sweep.imprinting.one_core import one_core
+
+_LIBRARIES = ("numpy", "scipy", "sklearn", "numba")
+"""Packages that components call: the line that matters to their authors is the one that calls."""
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -26,7 +31,16 @@ class Failure:
 
     def __str__(self) -> str:
         kind = type(self.error).__name__
-        return f"{kind}: {self.error}"
+        return f"{kind}: {self.error}{self._place()}"
+
+    def _place(self) -> str:
+        """Where an error arose that is no sentence of this project: the innermost line outside of numeric libraries."""
+        frames = [] if isinstance(self.error, ImprintError | MemoryError) else [*walk_tb(self.error.__traceback__)]
+        for frame, line in reversed(frames):
+            module = frame.f_globals.get("__name__", "")
+            if module.partition(".")[0] not in _LIBRARIES:
+                return f" ({module}, line {line})"
+        return ""
 
 
 class GivenUpError(Exception):
