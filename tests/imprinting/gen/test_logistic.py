@@ -107,7 +107,7 @@ def test_what_cannot_be_chosen_is_refused() -> None:
         InvalidCellError, match=r"gen\.c=chosen holds out .* needs 5 of them, and n_shot leaves 4; give a"
     ):
         Scheme.create(gen="logistic", parameters={"gen.c": "chosen"}, n_shot=4)
-    with pytest.raises(InvalidCellError, match=r"use norm\.post=none"):
+    with pytest.raises(InvalidCellError, match=r"use norm=none"):
         Scheme.create(gen="logistic", norm_post="l2")
     with pytest.raises(InvalidCellError, match=r"gen\.c must be at least 1e-300, got 0"):
         Scheme.create(gen="logistic", parameters={"gen.c": 0})
