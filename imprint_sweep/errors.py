@@ -143,7 +143,7 @@ def nearest(name: str, available: Iterable[str]) -> list[str]:
     letters do not matter.
 
     >>> nearest("agg.temp", ["agg.m", "agg.name", "agg.temperature"])
-    ['agg.temperature', 'agg.name']
+    ['agg.temperature', 'agg.m', 'agg.name']
     >>> nearest("features", ["force", "gen.features"]), nearest("MNIST", ["mnist", "svhn"])
     (['gen.features'], ['mnist'])
     """
