@@ -395,7 +395,9 @@ def artefact(focus: Focus, results: Results, options: Options) -> Artefact:
         return Artefact(*head, basis="", missing=(f"{nothing}{of}.", *slice_.missing), command=command)
 
     like = comparison.alike(slice_, focus.component(slice_.configurations), focus.settings)
-    unlike, slice_ = slice_.of(~like), slice_.of(like)
+    unlike = slice_.of(~like)
+    if not like.all():  # an instance that lacks nothing but what does not count stays
+        slice_ = matrix(_within(frame, slice_.of(like).configurations, focus.settings), blocks, seeds)
     found = comparison.compare(slice_, focus.component(slice_.configurations), options)
     numbers = published.comparison(focus.name)
     absent = [name for name in focus.values or numbers.accuracy if name not in found.names]
@@ -418,6 +420,13 @@ def artefact(focus: Focus, results: Results, options: Options) -> Artefact:
         figures=() if diagram is None else (diagram,),
         finding=finding,
     )
+
+
+def _within(frame: pd.DataFrame, configurations: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
+    """The rows that have settings of these configurations."""
+    theirs = configurations[list(settings)].drop_duplicates()
+    found = frame[list(settings)].merge(theirs, how="left", indicator=True)["_merge"]
+    return frame[(found == "both").to_numpy()]
 
 
 def _not_compared(focus: Focus, unlike: Matrix) -> str:
