@@ -4,10 +4,10 @@ from imprint_sweep.store import load_results
 
 METHODS = {
     "mean": "gen == 'mean' and metric == 'inner_product'",
-    "k-means, k = 20": "gen == 'kmeans' and k == 20",
+    "k-means, k = 20": "gen == 'kmeans' and k == 20 and agg == 'max' and metric == 'inner_product'",
     "k-means, k chosen by BIC": "select_rule == 'bic'",
     "linear discriminant": "gen == 'lda'",
-    "least squares": "gen == 'k_least_squares' and k == 1",
+    "least squares": "gen == 'k_least_squares' and k == 1 and metric == 'inner_product'",
     "RanPAC": "gen == 'ranpac'",
     "logistic regression": "gen == 'logistic'",
     "mean, metric of FeCAM": "metric == 'class_mahalanobis'",

@@ -6,10 +6,12 @@ from imprint_sweep.store import load_results
 
 METHODS = {
     "mean": "gen == 'mean' and norm_pre == 'l2' and norm_post == 'l2' and agg == 'max' and metric == 'inner_product'",
-    "k-means, k = 20": "gen == 'kmeans' and k == 20 and norm_pre == 'l2' and norm_post == 'l2' and agg == 'max'",
+    "k-means, k = 20": "gen == 'kmeans' and k == 20 and norm_pre == 'l2' and norm_post == 'l2' and agg == 'max' and "
+    "metric == 'inner_product'",
     "k-NN, softmax votes": "gen == 'all' and weighting == 'softmax'",
     "mean, metric of FeCAM": "gen == 'mean' and metric == 'class_mahalanobis'",
-    "least squares": "gen == 'k_least_squares' and k == 1 and norm_post == 'none' and agg == 'max'",
+    "least squares": "gen == 'k_least_squares' and k == 1 and norm_post == 'none' and agg == 'max' and "
+    "metric == 'inner_product'",
     "linear discriminant": "gen == 'lda'",
     "logistic regression": "gen == 'logistic'",
     "RanPAC": "gen == 'ranpac'",
