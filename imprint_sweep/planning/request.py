@@ -335,14 +335,15 @@ class _Rows:
     def add(self, cfg: DictConfig) -> None:
         """Add the row of one configuration."""
         try:
-            cell = cell_from_config(cfg)
+            config = config_from(cfg)
+            cell = cell_from_config(config)
         except InvalidCellError as error:
             self.invalid[str(error)] += 1
             return
         except MissingEmbeddingsError as error:
             self.missing[str(error)] += 1
             return
-        self.notes |= dict.fromkeys(notes_on_stream(cell.task, config_from(cfg).task))
+        self.notes |= dict.fromkeys(notes_on_stream(cell.task, config.task))
         model, task, scheme = self.models.code(cell.model), self.tasks.code(cell.task), self.schemes.code(cell.scheme)
         self._columns.append((np.array([model], np.int32), np.array([task], np.int32), np.array([scheme], np.int32)))
 

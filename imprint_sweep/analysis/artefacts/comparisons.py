@@ -397,7 +397,7 @@ def artefact(focus: Focus, results: Results, options: Options) -> Artefact:
     like = comparison.alike(slice_, focus.component(slice_.configurations), focus.settings)
     unlike = slice_.of(~like)
     if not like.all():  # an instance that lacks nothing but what does not count stays
-        slice_ = matrix(_within(frame, slice_.of(like).configurations, focus.settings), blocks, seeds)
+        slice_ = matrix(_within(frame, slice_.configurations[like], focus.settings), blocks, seeds)
     found = comparison.compare(slice_, focus.component(slice_.configurations), options)
     numbers = published.comparison(focus.name)
     absent = [name for name in focus.values or numbers.accuracy if name not in found.names]
